@@ -1,0 +1,4 @@
+//! # NodeNomad
+pub mod model;
+pub mod net;
+pub mod node;

@@ -1,0 +1,111 @@
+//! The threads seam: who runs work that blocks, and background tasks.
+//!
+//! In the real world blocking work has threads of its own. In a simulated one everything runs inline on the one thread of
+//! a paused runtime, after a simulated delay, so that a seed decides the order of everything; and every task belongs to
+//! the `LocalSet` of its node, so that dropping that is the crash of the node.
+//!
+//! Nothing else in this program starts a thread or a task.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// How work is run. Cheap to clone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// Operating-system threads and the runtime's workers.
+    Threads,
+    /// Inline, each piece of blocking work after this delay of simulated time.
+    Inline { delay: Duration },
+}
+
+/// The sending side of a consumer. When the last clone goes, the consumer ends after what is queued.
+pub struct Queue<J>(mpsc::Sender<J>);
+
+/// The consumer is gone; its work was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the worker behind this queue has stopped")]
+pub struct QueueClosed;
+
+impl Exec {
+    /// Runs a task in the background. Dropping the handle does not end it.
+    pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self {
+            Exec::Threads => tokio::spawn(task),
+            Exec::Inline { .. } => tokio::task::spawn_local(task),
+        }
+    }
+
+    /// Runs work that blocks, off the runtime's workers. A panic in it is carried on in the caller.
+    pub async fn blocking<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        match self {
+            Exec::Threads => match tokio::task::spawn_blocking(work).await {
+                Ok(result) => result,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            },
+            Exec::Inline { delay } => {
+                tokio::time::sleep(*delay).await;
+                work()
+            }
+        }
+    }
+
+    /// Starts a consumer: `work` is called with all that has gathered in a queue of at most `bound` jobs, never with
+    /// nothing. The receiver returned resolves when it has ended.
+    pub fn consumer<J: Send + 'static>(
+        &self,
+        name: &str,
+        bound: usize,
+        mut work: impl FnMut(&mut Vec<J>) + Send + 'static,
+    ) -> (Queue<J>, oneshot::Receiver<()>) {
+        let (sender, mut receiver) = mpsc::channel(bound);
+        let (ended, end) = oneshot::channel();
+        match *self {
+            Exec::Threads => {
+                let body = move || {
+                    let mut jobs = Vec::new();
+                    while receiver.blocking_recv_many(&mut jobs, bound) > 0 {
+                        work(&mut jobs);
+                        jobs.clear();
+                    }
+                    drop(work);
+                    let _ = ended.send(());
+                };
+                let thread = std::thread::Builder::new().name(name.to_owned());
+                thread.spawn(body).expect("the operating system gives us a thread");
+            }
+            Exec::Inline { delay } => {
+                tokio::task::spawn_local(async move {
+                    let mut jobs = Vec::new();
+                    while receiver.recv_many(&mut jobs, bound).await > 0 {
+                        tokio::time::sleep(delay).await;
+                        work(&mut jobs);
+                        jobs.clear();
+                    }
+                    drop(work);
+                    let _ = ended.send(());
+                });
+            }
+        }
+        (Queue(sender), end)
+    }
+}
+
+impl<J> Queue<J> {
+    /// Adds a job, waiting while the queue is full.
+    pub async fn push(&self, job: J) -> Result<(), QueueClosed> {
+        self.0.send(job).await.map_err(|_| QueueClosed)
+    }
+}
+
+impl<J> Clone for Queue<J> {
+    fn clone(&self) -> Self {
+        Queue(self.0.clone())
+    }
+}

@@ -1,0 +1,5 @@
+//! # Bytes between peers
+pub mod chance;
+pub mod exec;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,4 @@
+//! # One member of the cluster
+pub mod wall;
+
+pub mod disk;

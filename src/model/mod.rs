@@ -8,10 +8,16 @@
 //!
 //! Relies on nothing. Does not: wait, read a clock, draw a random number, touch a file, a socket or a terminal.
 
+pub mod config;
 pub mod evaluate;
 pub mod id;
+pub mod job;
 pub mod key;
+pub mod map;
+pub mod placement;
 pub mod repeat;
+pub mod ring;
 pub mod row;
+pub mod system;
 pub mod time;
 pub mod wire;

@@ -2,3 +2,5 @@
 pub mod wall;
 
 pub mod disk;
+pub mod store;
+pub mod wal;

@@ -1,0 +1,51 @@
+//! A node's hybrid clock: one for all its shards.
+//!
+//! Promises: [`Clock::take`] never gives a timestamp twice, nor one at or below any timestamp this node has merged. Does
+//! not promise to be right about the time.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::model::time::{ClockTooFarAhead, Hlc, Timestamp};
+
+use super::wall::Wall;
+
+/// Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Clock {
+    wall: Arc<dyn Wall>,
+    hlc: Arc<Mutex<Hlc>>,
+}
+
+impl Clock {
+    /// A clock over `wall` that has seen nothing yet.
+    pub fn new(wall: Arc<dyn Wall>) -> Clock {
+        Clock { wall, hlc: Arc::new(Mutex::new(Hlc::default())) }
+    }
+
+    /// `n` consecutive fresh timestamps; returns the first.
+    pub fn take(&self, n: u64) -> Timestamp {
+        self.hlc.lock().take(self.wall.now_ms(), n)
+    }
+
+    /// Moves past a timestamp this node vouches for itself.
+    pub fn advance(&self, seen: Timestamp) {
+        self.hlc.lock().advance(seen);
+    }
+
+    /// Moves past a timestamp from another node, if it is believable.
+    pub fn merge(&self, seen: Timestamp) -> Result<(), ClockTooFarAhead> {
+        self.hlc.lock().merge(seen, self.wall.now_ms())
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.hlc.lock().now(self.wall.now_ms())
+    }
+
+    /// The wall clock's milliseconds, for records that people read.
+    pub fn wall_ms(&self) -> u64 {
+        self.wall.now_ms()
+    }
+}

@@ -1,0 +1,84 @@
+//! When memtables are flushed, and what is swept.
+//!
+//! One at a time, the largest first: what a flush costs is decided by the share of the file's rows it holds, so a few
+//! full memtables are cheaper than many small ones. A flush comes when the node's budget is used, when the log behind a
+//! shard grows long, or when a shard has been quiet for long with something in memory (so that a restart replays little).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::id::ShardId;
+
+use super::meta::view::View;
+use super::metrics::Metrics;
+use super::replica::Replica;
+use super::shards::Shards;
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A shard with something in memory is flushed after this long at the latest.
+const FLUSH_AFTER: Duration = Duration::from_secs(300);
+/// Log of one shard beyond which it is flushed, in bytes.
+const LOG_MAX_BYTES: u64 = 128 << 20;
+/// How often old versions are swept.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Flushes for ever, until a flush fails: then the node stops.
+pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::StoreError {
+    let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
+    let mut swept = Instant::now();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let replicas = shards.all();
+        note_dirty(&replicas, &mut first_dirty);
+        if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes()) {
+            let start = Instant::now();
+            if let Err(error) = replica.flush().await {
+                return error;
+            }
+            first_dirty.remove(&replica.shard);
+            metrics.flushes.inc();
+            metrics.flush_seconds.observe(start.elapsed().as_secs_f64());
+            tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
+        }
+        if swept.elapsed() >= SWEEP_EVERY {
+            swept = Instant::now();
+            for replica in &replicas {
+                if let Err(error) = replica.store.sweep().await {
+                    return error;
+                }
+            }
+        }
+    }
+}
+
+fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Instant>) {
+    first_dirty.retain(|shard, _| replicas.iter().any(|replica| replica.shard == *shard));
+    for replica in replicas {
+        if replica.store.memtable_bytes() > 0 {
+            first_dirty.entry(replica.shard).or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// The shard to flush now, if any.
+fn due(
+    replicas: &[Arc<Replica>],
+    first_dirty: &BTreeMap<ShardId, Instant>,
+    budget_bytes: u64,
+) -> Option<Arc<Replica>> {
+    let bytes = |replica: &Arc<Replica>| replica.store.memtable_bytes() as u64;
+    let largest = replicas.iter().max_by_key(|replica| bytes(replica))?;
+    let total: u64 = replicas.iter().map(bytes).sum();
+    if total > budget_bytes / 2 || largest.store.should_flush() {
+        return Some(largest.clone());
+    }
+    let overdue = |replica: &&Arc<Replica>| {
+        let old = first_dirty.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
+        old || (replica.log_bytes() > LOG_MAX_BYTES && bytes(replica) > 0)
+    };
+    replicas.iter().find(overdue).cloned()
+}

@@ -1,0 +1,86 @@
+//! What makes a data directory a member of a cluster: written once, when it is bootstrapped or has joined.
+//!
+//! `member.json` is written last, atomically: a directory without it is not initialised, whatever else it holds, and the
+//! step that makes it can be repeated.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::{NodeId, ReplicaId};
+
+use super::disk::Disk;
+
+const FILE: &str = "member.json";
+/// Largest small file read whole, in bytes.
+const FILE_MAX_BYTES: u64 = 1 << 20;
+
+/// A membership, as `member.json` holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub cluster_id: String,
+    pub node: NodeId,
+    /// This node's replica of the meta shard.
+    pub meta_replica: ReplicaId,
+    /// Without identities, on loopback only.
+    pub insecure: bool,
+    /// Members known when it joined: where to find the cluster before the map is there.
+    pub seeds: Vec<Seed>,
+    /// Only on the node that began the cluster: where its first shards are split, user keys as JSON byte lists.
+    pub bootstrap: Option<Bootstrap>,
+}
+
+/// A member known from the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    pub node: NodeId,
+    pub quic: String,
+}
+
+/// How the cluster begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    pub split_at: Vec<Vec<u8>>,
+}
+
+impl Member {
+    /// The membership of this directory, if it has one.
+    pub fn load(disk: &Arc<dyn Disk>) -> io::Result<Option<Member>> {
+        let Some(bytes) = read_file(&**disk, Path::new(FILE))? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Makes this directory a member's, durably.
+    pub fn save(&self, disk: &Arc<dyn Disk>) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(self).expect("a membership has a JSON form");
+        write_file(&**disk, Path::new(FILE), &bytes)
+    }
+}
+
+/// Reads a small file whole; `None` if it is not there.
+pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !disk.exists(path)? {
+        return Ok(None);
+    }
+    let file = disk.open(path, false)?;
+    let bytes = file.len()?;
+    if bytes > FILE_MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is too large", path.display())));
+    }
+    let mut buffer = vec![0; bytes as usize];
+    file.read_at(0, &mut buffer)?;
+    Ok(Some(buffer))
+}
+
+/// Writes a small file atomically and durably.
+pub fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let file = disk.open(&fresh, true)?;
+    file.set_len(0)?;
+    file.write_at(0, bytes)?;
+    file.sync_data()?;
+    disk.rename(&fresh, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new("")))
+}

@@ -1,0 +1,181 @@
+//! What an operator asks of the cluster's records: tokens, settings, a node's leaving. Served by the meta leader.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::model::config;
+use crate::model::id::NodeId;
+use crate::model::key::{Key, KeyRange};
+use crate::model::system;
+use crate::model::time::Timestamp;
+use crate::model::wire::{NodeRecord, TokenRecord};
+use crate::net::identity::JoinToken;
+use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
+use crate::node::clock::Clock;
+
+use super::records::{Change, MetaError, Records};
+use super::view::View;
+
+/// Times a change is tried against others.
+const TRIES: usize = 16;
+/// Tokens that exist at a time.
+const TOKENS_MAX: usize = 1000;
+/// Longest life of a token, in milliseconds: 30 days.
+const TOKEN_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Rows answered to one listing of system keys.
+const ROWS_MAX: usize = 10_000;
+/// Bytes answered to one listing of system keys.
+const ROWS_MAX_BYTES: usize = 8 << 20;
+
+/// Answers operators.
+pub struct Office {
+    pub records: Records,
+    pub view: View,
+    pub clock: Clock,
+    /// The cluster's CA as tokens pin it; empty on an insecure cluster.
+    pub ca_fingerprint: String,
+}
+
+/// Why an operator's wish was not fulfilled. Nothing changed, unless the meta shard's answer itself is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+impl Office {
+    /// Serves one request.
+    pub async fn serve(&self, request: AdminRequest) -> Result<AdminReply, AdminError> {
+        let body = request.body.ok_or_else(|| AdminError::Invalid("an empty request".to_owned()))?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let answer = match &body {
+                Body::TokenNew(new) => self.token_new(new).await,
+                Body::TokenRevoke(revoke) => self.token_revoke(&revoke.id).await,
+                Body::TokenList(_) => self.tokens(),
+                Body::ConfigSet(set) => self.config_set(set).await,
+                Body::NodeLeave(leave) => self.node_leave(NodeId(leave.node)).await,
+                Body::MetaGet(get) => self.meta_get(get),
+            };
+            match answer {
+                Err(AdminError::Meta(MetaError::Conflict)) if tries < TRIES => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn token_new(&self, new: &wire::TokenNew) -> Result<AdminReply, AdminError> {
+        if new.ttl_ms == 0 || new.ttl_ms > TOKEN_MAX_MS || new.uses == 0 {
+            return Err(AdminError::Invalid("a token lives up to 30 days and has at least one use".to_owned()));
+        }
+        if self.all_tokens()?.len() >= TOKENS_MAX {
+            return Err(AdminError::Invalid(format!("there are {TOKENS_MAX} tokens already; revoke some")));
+        }
+        let token = JoinToken::generate(&self.ca_fingerprint);
+        let now_ms = self.clock.wall_ms();
+        let record = TokenRecord {
+            id: token.id.clone(),
+            secret_hash: Bytes::copy_from_slice(&token.secret_hash()),
+            expires_at_ms: now_ms + new.ttl_ms,
+            uses_left: new.uses,
+            used_by: Vec::new(),
+            created_at_ms: now_ms,
+            nodes: Vec::new(),
+        };
+        let change = Change::default().put(&system::token(&token.id), record.encode_to_vec(), None);
+        self.records.commit(change).await?;
+        Ok(AdminReply { token: token.to_string(), tokens: vec![public(record)], rows: Vec::new() })
+    }
+
+    async fn token_revoke(&self, id: &str) -> Result<AdminReply, AdminError> {
+        let name = system::token(id);
+        let (_, seen) = self.records.read(&name)?.ok_or_else(|| AdminError::NotFound(format!("no token {id}")))?;
+        self.records.commit(Change::default().delete(&name, seen)).await?;
+        Ok(AdminReply::default())
+    }
+
+    fn tokens(&self) -> Result<AdminReply, AdminError> {
+        Ok(AdminReply { tokens: self.all_tokens()?.into_iter().map(public).collect(), ..AdminReply::default() })
+    }
+
+    fn all_tokens(&self) -> Result<Vec<TokenRecord>, AdminError> {
+        let rows = self.rows(&system::token(""), TOKENS_MAX + 1)?;
+        Ok(rows.into_iter().filter_map(|row| TokenRecord::decode(row.value).ok()).collect())
+    }
+
+    async fn config_set(&self, set: &wire::ConfigSet) -> Result<AdminReply, AdminError> {
+        let invalid = |error: config::ConfigError| AdminError::Invalid(error.to_string());
+        let setting = config::setting(&set.name).map_err(invalid)?;
+        let name = system::config(setting.name);
+        let seen = self.records.read(&name)?.map(|(_, seen)| seen);
+        let change = match (set.reset, seen) {
+            (true, None) => return Ok(AdminReply::default()),
+            (true, Some(seen)) => Change::default().delete(&name, seen),
+            (false, seen) => {
+                let value = setting.parse(&set.value).map_err(invalid)?;
+                Change::default().put(&name, value.to_string(), seen)
+            }
+        };
+        self.records.commit(change).await?;
+        tracing::info!(setting = set.name, value = set.value, reset = set.reset, "setting changed");
+        Ok(AdminReply::default())
+    }
+
+    async fn node_leave(&self, node: NodeId) -> Result<AdminReply, AdminError> {
+        let name = system::node(node);
+        let found = self.records.read(&name)?;
+        let (stored, seen) = found.ok_or_else(|| AdminError::NotFound(format!("no node {node}")))?;
+        let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(name.clone()))?;
+        let cluster = self.view.now();
+        let others = cluster.map.nodes().filter(|other| other.id != node && other.is_member()).count();
+        if others == 0 {
+            return Err(AdminError::Forbidden(format!("{node} is the last member: its data would be lost")));
+        }
+        record.state = "left".to_owned();
+        self.records.commit(Change::default().put(&name, record.encode_to_vec(), Some(seen))).await?;
+        tracing::info!(%node, "a node leaves");
+        Ok(AdminReply::default())
+    }
+
+    fn meta_get(&self, get: &wire::MetaGet) -> Result<AdminReply, AdminError> {
+        let start = String::from_utf8_lossy(&get.start);
+        let mut rows = self.rows(&start, ROWS_MAX)?;
+        rows.retain(|row| !system::is_sealed(&row.key[1..]));
+        Ok(AdminReply { rows, ..AdminReply::default() })
+    }
+
+    /// The system rows whose name starts with `prefix`.
+    fn rows(&self, prefix: &str, limit: usize) -> Result<Vec<wire::Row>, AdminError> {
+        let prefix = if prefix.is_empty() { "_/" } else { prefix };
+        let range = KeyRange::with_prefix(prefix.as_bytes()).map_err(|error| AdminError::Invalid(error.to_string()))?;
+        if !KeyRange::system().contains(&range.start) {
+            return Err(AdminError::Invalid("system keys start with `_/`".to_owned()));
+        }
+        let store = &self.records.replica()?.store;
+        let page = store.range(&range, None, Timestamp::ZERO, limit, ROWS_MAX_BYTES, false);
+        let page = page.map_err(MetaError::from)?;
+        Ok(page
+            .rows
+            .into_iter()
+            .map(|(key, version)| wire::Row {
+                key: Key::to_bytes(&key),
+                value: version.value.unwrap_or_default(),
+                stamp: version.stamp.0,
+                expires_at_ms: 0,
+            })
+            .collect())
+    }
+}
+
+/// A token as it may be shown.
+fn public(mut record: TokenRecord) -> TokenRecord {
+    record.secret_hash = Bytes::new();
+    record
+}

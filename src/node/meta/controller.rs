@@ -1,0 +1,325 @@
+//! The meta leader's standing work: repair the map, plan placement, drive the jobs.
+//!
+//! Every round looks at the records and at what the nodes report, and does at most one step for each shard. A step is
+//! conditioned on what was seen; a round that is interrupted anywhere is taken up by the next one, here or on another
+//! node. The decisions are [`crate::model::placement::plan`] and [`crate::model::job::next`]; here they are carried out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::watch;
+
+use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::job::{self, Observation, Step};
+use crate::model::map::{self, Reported};
+use crate::model::placement::{self, Liveness, Proposal};
+use crate::model::system;
+use crate::model::wire::{JobPhase, JobRecord, Membership, NodeRecord, ReplicaRecord, ReplicaRole};
+use crate::net::peers::Peers;
+use crate::net::rpc::kind;
+use crate::net::transport::Class;
+use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, placement_step};
+use crate::node::clock::Clock;
+use crate::node::shards::Shards;
+
+use super::records::{Change, MetaError, Records};
+use super::reports::Reports;
+use super::view::{Cluster, View};
+
+/// How often a round is made.
+const ROUND_EVERY: Duration = Duration::from_millis(300);
+/// How long one step may take; what it did is looked at in the next round.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Carries out what the records ask for, while this node leads the meta shard.
+pub struct Controller {
+    records: Records,
+    view: View,
+    reports: Reports,
+    peers: Peers,
+    clock: Clock,
+    shards: Shards,
+}
+
+/// What is known of one shard from whoever leads it.
+struct Seen {
+    leader: NodeId,
+    status: ReplicaStatus,
+}
+
+impl Controller {
+    pub fn new(
+        records: Records,
+        view: View,
+        reports: Reports,
+        peers: Peers,
+        clock: Clock,
+        shards: Shards,
+    ) -> Controller {
+        Controller { records, view, reports, peers, clock, shards }
+    }
+
+    /// Works until told to stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(ROUND_EVERY) => {}
+            }
+            if let Some(term) = self.records.leading() {
+                match self.round(term).await {
+                    Ok(()) | Err(MetaError::Conflict) => {}
+                    Err(error) => tracing::debug!(%error, "a placement round was not finished"),
+                }
+            }
+        }
+    }
+
+    async fn round(&self, term: u64) -> Result<(), MetaError> {
+        let cluster = self.view.now();
+        let statuses = self.statuses(term);
+        let seen = leaders(&statuses);
+        self.repair_nodes(&cluster, &statuses).await?;
+        self.repair_map(&cluster, &seen).await?;
+        for record in cluster.map.jobs() {
+            self.drive(&cluster, record, &seen, term).await?;
+        }
+        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms());
+        let silence = self.reports.silence(term, cluster.map.nodes().map(|node| node.id));
+        let silent = silence.into_iter().filter(|(_, silence)| *silence > silent_after).map(|(node, _)| node);
+        let liveness = Liveness { silent: silent.collect() };
+        for proposal in placement::plan(&cluster.map, &cluster.settings, &liveness) {
+            self.create(&cluster, proposal).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything heard, with what this node knows of itself at this moment.
+    fn statuses(&self, term: u64) -> Vec<NodeStatus> {
+        let own = self.reports.own();
+        let mut all = self.reports.all(term);
+        all.retain(|status| status.node != own.node);
+        all.push(own);
+        all
+    }
+
+    /// A node that is reached elsewhere than its record says is where it says.
+    async fn repair_nodes(&self, cluster: &Cluster, statuses: &[NodeStatus]) -> Result<(), MetaError> {
+        for status in statuses.iter().filter(|status| !status.quic.is_empty()) {
+            let Some(node) = cluster.map.node(NodeId(status.node)) else { continue };
+            if node.quic == status.quic && node.http == status.http {
+                continue;
+            }
+            let name = system::node(node.id);
+            let Some((stored, stamp)) = self.records.read(&name)? else { continue };
+            let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(name.clone()))?;
+            record.quic = status.quic.clone();
+            record.http = status.http.clone();
+            self.records.commit(Change::default().put(&name, record.encode_to_vec(), Some(stamp))).await?;
+        }
+        Ok(())
+    }
+
+    /// The shard's own log is the truth about its bounds, members and epoch; the map follows.
+    async fn repair_map(&self, cluster: &Cluster, seen: &BTreeMap<ShardId, Seen>) -> Result<(), MetaError> {
+        for (shard, seen) in seen {
+            let Some(record) = cluster.map.shard(*shard).map(|shard| shard.to_record()) else { continue };
+            let reported = Reported {
+                membership: seen.status.membership.clone().unwrap_or_default(),
+                epoch: seen.status.epoch,
+                start: seen.status.start.clone(),
+                end: seen.status.end.clone(),
+            };
+            let Some(repaired) = map::repair(&record, &reported) else { continue };
+            let name = system::shard(*shard);
+            let Some((stored, stamp)) = self.records.read(&name)? else { continue };
+            if stored != record.encode_to_vec() {
+                continue; // changed since this view; the next round sees it
+            }
+            self.records.commit(Change::default().put(&name, repaired.encode_to_vec(), Some(stamp))).await?;
+        }
+        Ok(())
+    }
+
+    /// Reserves what a proposed job needs and records it.
+    async fn create(&self, cluster: &Cluster, proposal: Proposal) -> Result<(), MetaError> {
+        let (last_job, jobs_seen) = self.records.counter(system::NEXT_JOB)?;
+        let id = last_job + 1;
+        let mut change = Change::default().put(system::NEXT_JOB, id.to_string(), jobs_seen);
+        let add = match proposal.add {
+            None => None,
+            Some(node) => {
+                let replica = match reserved_meta_replica(cluster, &proposal, node) {
+                    Some(replica) => replica,
+                    None => {
+                        let (last, replicas_seen) = self.records.counter(system::NEXT_REPLICA)?;
+                        change = change.put(system::NEXT_REPLICA, (last + 1).to_string(), replicas_seen);
+                        ReplicaId(last + 1)
+                    }
+                };
+                Some(ReplicaRecord { replica: replica.0, node: node.0, role: ReplicaRole::RoleLearner.into() })
+            }
+        };
+        let record = JobRecord {
+            id,
+            shard: proposal.shard.0,
+            add,
+            remove: proposal.remove.map_or(0, |replica| replica.0),
+            reason: proposal.reason.clone(),
+            started_at_ms: self.clock.wall_ms(),
+            phase: JobPhase::JobLearn.into(),
+        };
+        let name = system::job(proposal.shard);
+        self.records.commit(change.put(&name, record.encode_to_vec(), None)).await?;
+        tracing::info!(shard = %proposal.shard, add = ?proposal.add, remove = ?proposal.remove, proposal.reason, "placement job");
+        Ok(())
+    }
+
+    /// Does the next step of a job.
+    async fn drive(
+        &self,
+        cluster: &Cluster,
+        job: &JobRecord,
+        seen: &BTreeMap<ShardId, Seen>,
+        term: u64,
+    ) -> Result<(), MetaError> {
+        let shard = ShardId(job.shard);
+        let name = system::job(shard);
+        let Some((stored, stamp)) = self.records.read(&name)? else { return Ok(()) };
+        if stored != job.encode_to_vec() {
+            return Ok(());
+        }
+        let Some(leader) = seen.get(&shard).map(|seen| seen.leader) else { return Ok(()) };
+        let about = job.add.as_ref().map_or(0, |add| add.replica);
+        let Some(reply) = self.ask(leader, shard, None, None, about).await else { return Ok(()) };
+        let observation = self.observation(cluster, job, &reply, term);
+        match job::next(job, &observation) {
+            Step::Wait(reason) => {
+                tracing::debug!(%shard, reason, "a placement job waits");
+                Ok(())
+            }
+            Step::AddLearner(member) => {
+                self.act(leader, shard, placement_step::Step::AddLearner(member), &reply, about).await;
+                Ok(())
+            }
+            Step::ChangeVoters(set) => {
+                self.act(leader, shard, placement_step::Step::ChangeVoters(set), &reply, about).await;
+                Ok(())
+            }
+            Step::RemoveMember(replica) => {
+                self.act(leader, shard, placement_step::Step::RemoveMember(replica), &reply, about).await;
+                Ok(())
+            }
+            Step::Advance(phase) => {
+                let advanced = JobRecord { phase: phase.into(), ..job.clone() };
+                let change = Change::default().put(&name, advanced.encode_to_vec(), Some(stamp));
+                self.records.commit(change).await.map(|_| ())
+            }
+            Step::Finish { retired } => {
+                tracing::info!(%shard, job = job.id, reason = job.reason, "placement job done");
+                self.end(job, &name, stamp, retired).await
+            }
+            Step::Abandon { reason, retired } => {
+                tracing::warn!(%shard, job = job.id, reason, "placement job abandoned");
+                self.end(job, &name, stamp, retired).await
+            }
+        }
+    }
+
+    async fn end(
+        &self,
+        job: &JobRecord,
+        name: &str,
+        stamp: crate::model::time::Timestamp,
+        retired: Vec<ReplicaId>,
+    ) -> Result<(), MetaError> {
+        let mut change = Change::default().delete(name, stamp);
+        for replica in retired {
+            change = change.put(&system::retired(replica), job.shard.to_string(), None);
+        }
+        self.records.commit(change).await.map(|_| ())
+    }
+
+    fn observation(&self, cluster: &Cluster, job: &JobRecord, reply: &PlacementReply, term: u64) -> Observation {
+        let target = job.add.as_ref().map(|add| NodeId(add.node));
+        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms());
+        let silence = target.map(|node| self.reports.silence(term, std::iter::once(node)));
+        let alive = silence.is_none_or(|silence| silence.values().all(|silence| *silence <= silent_after));
+        Observation {
+            membership: reply.membership.clone().unwrap_or_default(),
+            matched_index: reply.matched_index,
+            last_index: reply.last_index,
+            target_alive: alive,
+            target_voters: placement::voter_target(&cluster.map, &cluster.settings, ShardId(job.shard)),
+        }
+    }
+
+    async fn act(
+        &self,
+        leader: NodeId,
+        shard: ShardId,
+        step: placement_step::Step,
+        seen: &PlacementReply,
+        about: u64,
+    ) {
+        tracing::debug!(%shard, ?step, "placement step");
+        // Whether it was done is seen in the next round.
+        let _ = self.ask(leader, shard, Some(step), seen.membership.as_ref(), about).await;
+    }
+
+    /// Has the shard's leader do a step, or only say how things are.
+    async fn ask(
+        &self,
+        leader: NodeId,
+        shard: ShardId,
+        step: Option<placement_step::Step>,
+        seen: Option<&Membership>,
+        about: u64,
+    ) -> Option<PlacementReply> {
+        let message = PlacementStep {
+            shard: shard.0,
+            seen_membership: seen.and_then(|membership| membership.log_id),
+            step,
+            about,
+        };
+        let answer = tokio::time::timeout(STEP_TIMEOUT, async {
+            if let Some(replica) = self.shards.get(shard).filter(|replica| replica.group.leadership().here) {
+                return Some(replica.placement_answer(message).await);
+            }
+            let caller = self.peers.caller(leader, Class::Control).await.ok()?;
+            let answer = caller.call(kind::PLACEMENT, message.encode_to_vec().into()).await.ok()?;
+            PlacementReply::decode(answer).ok()
+        });
+        let reply = answer.await.ok()??;
+        match reply.failure {
+            None => Some(reply),
+            Some(failure) => {
+                tracing::debug!(%shard, reason = failure.message, "a placement step was refused");
+                None
+            }
+        }
+    }
+}
+
+/// A joined node's replica of the meta shard has had its id since it joined.
+fn reserved_meta_replica(cluster: &Cluster, proposal: &Proposal, node: NodeId) -> Option<ReplicaId> {
+    let known = cluster.map.node(node).filter(|_| proposal.shard == ShardId::META)?;
+    Some(known.meta_replica).filter(|replica| replica.0 != 0 && !cluster.map.is_retired(*replica))
+}
+
+/// The leader of each shard, by the highest term that claims to be one.
+fn leaders(statuses: &[NodeStatus]) -> BTreeMap<ShardId, Seen> {
+    let mut seen: BTreeMap<ShardId, Seen> = BTreeMap::new();
+    for node in statuses {
+        for replica in node.replicas.iter().filter(|replica| replica.state == "leader") {
+            let newer = seen.get(&ShardId(replica.shard)).is_none_or(|known| known.status.term < replica.term);
+            if newer {
+                let known = Seen { leader: NodeId(node.node), status: replica.clone() };
+                seen.insert(ShardId(replica.shard), known);
+            }
+        }
+    }
+    seen
+}

@@ -1,0 +1,21 @@
+//! # The cluster's own affairs
+//!
+//! The meta shard (shard 0) holds the cluster's records: members, the shard map, jobs, settings, tokens. Every member has
+//! a replica of it; one, three or five vote. What follows from the records is done by whoever leads it, and everything
+//! is written so that a successor can go on: an act is conditioned on what was seen, and repeating it is harmless.
+//!
+//! | who | what |
+//! |---|---|
+//! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), reports ([`reports`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`]), takes nodes in ([`join`]), serves operators ([`admin`]) |
+//!
+//! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
+
+pub mod view;
+pub mod records;
+pub mod bootstrap;
+pub mod reports;
+pub mod join;
+pub mod admin;
+pub mod keeper;
+pub mod controller;

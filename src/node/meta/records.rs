@@ -1,0 +1,107 @@
+//! Changing the cluster's own records: compare-and-set on the meta shard, by the node that leads it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::id::ShardId;
+use crate::model::key::Key;
+use crate::model::time::Timestamp;
+use crate::model::wire::{Condition, Delete, Operation, Put, Write, condition, operation, outcome};
+use crate::node::replica::{Rejected, Replica};
+use crate::node::shards::Shards;
+use crate::node::store::StoreError;
+
+/// Why a record was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MetaError {
+    /// Somebody else was faster. Look again.
+    #[error("the cluster's records have changed meanwhile")]
+    Conflict,
+    #[error("this node does not hold the meta shard yet")]
+    NotHere,
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a record of the cluster cannot be read: {0}")]
+    Damaged(String),
+}
+
+/// One atomic change of records, gathered and then committed.
+#[derive(Default)]
+pub struct Change(Vec<Operation>);
+
+/// Reads and changes records. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Records(Shards);
+
+fn key(name: &str) -> Bytes {
+    Key::from_name(name.as_bytes()).expect("system keys are short").to_bytes()
+}
+
+impl Change {
+    /// Sets a record that was seen at `seen` (`None`: that must not exist).
+    pub fn put(mut self, name: &str, value: impl Into<Bytes>, seen: Option<Timestamp>) -> Change {
+        let put = operation::Change::Put(Put { value: value.into(), ttl_ms: 0 });
+        self.0.push(Operation { key: key(name), condition: Some(unchanged(seen)), change: Some(put) });
+        self
+    }
+
+    /// Removes a record that was seen at `seen`.
+    pub fn delete(mut self, name: &str, seen: Timestamp) -> Change {
+        let delete = operation::Change::Delete(Delete {});
+        self.0.push(Operation { key: key(name), condition: Some(unchanged(Some(seen))), change: Some(delete) });
+        self
+    }
+}
+
+fn unchanged(seen: Option<Timestamp>) -> Condition {
+    let kind = match seen {
+        None => condition::Kind::Absent(true),
+        Some(stamp) => condition::Kind::Stamp(stamp.0),
+    };
+    Condition { kind: Some(kind) }
+}
+
+impl Records {
+    pub fn new(shards: Shards) -> Records {
+        Records(shards)
+    }
+
+    /// The local replica of the meta shard.
+    pub fn replica(&self) -> Result<Arc<Replica>, MetaError> {
+        self.0.get(ShardId::META).ok_or(MetaError::NotHere)
+    }
+
+    /// The term in which this node leads the meta shard, if it does.
+    pub fn leading(&self) -> Option<u64> {
+        let leadership = self.replica().ok()?.group.leadership();
+        leadership.here.then_some(leadership.term)
+    }
+
+    /// A record as applied here, with the timestamp to condition a change on.
+    pub fn read(&self, name: &str) -> Result<Option<(Bytes, Timestamp)>, MetaError> {
+        let key = Key::from_name(name.as_bytes()).expect("system keys are short");
+        let version = self.replica()?.store.get(&key, None)?;
+        Ok(version.and_then(|version| Some((version.value?, version.stamp))))
+    }
+
+    /// A counter of the cluster (0 if it was never raised), with the timestamp to condition a change on.
+    pub fn counter(&self, name: &str) -> Result<(u64, Option<Timestamp>), MetaError> {
+        let Some((value, stamp)) = self.read(name)? else { return Ok((0, None)) };
+        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
+        Ok((number.ok_or_else(|| MetaError::Damaged(name.to_owned()))?, Some(stamp)))
+    }
+
+    /// Commits a change whole, or nothing of it.
+    pub async fn commit(&self, change: Change) -> Result<Timestamp, MetaError> {
+        let write = Write { identity: None, epoch: 0, operations: change.0 };
+        let outcome = self.replica()?.write(write).await?;
+        match outcome.kind {
+            Some(outcome::Kind::Applied(_)) => Ok(Timestamp(outcome.stamp)),
+            Some(outcome::Kind::ConditionFailed(_)) => Err(MetaError::Conflict),
+            other => Err(MetaError::Damaged(format!("a change was refused: {other:?}"))),
+        }
+    }
+}

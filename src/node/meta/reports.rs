@@ -1,0 +1,179 @@
+//! Who is alive: every node tells the leader of the meta shard about itself, once a second.
+//!
+//! Nothing of it is logged. A new meta leader knows nobody, and counts a node's silence from its own election.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::model::id::{NodeId, ShardId};
+use crate::net::peers::Peers;
+use crate::net::rpc::kind;
+use crate::net::transport::Class;
+use crate::net::wire::{self, NodeStatus};
+use crate::node::clock::Clock;
+use crate::node::shards::Shards;
+use crate::node::wal::Wal;
+
+/// How often a node reports.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// A node silent for this long is shown as such.
+const SILENT_AFTER: Duration = Duration::from_secs(4);
+/// Nodes that are remembered.
+const NODES_MAX: usize = 10_000;
+
+/// What was heard, and what this node says. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Reports {
+    own: Arc<Own>,
+    heard: Arc<Mutex<Heard>>,
+}
+
+struct Own {
+    node: NodeId,
+    quic: String,
+    http: Mutex<String>,
+    started: Instant,
+    clock: Clock,
+    shards: Shards,
+    wal: Wal,
+    leaving: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Default)]
+struct Heard {
+    /// The term of the meta shard in which this was heard, and since when.
+    term: u64,
+    since: Option<Instant>,
+    nodes: BTreeMap<NodeId, (Instant, NodeStatus)>,
+}
+
+impl Reports {
+    pub fn new(node: NodeId, quic: String, clock: Clock, shards: Shards, wal: Wal) -> Reports {
+        let own = Own {
+            node,
+            quic,
+            http: Mutex::default(),
+            started: Instant::now(),
+            clock,
+            shards,
+            wal,
+            leaving: Default::default(),
+        };
+        Reports { own: Arc::new(own), heard: Arc::default() }
+    }
+
+    /// Where this node's HTTP is, once it is known.
+    pub fn set_http(&self, address: String) {
+        *self.own.http.lock() = address;
+    }
+
+    /// From now on this node says that it is going.
+    pub fn set_leaving(&self) {
+        self.own.leaving.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// What this node says about itself.
+    pub fn own(&self) -> NodeStatus {
+        let replicas: Vec<_> = self.own.shards.all();
+        let leaving = self.own.leaving.load(std::sync::atomic::Ordering::Relaxed);
+        NodeStatus {
+            node: self.own.node.0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: self.own.clock.now().0,
+            uptime_ms: self.own.started.elapsed().as_millis() as u64,
+            silent_ms: 0,
+            wal_bytes: self.own.wal.stats().bytes,
+            memtable_bytes: replicas.iter().map(|replica| replica.store.memtable_bytes() as u64).sum(),
+            replicas: replicas.iter().map(|replica| replica.status().1).collect(),
+            state: if leaving { "leaving" } else { "up" }.to_owned(),
+            quic: self.own.quic.clone(),
+            http: self.own.http.lock().clone(),
+        }
+    }
+
+    /// Takes in a report, as leader of the meta shard in `term`.
+    pub fn hear(&self, term: u64, status: NodeStatus) {
+        let mut heard = self.heard.lock();
+        heard.start(term);
+        let node = NodeId(status.node);
+        if heard.nodes.len() < NODES_MAX || heard.nodes.contains_key(&node) {
+            heard.nodes.insert(node, (Instant::now(), status));
+        }
+    }
+
+    /// How long each of `nodes` has been silent, in `term`: since its last report or since the election.
+    pub fn silence(&self, term: u64, nodes: impl Iterator<Item = NodeId>) -> BTreeMap<NodeId, Duration> {
+        let mut heard = self.heard.lock();
+        heard.start(term);
+        let since = heard.since.expect("start() has set it");
+        nodes
+            .map(|node| {
+                let last = heard.nodes.get(&node).map_or(since, |(at, _)| *at);
+                (node, last.elapsed())
+            })
+            .collect()
+    }
+
+    /// What was heard of all nodes in `term`.
+    pub fn all(&self, term: u64) -> Vec<NodeStatus> {
+        let mut heard = self.heard.lock();
+        heard.start(term);
+        heard
+            .nodes
+            .values()
+            .map(|(at, status)| {
+                let silence = at.elapsed();
+                let mut status = status.clone();
+                status.silent_ms = silence.as_millis() as u64;
+                if silence > SILENT_AFTER {
+                    status.state = "silent".to_owned();
+                }
+                status
+            })
+            .collect()
+    }
+
+    /// Reports for ever.
+    pub async fn run(self, peers: Peers) {
+        let mut ticks = tokio::time::interval(REPORT_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(meta) = self.own.shards.get(ShardId::META) else { continue };
+            let leadership = meta.group.leadership();
+            match leadership.node {
+                _ if leadership.here => self.hear(leadership.term, self.own()),
+                Some(leader) => self.tell(&peers, leader).await,
+                None => {}
+            }
+        }
+    }
+
+    async fn tell(&self, peers: &Peers, leader: NodeId) {
+        let report = wire::Report { status: Some(self.own()) };
+        let told = tokio::time::timeout(REPORT_EVERY, async {
+            let caller = peers.caller(leader, Class::Control).await.ok()?;
+            let answer = caller.call(kind::REPORT, report.encode_to_vec().into()).await.ok()?;
+            wire::ReportReply::decode(answer).ok()
+        });
+        // A leader that does not answer will be replaced; the next report goes to its successor.
+        if let Ok(Some(reply)) = told.await
+            && let Err(error) = self.own.clock.merge(crate::model::time::Timestamp(reply.clock))
+        {
+            tracing::warn!(%leader, %error, "clocks differ");
+        }
+    }
+}
+
+impl Heard {
+    fn start(&mut self, term: u64) {
+        if self.since.is_none() || self.term != term {
+            *self = Heard { term, since: Some(Instant::now()), nodes: BTreeMap::new() };
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The cluster as this node sees it: the meta shard's rows, read from the local replica and parsed.
+//!
+//! Every member follows the meta shard, so this needs no question to anybody. It may lag; whoever acts on it conditions
+//! the act on what was seen.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::model::config::Settings;
+use crate::model::key::KeyRange;
+use crate::model::map::ClusterMap;
+use crate::model::time::Timestamp;
+use crate::net::exec::Exec;
+use crate::node::replica::Replica;
+use crate::node::store::StoreError;
+
+/// Rows read at once.
+const PAGE_ROWS: usize = 4096;
+/// Bytes read at once.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// The map and the settings that came with it.
+#[derive(Clone, Default)]
+pub struct Cluster {
+    pub map: ClusterMap,
+    pub settings: Settings,
+}
+
+/// Watches the cluster. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct View(watch::Receiver<Arc<Cluster>>);
+
+impl View {
+    /// Follows the local replica of the meta shard until it is closed.
+    pub fn follow(replica: &Arc<Replica>, exec: Exec) -> View {
+        let (sender, receiver) = watch::channel(Arc::new(read(replica).unwrap_or_default()));
+        let replica = Arc::downgrade(replica);
+        exec.spawn(async move {
+            loop {
+                let Some(strong) = replica.upgrade() else { return };
+                let mut applied = strong.applied();
+                applied.mark_unchanged();
+                match read(&strong) {
+                    Ok(cluster) => drop(sender.send_replace(Arc::new(cluster))),
+                    Err(error) => tracing::error!(%error, "the meta shard cannot be read here"),
+                }
+                drop(strong);
+                if applied.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        View(receiver)
+    }
+
+    /// The newest.
+    pub fn now(&self) -> Arc<Cluster> {
+        self.0.borrow().clone()
+    }
+
+    /// Watches every change.
+    pub fn watch(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.0.clone()
+    }
+}
+
+fn read(replica: &Replica) -> Result<Cluster, StoreError> {
+    let mut rows = Vec::new();
+    let mut range = KeyRange::system();
+    loop {
+        let page = replica.store.range(&range, None, Timestamp::ZERO, PAGE_ROWS, PAGE_BYTES, false)?;
+        rows.extend(page.rows);
+        match page.next {
+            Some(next) => range.start = next,
+            None => break,
+        }
+    }
+    let rows: Vec<_> = rows
+        .iter()
+        .filter_map(|(key, version)| Some((key.name(), version.value.as_deref()?, version.stamp)))
+        .collect();
+    Ok(Cluster { map: ClusterMap::from_rows(rows.iter().copied()), settings: Settings::from_rows(rows.iter().copied()) })
+}

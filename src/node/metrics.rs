@@ -1,0 +1,168 @@
+//! What a node counts and measures, in Prometheus' terms. One registry a node, so that many can live in one process.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use crate::net::wire::{Failure, reply, request};
+
+use super::shards::Shards;
+use super::wal::{Wal, WalStats};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabel {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShardLabel {
+    shard: u64,
+}
+
+/// A node's metrics. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    pub refused_requests: Counter,
+    pub flushes: Counter,
+    pub flush_seconds: Histogram,
+    request_seconds: Family<OperationLabel, Histogram>,
+    failures: Family<CodeLabel, Counter>,
+    in_flight: Gauge,
+    gauges: Arc<Gauges>,
+    registry: Arc<Registry>,
+}
+
+/// Read from elsewhere when somebody looks.
+#[derive(Default)]
+struct Gauges {
+    shards: Gauge,
+    leaders: Gauge,
+    memtable_bytes: Gauge,
+    wal_bytes: Gauge,
+    wal_segments: Gauge,
+    wal_syncs: Gauge,
+    wal_synced_bytes: Gauge,
+    applied_index: Family<ShardLabel, Gauge>,
+}
+
+/// Measures one request.
+pub struct Timer {
+    metrics: Metrics,
+    operation: &'static str,
+    start: Instant,
+}
+
+impl Metrics {
+    /// Fresh metrics of a node.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("nodenomad");
+        let gauges = Gauges::default();
+        let latency = || Histogram::new(exponential_buckets(0.000_1, 2.0, 17));
+        let metrics = Metrics {
+            refused_requests: Counter::default(),
+            flushes: Counter::default(),
+            flush_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            request_seconds: Family::new_with_constructor(latency),
+            failures: Family::default(),
+            in_flight: Gauge::default(),
+            gauges: Arc::default(),
+            registry: Arc::default(),
+        };
+        let r = &mut registry;
+        r.register_with_unit(
+            "request",
+            "Time to answer a client's request",
+            Unit::Seconds,
+            metrics.request_seconds.clone(),
+        );
+        r.register("request_failures", "Requests answered with a failure", metrics.failures.clone());
+        r.register("requests_in_flight", "Requests being served", metrics.in_flight.clone());
+        r.register("requests_refused", "Requests that their sender may not make", metrics.refused_requests.clone());
+        r.register("flushes", "Memtables flushed to shard files", metrics.flushes.clone());
+        r.register_with_unit("flush", "Time of one flush", Unit::Seconds, metrics.flush_seconds.clone());
+        r.register("shards", "Replicas on this node", gauges.shards.clone());
+        r.register("leaders", "Shards this node leads", gauges.leaders.clone());
+        r.register("memtable_bytes", "Applied and not yet flushed", gauges.memtable_bytes.clone());
+        r.register("wal_bytes", "Bytes of write-ahead log segments", gauges.wal_bytes.clone());
+        r.register("wal_segments", "Write-ahead log segments", gauges.wal_segments.clone());
+        r.register("wal_syncs", "Syncs of the write-ahead log since the start", gauges.wal_syncs.clone());
+        r.register("wal_synced_bytes", "Bytes synced since the start", gauges.wal_synced_bytes.clone());
+        r.register("applied_index", "Log index applied, by shard", gauges.applied_index.clone());
+        Metrics { gauges: Arc::new(gauges), registry: Arc::new(registry), ..metrics }
+    }
+
+    /// Starts measuring a request.
+    pub fn request_started(&self, body: &request::Body) -> Timer {
+        self.in_flight.inc();
+        let operation = match body {
+            request::Body::Get(_) => "get",
+            request::Body::Range(_) => "range",
+            request::Body::Write(_) => "write",
+            request::Body::Map(_) => "map",
+            request::Body::Status(_) => "status",
+            request::Body::Digest(_) => "digest",
+            request::Body::Admin(_) => "admin",
+        };
+        Timer { metrics: self.clone(), operation, start: Instant::now() }
+    }
+
+    /// Everything, in Prometheus' text form.
+    pub fn text(&self, shards: &Shards, wal: &Wal) -> String {
+        self.refresh(shards, &wal.stats());
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("writing to a string does not fail");
+        text
+    }
+
+    fn refresh(&self, shards: &Shards, wal: &WalStats) {
+        let gauges = &self.gauges;
+        let all = shards.all();
+        gauges.shards.set(all.len() as i64);
+        gauges.leaders.set(all.iter().filter(|replica| replica.group.leadership().here).count() as i64);
+        gauges.memtable_bytes.set(all.iter().map(|replica| replica.store.memtable_bytes() as i64).sum());
+        gauges.wal_bytes.set(wal.bytes as i64);
+        gauges.wal_segments.set(wal.segments as i64);
+        gauges.wal_syncs.set(wal.syncs as i64);
+        gauges.wal_synced_bytes.set(wal.synced_bytes as i64);
+        for replica in &all {
+            let label = ShardLabel { shard: replica.shard.0 };
+            gauges.applied_index.get_or_create(&label).set(replica.applied().borrow().index as i64);
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Timer {
+    /// Ends with an answer.
+    pub fn finish(self, answered: &Result<reply::Body, Failure>) {
+        let label = OperationLabel { operation: self.operation };
+        self.metrics.request_seconds.get_or_create(&label).observe(self.start.elapsed().as_secs_f64());
+        if let Err(failure) = answered {
+            let label = CodeLabel { code: failure.code().as_str_name() };
+            self.metrics.failures.get_or_create(&label).inc();
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}

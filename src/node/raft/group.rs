@@ -1,0 +1,363 @@
+//! One replica's seat in its shard's Raft group: the facade that hides openraft from everything above.
+//!
+//! Promises: an answer of [`Group::propose`] other than [`ProposeError::Unknown`] is definite; [`Group::confirm`] returns only
+//! after a majority acknowledged this leader in a round that began after the call, and everything committed before it is
+//! applied here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::impls::OneshotResponder;
+use openraft::raft::Precondition;
+use openraft::{ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use tokio::sync::watch;
+
+use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::wire;
+
+use super::log::Log;
+use super::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
+use super::network::Network;
+use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, membership_to_wire, term_leader};
+
+/// How often a leader says that it is alive, in milliseconds.
+const HEARTBEAT_MS: u64 = 150;
+/// A follower that heard nothing for this long, and a drawn time up to the second, asks for votes. Milliseconds.
+const ELECTION_MS: (u64, u64) = (500, 1000);
+/// Entries in one append request; bytes are bounded by the log reader.
+const APPEND_MAX_ENTRIES: u64 = 256;
+/// Proposals and messages waiting for one group's core.
+const CORE_QUEUE: u64 = 4096;
+
+/// Who leads, as far as this replica knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    pub term: u64,
+    pub replica: Option<ReplicaId>,
+    pub node: Option<NodeId>,
+    /// This very replica leads.
+    pub here: bool,
+}
+
+/// Why a proposal was not answered with outcomes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Nothing was appended anywhere.
+    #[error("this replica does not lead the shard")]
+    NotLeader { node: Option<NodeId> },
+    /// It was appended, and leadership was lost before its fate was known.
+    #[error("leadership changed while the proposal was under way; nobody knows how it came out")]
+    Unknown,
+    /// The replica has stopped. Whether the proposal was appended is not known.
+    #[error("the replica has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a replica could not be confirmed as leader.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfirmError {
+    #[error("this replica does not lead the shard")]
+    NotLeader { node: Option<NodeId> },
+    #[error("no majority of the shard's replicas answers")]
+    NoQuorum,
+    #[error("the replica has stopped: {0}")]
+    Stopped(String),
+}
+
+/// Why a change of members did not happen. Repeating it is harmless.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    #[error("this replica does not lead the shard")]
+    NotLeader { node: Option<NodeId> },
+    #[error("the members have changed since, or are changing")]
+    Changed,
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a replica says about itself.
+#[derive(Clone, Debug)]
+pub struct GroupStatus {
+    pub state: &'static str,
+    pub leadership: Leadership,
+    pub applied: Applied,
+    pub last_index: u64,
+    pub membership: wire::Membership,
+    /// Why it has stopped, if it has.
+    pub failure: Option<String>,
+    /// Leader only: how far each other replica's log is known to match.
+    pub matched: BTreeMap<u64, u64>,
+}
+
+/// Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    raft: Raft<Types, Machine>,
+    shard: ShardId,
+    replica: ReplicaId,
+    applied: watch::Receiver<Applied>,
+}
+
+fn config(shard: ShardId) -> Config {
+    Config {
+        cluster_name: shard.to_string(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS.0,
+        election_timeout_max: ELECTION_MS.1,
+        max_payload_entries: APPEND_MAX_ENTRIES,
+        api_channel_size: Some(CORE_QUEUE),
+        notification_channel_size: Some(CORE_QUEUE),
+        // Flushes decide what a snapshot is, and the keeper decides what is purged.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 1 << 40,
+        install_snapshot_timeout: 3_600_000,
+        enable_pre_vote: Some(true),
+        ..Config::default()
+    }
+}
+
+impl Group {
+    /// Takes the seat: recovers what log and store hold and joins in.
+    pub async fn start(
+        shard: ShardId,
+        replica: ReplicaId,
+        network: Network,
+        log: Log,
+        machine: Machine,
+        applied: watch::Receiver<Applied>,
+    ) -> Result<Group, ProposeError> {
+        let config = config(shard).validate().expect("the time-outs are ordered");
+        let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
+        let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+        Ok(Group { raft, shard, replica, applied })
+    }
+
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// Makes this replica the first and only voter of a new group; harmless if the group already is.
+    pub async fn initialize(&self, node: NodeId) -> Result<(), ProposeError> {
+        let members = BTreeMap::from([(self.replica.0, Seat { node: node.0 })]);
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Who leads, as far as is known here.
+    pub fn leadership(&self) -> Leadership {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let node = |replica: &u64| {
+            metrics.membership_config.membership().get_node(replica).map(|seat| NodeId(seat.node))
+        };
+        Leadership {
+            term: metrics.current_term,
+            replica: metrics.current_leader.map(ReplicaId),
+            node: metrics.current_leader.as_ref().and_then(node),
+            here: metrics.state == ServerState::Leader && metrics.current_leader == Some(self.replica.0),
+        }
+    }
+
+    /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
+    pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
+        let (responder, answer) = OneshotResponder::new_pair();
+        let request = self.raft.write(Proposal(entry)).with_leader(term_leader(term)).responder(responder);
+        if let Err(error) = request.await {
+            return Err(ProposeError::Stopped(error.to_string()));
+        }
+        match answer.await {
+            Ok(Ok(response)) => {
+                let Answer(outcomes) = response.data;
+                Ok(outcomes)
+            }
+            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(ProposeError::NotLeader { node: forward_node(&forward) })
+            }
+            Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
+            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
+            Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// One ReadIndex round: returns once a majority has acknowledged this leader and all that was committed is applied.
+    pub async fn confirm(&self) -> Result<(), ConfirmError> {
+        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(|_| ()).map_err(confirm_error)
+    }
+
+    /// A ReadIndex round for another replica: the index it must have applied before it reads.
+    pub async fn read_index(&self) -> Result<u64, ConfirmError> {
+        let (id, _) = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(confirm_error)?;
+        Ok(id.index())
+    }
+
+    /// Watches how far this replica has applied.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.applied.clone()
+    }
+
+    /// Adds a replica that copies but does not vote. Returns once the change is committed, not once it has caught up.
+    pub async fn add_learner(
+        &self,
+        member: &wire::Member,
+        seen: Option<&wire::LogId>,
+    ) -> Result<(), MembershipError> {
+        let nodes = BTreeMap::from([(member.replica, Seat { node: member.node })]);
+        self.change(ChangeMembers::AddNodes(nodes), seen).await
+    }
+
+    /// Makes exactly these replicas the voters, by joint consensus. Those that stop voting stay as learners.
+    pub async fn change_voters(
+        &self,
+        voters: &[u64],
+        seen: Option<&wire::LogId>,
+    ) -> Result<(), MembershipError> {
+        let voters: BTreeSet<u64> = voters.iter().copied().collect();
+        self.change(ChangeMembers::ReplaceAllVoters(voters), seen).await
+    }
+
+    /// Removes a replica that does not vote.
+    pub async fn remove_learner(&self, replica: u64, seen: Option<&wire::LogId>) -> Result<(), MembershipError> {
+        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([replica])), seen).await
+    }
+
+    async fn change(
+        &self,
+        change: ChangeMembers<u64, Seat>,
+        seen: Option<&wire::LogId>,
+    ) -> Result<(), MembershipError> {
+        let precondition = Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
+        match self.raft.change_membership_if(change, true, [precondition]).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(MembershipError::NotLeader { node: forward_node(&forward) })
+            }
+            Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_))) => Err(MembershipError::Changed),
+            Err(error) => Err(MembershipError::Refused(error.to_string())),
+        }
+    }
+
+    /// Hands leadership to another voter and waits until this replica no longer leads, at most `limit`.
+    pub async fn transfer_leadership(&self, to: ReplicaId, limit: Duration) -> bool {
+        if self.raft.trigger().transfer_leader(to.0).await.is_err() {
+            return true; // stopped: leads nothing
+        }
+        let replica = self.replica.0;
+        let mut metrics = self.raft.metrics();
+        let gone = async {
+            while metrics.borrow_watched().current_leader == Some(replica) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(limit, gone).await.is_ok()
+    }
+
+    /// Tells openraft that a flush has made `flushed_index` durable, and forgets the log up to `purge_to`.
+    pub async fn flushed(&self, purge_to: Option<u64>) {
+        // Both only fail when the group has stopped.
+        let _ = self.raft.trigger().snapshot().await;
+        if let Some(index) = purge_to {
+            let _ = self.raft.trigger().purge_log(index).await;
+        }
+    }
+
+    /// Takes in a leader's entries.
+    pub async fn handle_append(
+        &self,
+        request: openraft::raft::AppendEntriesRequest<Types>,
+    ) -> Result<openraft::raft::AppendEntriesResponse<Types>, String> {
+        self.raft.append_entries(request).await.map_err(|error| error.to_string())
+    }
+
+    /// Judges a candidate.
+    pub async fn handle_ballot(
+        &self,
+        request: openraft::raft::VoteRequest<Types>,
+        pre_vote: bool,
+    ) -> Result<openraft::raft::VoteResponse<Types>, String> {
+        let answer = match pre_vote {
+            true => self.raft.pre_vote(request).await,
+            false => self.raft.vote(request).await,
+        };
+        answer.map_err(|error| error.to_string())
+    }
+
+    /// Follows a leader's wish that this replica should lead.
+    pub async fn handle_transfer(&self, request: openraft::raft::TransferLeaderRequest<Types>) -> Result<(), String> {
+        match self.raft.handle_transfer_leader(request).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("{error:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Installs a received snapshot; returns this replica's vote.
+    pub async fn install(&self, vote: Vote, meta: SnapshotMeta, source: SnapshotSource) -> Result<Vote, String> {
+        let snapshot = openraft::storage::Snapshot { meta, snapshot: source };
+        let answer = self.raft.install_full_snapshot(vote, snapshot).await;
+        answer.map(|response| response.vote).map_err(|error| error.to_string())
+    }
+
+    pub fn status(&self) -> GroupStatus {
+        let leadership = self.leadership();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let stored = &metrics.membership_config;
+        let voter = stored.voter_ids().any(|id| id == self.replica.0);
+        let state = match metrics.state {
+            _ if metrics.running_state.is_err() => "failed",
+            ServerState::Leader => "leader",
+            ServerState::Candidate => "candidate",
+            ServerState::Follower => "follower",
+            ServerState::Learner if voter => "follower",
+            ServerState::Learner => "learner",
+            ServerState::Shutdown => "stopped",
+        };
+        let matched = metrics.replication.iter().flatten();
+        GroupStatus {
+            state,
+            leadership,
+            applied: *self.applied.borrow(),
+            last_index: metrics.last_log_index.unwrap_or(0),
+            membership: membership_to_wire(stored.log_id().as_ref(), stored.membership()),
+            failure: metrics.running_state.as_ref().err().map(ToString::to_string),
+            matched: matched.map(|(id, point)| (*id, point.as_ref().map_or(0, |id| id.index))).collect(),
+        }
+    }
+
+    /// Watches every change of state; the value is only a sign to look again.
+    pub async fn changed(&self) {
+        let mut metrics = self.raft.metrics();
+        let _ = metrics.changed().await;
+    }
+
+    /// Leaves the seat.
+    pub async fn shutdown(&self) {
+        let _ = self.raft.shutdown().await;
+    }
+}
+
+fn forward_node(forward: &ForwardToLeader<Types>) -> Option<NodeId> {
+    forward.leader_node.map(|seat| NodeId(seat.node))
+}
+
+fn confirm_error(error: RaftError<Types, LinearizableReadError<Types>>) -> ConfirmError {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            ConfirmError::NotLeader { node: forward_node(&forward) }
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ConfirmError::NoQuorum,
+        RaftError::Fatal(error) => ConfirmError::Stopped(error.to_string()),
+    }
+}

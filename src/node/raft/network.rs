@@ -1,0 +1,250 @@
+//! What one replica says to another: openraft's calls as messages to the machine the other replica is on.
+//!
+//! Every message names the shard and the replica it is for; nobody else answers it. Appends are pipelined: up to
+//! [`APPENDS_IN_FLIGHT`] requests are under way to a follower, answered in order.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
+};
+use openraft::OptionalSend;
+use prost::Message;
+
+use crate::model::id::{NodeId, ShardId};
+use crate::net::peers::Peers;
+use crate::net::rpc::{CallError, kind};
+use crate::net::transport::Class;
+use crate::net::wire;
+use crate::node::clock::Clock;
+use crate::node::store::Store;
+
+use super::machine::SnapshotSource;
+use super::snapshot;
+use super::types::{
+    LogId, Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
+};
+
+/// Append requests under way to one follower. Deeper pipelines were measured to hurt where every append is synced.
+pub const APPENDS_IN_FLIGHT: usize = 4;
+
+/// How long a vote or a transfer of leadership may take before it counts as lost.
+const VOTE_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// Makes connections from one replica to others of its shard.
+#[derive(Clone)]
+pub struct Network {
+    pub shard: ShardId,
+    pub peers: Peers,
+    pub clock: Clock,
+    pub store: Store,
+}
+
+/// One replica's line to another.
+pub struct Line {
+    network: Network,
+    replica: u64,
+    node: NodeId,
+    /// Heartbeats and votes do not queue behind entries.
+    class: Class,
+}
+
+type Failed = RPCError<Types>;
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Line;
+
+    async fn new_client(&mut self, target: u64, seat: &Seat) -> Line {
+        self.line(target, seat, Class::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, seat: &Seat) -> Line {
+        self.line(target, seat, Class::Control)
+    }
+}
+
+impl Network {
+    fn line(&self, replica: u64, seat: &Seat, class: Class) -> Line {
+        Line { network: self.clone(), replica, node: NodeId(seat.node), class }
+    }
+}
+
+fn unreachable(error: impl ToString) -> Failed {
+    RPCError::Unreachable(Unreachable::from_string(error))
+}
+
+/// A peer that answers but cannot serve is treated like one that does not answer, with its reason kept.
+fn refused(failure: wire::PeerFailure) -> Failed {
+    unreachable(format!("{}: {}", failure.code().as_str_name(), failure.message))
+}
+
+async fn call<R: Message + Default>(
+    peers: Peers,
+    node: NodeId,
+    class: Class,
+    kind: u16,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<R, Failed> {
+    let answer = tokio::time::timeout(timeout, async {
+        let caller = peers.caller(node, class).await.map_err(unreachable)?;
+        caller.call(kind, body).await.map_err(|error| match error {
+            CallError::NotSent(_) | CallError::Busy => unreachable(error),
+            CallError::Lost(_) | CallError::TooLarge { .. } => RPCError::Network(NetworkError::from_string(error)),
+        })
+    });
+    let answer = answer.await.map_err(|_| unreachable(format!("no answer from {node} in {timeout:?}")))??;
+    R::decode(answer).map_err(|error| RPCError::Network(NetworkError::from_string(error)))
+}
+
+impl Line {
+    fn append(&self, request: AppendEntriesRequest<Types>, timeout: Duration) -> impl Future<Output = Result<wire::AppendReply, Failed>> + Send + 'static {
+        let message = wire::Append {
+            shard: self.network.shard.0,
+            replica: self.replica,
+            vote: Some(vote_to_wire(&request.vote)),
+            previous: request.prev_log_id.as_ref().map(log_id_to_wire),
+            committed: request.leader_commit.as_ref().map(log_id_to_wire),
+            entries: request.entries.iter().map(encode_entry).collect(),
+            clock: self.network.clock.now().0,
+        };
+        let body = Bytes::from(message.encode_to_vec());
+        call(self.network.peers.clone(), self.node, self.class, kind::APPEND, body, timeout)
+    }
+
+    async fn ballot(
+        &self,
+        request: VoteRequest<Types>,
+        pre_vote: bool,
+    ) -> Result<VoteResponse<Types>, Failed> {
+        let message = wire::Ballot {
+            shard: self.network.shard.0,
+            replica: self.replica,
+            vote: Some(vote_to_wire(&request.vote)),
+            last: request.last_log_id.as_ref().map(log_id_to_wire),
+            leadership_transfer: request.leadership_transfer,
+            pre_vote,
+        };
+        let body = Bytes::from(message.encode_to_vec());
+        let peers = self.network.peers.clone();
+        let reply: wire::BallotReply =
+            call(peers, self.node, Class::Control, kind::BALLOT, body, VOTE_TIMEOUT).await?;
+        if let Some(failure) = reply.failure {
+            return Err(refused(failure));
+        }
+        let vote = reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| unreachable("a ballot without a vote"))?;
+        Ok(VoteResponse { vote, vote_granted: reply.granted, last_log_id: reply.last.as_ref().map(log_id_from_wire) })
+    }
+}
+
+fn append_response(reply: wire::AppendReply) -> Result<AppendEntriesResponse<Types>, Failed> {
+    match reply.body.ok_or_else(|| unreachable("an empty answer to an append"))? {
+        wire::append_reply::Body::Success(_) => Ok(AppendEntriesResponse::Success),
+        wire::append_reply::Body::Partial(partial) => {
+            Ok(AppendEntriesResponse::PartialSuccess(partial.up_to.as_ref().map(log_id_from_wire)))
+        }
+        wire::append_reply::Body::Conflict(_) => Ok(AppendEntriesResponse::Conflict),
+        wire::append_reply::Body::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote))),
+        wire::append_reply::Body::Failure(failure) => Err(refused(failure)),
+    }
+}
+
+/// What openraft asks of a pipelined append, from what it asks of a single one.
+fn stream_result(
+    response: AppendEntriesResponse<Types>,
+    previous: Option<LogId>,
+    last: Option<LogId>,
+) -> Result<StreamAppendResult<Types>, Failed> {
+    if matches!(response, AppendEntriesResponse::Conflict) && previous.is_none() {
+        return Err(unreachable("a conflict before the first entry"));
+    }
+    Ok(response.into_stream_result(previous, last))
+}
+
+impl RaftNetworkV2<Types> for Line {
+    type SnapshotData = SnapshotSource;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, Failed> {
+        append_response(self.append(request, option.hard_ttl()).await?)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, Failed>>, Failed>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+    {
+        let timeout = option.hard_ttl();
+        let line: &'s Line = self;
+        Box::pin(async move {
+            let answers = input.map(move |request| {
+                let previous = request.prev_log_id;
+                let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+                let answer = line.append(request, timeout);
+                async move { stream_result(append_response(answer.await?)?, previous, last) }
+            });
+            Ok(Box::pin(answers.buffered(APPENDS_IN_FLIGHT)) as BoxStream<'s, _>)
+        })
+    }
+
+    async fn vote(&mut self, request: VoteRequest<Types>, _: RPCOption) -> Result<VoteResponse<Types>, Failed> {
+        self.ballot(request, false).await
+    }
+
+    async fn pre_vote(&mut self, request: VoteRequest<Types>, _: RPCOption) -> Result<VoteResponse<Types>, Failed> {
+        self.ballot(request, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        _: openraft::alias::SnapshotOf<Types, SnapshotSource>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let target = snapshot::Target { shard: self.network.shard, replica: self.replica, node: self.node };
+        let sent = snapshot::send(&self.network.peers, &self.network.store, target, &vote);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sent => match sent {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => Err(StreamingError::Unreachable(Unreachable::from_string(error))),
+            },
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        _: RPCOption,
+    ) -> Result<openraft::raft::TransferLeaderResponse<Types>, Failed> {
+        let message = wire::LeaderTransfer {
+            shard: self.network.shard.0,
+            replica: self.replica,
+            from: Some(vote_to_wire(request.from_leader())),
+            last: request.last_log_id().map(log_id_to_wire),
+        };
+        let body = Bytes::from(message.encode_to_vec());
+        let peers = self.network.peers.clone();
+        let reply: wire::LeaderTransferReply =
+            call(peers, self.node, Class::Control, kind::LEADER_TRANSFER, body, VOTE_TIMEOUT).await?;
+        match reply.failure {
+            None => Ok(Ok(())),
+            Some(failure) => Err(refused(failure)),
+        }
+    }
+}

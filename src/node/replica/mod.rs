@@ -1,0 +1,285 @@
+//! # A replica: one shard's data on this node, and its seat in the shard's group
+//!
+//! Puts together the store, the log, the group, the way in for writes and the read rounds.
+//!
+//! ## Opening
+//!
+//! 1. The store recovers the last flush. 2. The log was recovered by the write-ahead log. 3. If the flush lies beyond the
+//!    end of the log (a crash between the installation of a snapshot and the purge of the log), the log is purged up to
+//!    it. 4. openraft starts, and replays what is committed beyond the flush.
+//!
+//! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
+
+mod proposer;
+mod reads;
+mod rounds;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::sync::watch;
+
+use crate::model::evaluate::ShardState;
+use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::key::Key;
+use crate::model::wire::{self as log_wire, Outcome, Write};
+use crate::net::exec::Exec;
+use crate::net::peers::Peers;
+use crate::net::rpc::kind;
+use crate::net::transport::Class;
+use crate::net::wire;
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::raft::group::{Group, GroupStatus, MembershipError, ProposeError};
+use super::raft::log::Log;
+use super::raft::machine::{Applied, Machine};
+use super::raft::network::Network;
+use super::store::{Store, StoreError, StoreOptions};
+use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
+
+pub use proposer::{Proposer, Rejected, Retention};
+pub use reads::{PageWish, ReadError, ReadWish};
+pub use rounds::ReadRounds;
+
+/// How long a replica waits for its leader to name a read index.
+const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+/// Log kept behind the last flush for replicas that lag, in bytes a replica. Beyond it they get the file.
+const LOG_KEEP_BYTES: u64 = 32 << 20;
+
+/// What every replica of a node is made with.
+#[derive(Clone)]
+pub struct ReplicaParts {
+    pub node: NodeId,
+    pub disk: Arc<dyn Disk>,
+    pub wal: Wal,
+    pub peers: Peers,
+    pub clock: Clock,
+    pub exec: Exec,
+    pub store: StoreOptions,
+    pub retention: Retention,
+}
+
+/// One replica, running.
+pub struct Replica {
+    pub shard: ShardId,
+    pub id: ReplicaId,
+    pub group: Group,
+    pub store: Store,
+    pub proposer: Proposer,
+    pub rounds: ReadRounds,
+    /// Held while a snapshot is being received: one at a time.
+    pub receiving: tokio::sync::Mutex<()>,
+    clock: Clock,
+    log: GroupLog,
+    peers: Peers,
+}
+
+/// Why a replica cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error(transparent)]
+    Raft(#[from] ProposeError),
+}
+
+/// The directory of a replica, below the node's.
+pub fn directory(shard: ShardId, replica: ReplicaId) -> PathBuf {
+    Path::new("replicas").join(format!("{shard}-{replica}"))
+}
+
+/// What a directory below `replicas/` is called, read back.
+pub fn parse_directory(name: &str) -> Option<(ShardId, ReplicaId)> {
+    let (shard, replica) = name.split_once('-')?;
+    Some((shard.parse().ok()?, replica.parse().ok()?))
+}
+
+impl Replica {
+    /// Opens a replica, making it empty if it is not there.
+    pub async fn open(parts: &ReplicaParts, shard: ShardId, id: ReplicaId) -> Result<Arc<Replica>, ReplicaError> {
+        let dir = directory(shard, id);
+        parts.disk.create_dir(&dir).map_err(|error| WalError::from(error))?;
+        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
+        let log = parts.wal.group(GroupId(id.0));
+        align(&log, &store).await?;
+        parts.clock.advance(store.state(|state| state.highest_stamp.max(state.ceiling)));
+
+        let (sender, applied) = watch::channel(Applied::default());
+        let machine = Machine::new(store.clone(), parts.clock.clone(), sender);
+        let network =
+            Network { shard, peers: parts.peers.clone(), clock: parts.clock.clone(), store: store.clone() };
+        let group = Group::start(shard, id, network, Log::new(log.clone()), machine, applied).await?;
+        let proposer = Proposer::start(
+            group.clone(),
+            store.clone(),
+            parts.clock.clone(),
+            parts.exec,
+            parts.retention.clone(),
+        );
+        let rounds = ReadRounds::new(group.clone(), parts.exec);
+        let (clock, peers) = (parts.clock.clone(), parts.peers.clone());
+        Ok(Arc::new(Replica { shard, id, group, store, proposer, rounds, receiving: tokio::sync::Mutex::new(()), clock, log, peers }))
+    }
+
+    /// Removes what a replica has on this node, for good.
+    pub async fn destroy(parts: &ReplicaParts, shard: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
+        // The log first: its record of the end is durable, so a crash in between leaves a directory that the next look at
+        // the list of retired replicas removes.
+        parts.wal.group(GroupId(id.0)).destroy().await?;
+        Store::destroy(&parts.disk, &directory(shard, id))?;
+        Ok(())
+    }
+
+    /// Begins the shard: this replica becomes its first voter and owns `range`. Harmless if begun.
+    pub async fn begin(&self, node: NodeId, start: &Key, end: Option<&Key>) -> Result<(), Rejected> {
+        self.group.initialize(node).await?;
+        let mut applied = self.applied();
+        while !self.group.leadership().here && self.store.state(|state| state.range.is_none()) {
+            tokio::select! {
+                biased;
+                () = self.group.changed() => {}
+                _ = applied.changed() => {}
+            }
+        }
+        if self.store.state(|state| state.range.is_some()) {
+            return Ok(());
+        }
+        let end = end.map(Key::to_bytes).unwrap_or_default();
+        let genesis = log_wire::Genesis { start: start.to_bytes(), end, stamp: self.clock.take(1).0 };
+        self.proposer.genesis(genesis).await
+    }
+
+    /// Has a write evaluated.
+    pub async fn write(&self, write: Write) -> Result<Outcome, Rejected> {
+        self.proposer.write(write).await
+    }
+
+    /// Watches how far this replica has applied.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.group.applied()
+    }
+
+    /// The bytes this replica's log holds.
+    pub fn log_bytes(&self) -> u64 {
+        self.log.live_bytes()
+    }
+
+    /// Flushes what is in memory and forgets the log below it where that is long.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let log = self.log.clone();
+        let flushed = self.store.flush(|| async move { log.synced().await }).await?;
+        let purge_to = flushed.applied.filter(|_| self.log.live_bytes() > LOG_KEEP_BYTES).map(|id| id.index);
+        self.group.flushed(purge_to).await;
+        Ok(())
+    }
+
+    /// What the node says about this replica.
+    pub fn status(&self) -> (GroupStatus, wire::ReplicaStatus) {
+        let group = self.group.status();
+        let stats = self.store.stats();
+        let base = self.store.base_index();
+        let state = self.store.state(ShardState::clone_summary);
+        let status = wire::ReplicaStatus {
+            shard: self.shard.0,
+            replica: self.id.0,
+            state: group.state.to_owned(),
+            term: group.leadership.term,
+            leader_replica: group.leadership.replica.map_or(0, |id| id.0),
+            applied_index: group.applied.index,
+            last_index: group.last_index,
+            flushed_index: base,
+            keys: stats.keys,
+            bytes: stats.live_bytes,
+            epoch: state.epoch,
+            membership: Some(group.membership.clone()),
+            start: state.range.as_ref().map(|range| range.start.to_bytes()).unwrap_or_default(),
+            end: state.range.as_ref().and_then(|range| range.end.as_ref()).map(Key::to_bytes).unwrap_or_default(),
+            highest_stamp: state.highest_stamp.0,
+            watermark: state.watermark.0,
+        };
+        (group, status)
+    }
+
+    /// Does one step of a placement job, as the shard's leader, and tells how things are.
+    ///
+    /// The members told are those of the newest *applied* entry, confirmed by a majority: what follows from them (a
+    /// replica's retirement, above all) must not rest on a change that may yet be undone.
+    pub async fn placement_answer(&self, step: wire::PlacementStep) -> wire::PlacementReply {
+        let about = step.about;
+        let stepped = self.placement_step(step).await;
+        let confirmed = self.group.confirm().await.map_err(|_| {
+            let leadership = self.group.leadership();
+            MembershipError::NotLeader { node: leadership.node }
+        });
+        let (done, failure) = match stepped.and(confirmed) {
+            Ok(()) => (true, None),
+            Err(MembershipError::Changed) => (false, None),
+            Err(error) => {
+                let code = match error {
+                    MembershipError::NotLeader { .. } => wire::PeerFailureCode::PeerNotLeader,
+                    _ => wire::PeerFailureCode::PeerFailed,
+                };
+                (false, Some(wire::PeerFailure { code: code.into(), message: error.to_string() }))
+            }
+        };
+        let group = self.group.status();
+        wire::PlacementReply {
+            done,
+            matched_index: group.matched.get(&about).copied().unwrap_or(0),
+            last_index: group.last_index,
+            membership: Some(self.store.applied().1),
+            failure,
+        }
+    }
+
+    async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
+        let seen = step.seen_membership.as_ref();
+        match step.step {
+            Some(wire::placement_step::Step::AddLearner(member)) => self.group.add_learner(&member, seen).await,
+            Some(wire::placement_step::Step::ChangeVoters(set)) => {
+                self.group.change_voters(&set.replicas, seen).await
+            }
+            Some(wire::placement_step::Step::RemoveMember(replica)) => {
+                self.group.remove_learner(replica, seen).await
+            }
+            None => Ok(()), // only a question
+        }
+    }
+
+    /// Asks the shard's leader which index a read here must wait for; `None` if it cannot be asked.
+    async fn ask_leader(&self) -> Option<u64> {
+        let leader = self.group.leadership();
+        let (node, replica) = (leader.node?, leader.replica?);
+        let question = wire::ReadIndex { shard: self.shard.0, replica: replica.0 };
+        let answer = tokio::time::timeout(READ_INDEX_TIMEOUT, async {
+            let caller = self.peers.caller(node, Class::Control).await.ok()?;
+            caller.call(kind::READ_INDEX, question.encode_to_vec().into()).await.ok()
+        });
+        let reply = wire::ReadIndexReply::decode(answer.await.ok()??).ok()?;
+        reply.failure.is_none().then_some(reply.index)
+    }
+
+    /// Flushes, leaves the group and closes the file.
+    pub async fn close(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(shard = %self.shard, %error, "the last flush failed; the log has everything");
+        }
+        self.group.shutdown().await;
+        self.store.close().await;
+    }
+}
+
+/// Step 3 of opening.
+async fn align(log: &GroupLog, store: &Store) -> Result<(), WalError> {
+    let Some(applied) = store.base().applied else { return Ok(()) };
+    let last = log.state().last;
+    if last.is_none_or(|last| last.index < applied.index) {
+        log.purge(LogPoint { term: applied.term, index: applied.index }).await?;
+    }
+    Ok(())
+}

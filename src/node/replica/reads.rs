@@ -1,0 +1,167 @@
+//! Reads of one replica.
+//!
+//! *Linearizable*: this replica leads and a ReadIndex round that began after the read arrived has confirmed it.
+//! *Session*: this replica has applied what the client has seen, or asks the leader for an index and waits for it.
+//! *Stale*: whatever this replica has applied.
+//!
+//! **At a timestamp T** (leader only): the clock is moved past T, what is under way at or below T is waited for, leadership
+//! is confirmed, and a ceiling at or above T is committed before the answer is given. So no later write can be stamped at
+//! or below T, by this leader or any other: the answer at T stays the answer.
+//!
+//! **Expiry** is judged at a time no higher than the committed ceiling, for the same reason: a key seen expired once
+//! never comes back, whatever clocks do.
+
+use crate::model::key::{Key, KeyRange};
+use crate::model::row::Version;
+use crate::model::time::Timestamp;
+use crate::net::wire::Consistency;
+use crate::node::raft::group::ConfirmError;
+use crate::node::store::{Page, StoreError};
+
+use super::Replica;
+use super::proposer::Rejected;
+
+/// What a read asks of consistency.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadWish {
+    pub consistency: Consistency,
+    /// `None`: the newest.
+    pub at: Option<Timestamp>,
+    /// Session: what the client has seen.
+    pub seen: Timestamp,
+}
+
+/// A page to be read.
+#[derive(Clone, Debug)]
+pub struct PageWish {
+    pub range: KeyRange,
+    pub limit: usize,
+    pub max_bytes: usize,
+    pub reverse: bool,
+}
+
+/// Why a read has no answer. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("the key does not belong to this shard")]
+    WrongShard,
+    #[error("history before {watermark} has been forgotten")]
+    TooOld { watermark: Timestamp },
+    #[error("too many reads wait for this shard")]
+    Busy,
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("the replica could not ask its leader")]
+    NoLeader,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the timestamp asked for: {0}")]
+    Clock(#[from] crate::model::time::ClockTooFarAhead),
+}
+
+impl Replica {
+    /// The version of `key` that the wish asks for, if it is there and alive.
+    pub async fn get(&self, key: &Key, wish: ReadWish) -> Result<Option<Version>, ReadError> {
+        self.prepare(wish).await?;
+        self.check_bounds(|range| range.contains(key))?;
+        let version = self.store.get(key, wish.at)?;
+        self.check_history(wish.at)?;
+        let Some(version) = version else { return Ok(None) };
+        let judged_at = self.expiry_time(wish, version.expires_at).await?;
+        Ok(Some(version).filter(|version| version.live_at(judged_at).is_some()))
+    }
+
+    /// A page of rows; the timestamp is the one at which expiry was judged.
+    pub async fn range(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
+        self.prepare(wish).await?;
+        let wanted = &page.range;
+        self.check_bounds(|range| {
+            let ends_inside = match (&range.end, &wanted.end) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(end), Some(wanted)) => wanted <= end,
+            };
+            range.start <= wanted.start && ends_inside
+        })?;
+        let judged_at = self.expiry_time(wish, Some(Timestamp::ZERO)).await?;
+        let rows = self.store.range(wanted, wish.at, judged_at, page.limit, page.max_bytes, page.reverse)?;
+        self.check_history(wish.at)?;
+        Ok((rows, judged_at))
+    }
+
+    /// Returns once this replica may answer.
+    async fn prepare(&self, wish: ReadWish) -> Result<(), ReadError> {
+        match (wish.at, wish.consistency) {
+            (Some(at), _) => self.prepare_at(at).await,
+            (None, Consistency::Linearizable) => self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into),
+            (None, Consistency::Session) => self.catch_up_with(wish.seen).await,
+            (None, Consistency::Stale) => Ok(()),
+        }
+    }
+
+    async fn prepare_at(&self, at: Timestamp) -> Result<(), ReadError> {
+        self.check_history(Some(at))?;
+        // A follower that has applied something stamped above T has everything at or below it.
+        if self.applied().borrow().stamp >= at {
+            return Ok(());
+        }
+        self.clock.merge(at)?;
+        self.proposer.settled(at).await;
+        self.rounds.join().await.ok_or(ReadError::Busy)??;
+        if self.store.state(|state| state.ceiling) < at {
+            self.proposer.reserve(at).await?;
+        }
+        Ok(())
+    }
+
+    async fn catch_up_with(&self, seen: Timestamp) -> Result<(), ReadError> {
+        if self.applied().borrow().stamp >= seen {
+            return Ok(());
+        }
+        if self.group.leadership().here {
+            return self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into);
+        }
+        let index = self.ask_leader().await.ok_or(ReadError::NoLeader)?;
+        let mut applied = self.applied();
+        match applied.wait_for(|applied| applied.index >= index).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ConfirmError::Stopped("the replica was closed".to_owned()).into()),
+        }
+    }
+
+    /// The time at which a version that expires at `expires_at` is judged.
+    async fn expiry_time(&self, wish: ReadWish, expires_at: Option<Timestamp>) -> Result<Timestamp, ReadError> {
+        if let Some(at) = wish.at {
+            return Ok(at);
+        }
+        let committed = self.store.state(|state| state.ceiling.max(state.highest_stamp));
+        if wish.consistency != Consistency::Linearizable {
+            return Ok(committed);
+        }
+        let now = self.clock.now();
+        // Never expires, not yet, or surely: no higher ceiling is needed to say so.
+        let undecided = expires_at.is_some_and(|end| end <= now && (end > committed || end == Timestamp::ZERO));
+        if undecided && now > committed {
+            self.proposer.reserve(now).await?;
+        }
+        Ok(now)
+    }
+
+    fn check_bounds(&self, inside: impl FnOnce(&KeyRange) -> bool) -> Result<(), ReadError> {
+        match self.store.state(|state| state.range.as_ref().is_some_and(inside)) {
+            true => Ok(()),
+            false => Err(ReadError::WrongShard),
+        }
+    }
+
+    /// Judged after reading as well: the watermark may have passed meanwhile.
+    fn check_history(&self, at: Option<Timestamp>) -> Result<(), ReadError> {
+        let Some(at) = at else { return Ok(()) };
+        match self.store.state(|state| (state.remembers(at), state.watermark)) {
+            (true, _) => Ok(()),
+            (false, watermark) => Err(ReadError::TooOld { watermark }),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! A member, running: where its parts are put together.
+//!
+//! Everything here is the same in the real and in the simulated world; what differs comes in as [`NodeParts`].
+//!
+//! Order of starting: log, replicas, (bootstrap), the view of the cluster, who answers, then the network's door is opened;
+//! then reports, placement and flushing. Stopping goes backwards, leadership first.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::id::{NodeId, ShardId};
+use crate::model::wire::{AuthorityRecord, NodeRecord};
+use crate::net::chance::Chance;
+use crate::net::exec::Exec;
+use crate::net::peers::Peers;
+use crate::net::rpc::{ServeLimits, serve};
+use crate::net::transport::{Address, Transport};
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::flusher;
+use super::member::Member;
+use super::meta::admin::Office;
+use super::meta::bootstrap::{self, BootstrapError};
+use super::meta::controller::Controller;
+use super::meta::join::Door;
+use super::meta::keeper;
+use super::meta::records::Records;
+use super::meta::reports::Reports;
+use super::meta::view::View;
+use super::metrics::Metrics;
+use super::replica::{ReplicaError, ReplicaParts, Retention};
+use super::serve::{Front, Requests};
+use super::shards::Shards;
+use super::store::{Store, StoreOptions};
+use super::wal::{Wal, WalError, WalOptions};
+use super::wall::Wall;
+
+/// What the world gives a node.
+pub struct NodeParts {
+    pub disk: Arc<dyn Disk>,
+    pub transport: Arc<dyn Transport>,
+    pub exec: Exec,
+    pub wall: Arc<dyn Wall>,
+    pub chance: Chance,
+    pub member: Member,
+    /// Where others reach it: HOST:PORT.
+    pub advertise: String,
+    pub zone: String,
+    pub weight: u32,
+    /// The cluster's CA as tokens pin it; empty on an insecure cluster.
+    pub ca_fingerprint: String,
+    /// Only at the bootstrap of a cluster with identities.
+    pub authority: Option<AuthorityRecord>,
+    pub wal: WalOptions,
+    pub store: StoreOptions,
+}
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("the write-ahead log cannot be used")]
+    Wal(#[from] WalError),
+    #[error("a replica cannot be opened")]
+    Replica(#[from] ReplicaError),
+    #[error("the cluster cannot begin")]
+    Bootstrap(#[from] BootstrapError),
+    #[error("the replica of the meta shard named in member.json is not the one on disk")]
+    OtherMetaReplica,
+}
+
+/// Why a running node stopped by itself.
+#[derive(Clone, Debug)]
+pub enum Stopped {
+    /// The disk did not do what it was asked.
+    Disk(String),
+    /// It was told to.
+    Asked,
+}
+
+/// A running member. Dropping it stops nothing; call [`Node::shutdown`].
+pub struct Node {
+    pub member: Member,
+    pub shards: Shards,
+    pub view: View,
+    pub metrics: Metrics,
+    pub reports: Reports,
+    pub requests: Arc<Requests>,
+    pub wal: Wal,
+    transport: Arc<dyn Transport>,
+    exec: Exec,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<Option<Stopped>>,
+}
+
+/// How long one shard's leadership may take to move at shutdown.
+const HAND_OVER: Duration = Duration::from_secs(3);
+/// How long requests under way may take to end at shutdown.
+const DRAIN: Duration = Duration::from_millis(500);
+
+impl Node {
+    /// Starts a member. Returns when it serves.
+    pub async fn start(mut parts: NodeParts) -> Result<Node, NodeError> {
+        let clock = Clock::new(parts.wall.clone());
+        let (stopped_sender, stopped) = watch::channel(None);
+        parts.wal.on_failure = Some(on_failure(stopped_sender.clone()));
+        parts.disk.create_dir(Path::new("wal")).map_err(WalError::from)?;
+        let (disk, exec, options) = (parts.disk.clone(), parts.exec, parts.wal.clone());
+        let wal = parts.exec.blocking(move || Wal::open(disk, Path::new("wal"), exec, options)).await?;
+
+        let peers = Peers::new(parts.transport.clone(), parts.exec, parts.chance.fork());
+        peers.set_addresses(seed_addresses(&parts.member));
+        let (settings_sender, settings) = watch::channel(crate::model::config::Settings::default());
+        let replica_parts = ReplicaParts {
+            node: parts.member.node,
+            disk: parts.disk.clone(),
+            wal: wal.clone(),
+            peers: peers.clone(),
+            clock: clock.clone(),
+            exec: parts.exec,
+            store: parts.store.clone(),
+            retention: retention(settings),
+        };
+        let shards = Shards::new(replica_parts);
+        shards.open_all().await?;
+        let records = Records::new(shards.clone());
+        let own = own_record(&parts, clock.wall_ms());
+        if let Some(bootstrap) = &parts.member.bootstrap {
+            begin(&parts, bootstrap, &shards, &records, own).await?;
+        }
+        let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
+        let meta = meta.ok_or(NodeError::OtherMetaReplica)?;
+        let view = View::follow(&meta, parts.exec);
+        drop(meta);
+
+        let reports =
+            Reports::new(parts.member.node, parts.advertise.clone(), clock.clone(), shards.clone(), wal.clone());
+        let metrics = Metrics::new();
+        let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics));
+        let (stop, stopping) = watch::channel(false);
+        let transport = parts.transport.clone();
+        parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
+        parts.exec.spawn(reports.clone().run(peers.clone()));
+        parts.exec.spawn(keeper::follow_addresses(view.clone(), peers.clone(), parts.member.clone(), settings_sender));
+        parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
+        let controller = Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
+        parts.exec.spawn(controller.run(stop.subscribe()));
+        parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), stopped_sender));
+        Ok(Node {
+            member: parts.member,
+            shards,
+            view,
+            metrics,
+            reports,
+            requests,
+            wal,
+            transport: parts.transport,
+            exec: parts.exec,
+            stop,
+            stopped,
+        })
+    }
+
+    /// Serves HTTP as well; returns where.
+    pub async fn serve_http(&self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
+        let (shards, wal, metrics) = (self.shards.clone(), self.wal.clone(), self.metrics.clone());
+        super::http::serve(listen, self.exec, shards, wal, metrics, self.stop.subscribe()).await
+    }
+
+    /// Returns when the node has stopped by itself.
+    pub async fn stopped(&self) -> Stopped {
+        let mut stopped = self.stopped.clone();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().expect("waited for"),
+            Err(_) => Stopped::Asked,
+        }
+    }
+
+    /// Hands leadership over, ends what is under way, flushes, closes.
+    pub async fn shutdown(&self) {
+        self.reports.set_leaving();
+        self.stop.send_replace(true);
+        self.hand_over().await;
+        tokio::time::sleep(DRAIN).await;
+        self.transport.close().await;
+        self.shards.close_all().await;
+        self.wal.close().await;
+    }
+
+    /// Gives every leadership to another voter that is up to date.
+    async fn hand_over(&self) {
+        for replica in self.shards.all() {
+            let status = replica.group.status();
+            if !status.leadership.here {
+                continue;
+            }
+            let voters = status.membership.configs.iter().flat_map(|set| set.replicas.iter().copied());
+            let best = voters
+                .filter(|voter| *voter != replica.id.0)
+                .max_by_key(|voter| status.matched.get(voter).copied().unwrap_or(0));
+            let Some(to) = best else { continue };
+            if !replica.group.transfer_leadership(crate::model::id::ReplicaId(to), HAND_OVER).await {
+                tracing::warn!(shard = %replica.shard, "leadership was not taken over in time; an election will follow");
+            }
+        }
+    }
+}
+
+fn on_failure(stopped: watch::Sender<Option<Stopped>>) -> Arc<dyn Fn(&std::io::Error) + Send + Sync> {
+    Arc::new(move |error| {
+        tracing::error!(%error, "the write-ahead log failed; this node stops");
+        stopped.send_replace(Some(Stopped::Disk(error.to_string())));
+    })
+}
+
+/// Where to find members before the map is there.
+fn seed_addresses(member: &Member) -> BTreeMap<NodeId, Address> {
+    let others = member.seeds.iter().filter(|seed| seed.node != member.node);
+    others.map(|seed| (seed.node, Address(seed.quic.clone()))).collect()
+}
+
+/// The retention the settings ask for, shortened so that history takes no more room than what lives.
+fn retention(settings: watch::Receiver<crate::model::config::Settings>) -> Retention {
+    Arc::new(move |store: &Store| {
+        let wanted_ms = settings.borrow().retention_ms();
+        let stats = store.stats();
+        match stats.history_bytes > stats.live_bytes.max(HISTORY_FREE_BYTES) {
+            false => wanted_ms,
+            true => (wanted_ms as u128 * u128::from(stats.live_bytes.max(1)) / u128::from(stats.history_bytes)) as u64,
+        }
+    })
+}
+
+/// History below this is kept whatever lives, in bytes a shard.
+const HISTORY_FREE_BYTES: u64 = 8 << 20;
+
+fn own_record(parts: &NodeParts, now_ms: u64) -> NodeRecord {
+    NodeRecord {
+        node: parts.member.node.0,
+        quic: parts.advertise.clone(),
+        http: String::new(),
+        zone: parts.zone.clone(),
+        weight: parts.weight,
+        joined_at_ms: now_ms,
+        state: "member".to_owned(),
+        meta_replica: parts.member.meta_replica.0,
+    }
+}
+
+/// Begins the cluster where that was not finished.
+async fn begin(
+    parts: &NodeParts,
+    first: &super::member::Bootstrap,
+    shards: &Shards,
+    records: &Records,
+    own: NodeRecord,
+) -> Result<(), NodeError> {
+    // Once the records are there and every first shard has its genesis, others may have moved them: hands off.
+    let begun = shards.get(ShardId::META).is_some_and(|meta| meta.store.state(|state| state.range.is_some()));
+    let whole = bootstrap::first_ranges(first)?.len();
+    let local = (0..whole as u64).filter_map(|n| shards.get(ShardId(n + 1)));
+    let unfinished = local.filter(|replica| replica.store.state(|state| state.range.is_none())).count();
+    if begun && unfinished == 0 && shards.all().len() > 1 {
+        return Ok(());
+    }
+    bootstrap::begin(&parts.member, first, shards, records, &parts.chance, own, parts.authority.clone()).await?;
+    Ok(())
+}
+
+fn requests(
+    parts: &NodeParts,
+    clock: &Clock,
+    shards: &Shards,
+    records: &Records,
+    view: &View,
+    reports: &Reports,
+    metrics: &Metrics,
+) -> Requests {
+    Requests {
+        shards: shards.clone(),
+        clock: clock.clone(),
+        disk: parts.disk.clone(),
+        exec: parts.exec,
+        view: view.clone(),
+        records: records.clone(),
+        reports: reports.clone(),
+        door: Door {
+            records: records.clone(),
+            view: view.clone(),
+            clock: clock.clone(),
+            cluster_id: parts.member.cluster_id.clone(),
+            insecure: parts.member.insecure,
+        },
+        office: Office {
+            records: records.clone(),
+            view: view.clone(),
+            clock: clock.clone(),
+            ca_fingerprint: parts.ca_fingerprint.clone(),
+        },
+        metrics: metrics.clone(),
+    }
+}
+
+/// Takes connections until told to stop.
+async fn accept(transport: Arc<dyn Transport>, front: Front, exec: Exec, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let connection = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return,
+            connection = transport.accept() => connection,
+        };
+        let Some(connection) = connection else { return };
+        let service = Arc::new(front.clone());
+        exec.spawn(serve(connection, service, exec, ServeLimits::default()));
+    }
+}
+
+async fn watch_flusher(shards: Shards, view: View, metrics: Metrics, stopped: watch::Sender<Option<Stopped>>) {
+    let error = flusher::run(shards, view, metrics).await;
+    tracing::error!(%error, "a flush failed; this node stops");
+    stopped.send_replace(Some(Stopped::Disk(error.to_string())));
+}

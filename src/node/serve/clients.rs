@@ -1,0 +1,273 @@
+//! What clients ask of this node.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tracing::Instrument;
+
+use crate::model::evaluate::check;
+use crate::model::id::{NodeId, ShardId};
+use crate::model::key::{Key, KeyRange};
+use crate::model::row::Version;
+use crate::model::system;
+use crate::model::time::Timestamp;
+use crate::model::wire::operation;
+use crate::net::transport::Peer;
+use crate::net::wire::{self, Failure, FailureCode, Reply, Request, reply, request};
+use crate::node::meta::admin::AdminError;
+use crate::node::meta::records::MetaError;
+use crate::node::raft::group::{ConfirmError, ProposeError};
+use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected};
+
+use super::Requests;
+
+/// Longest a request may wait, whatever its client says.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Rows in one page.
+const PAGE_MAX_ROWS: usize = 10_000;
+/// Bytes in one page; a single larger row still goes, alone.
+const PAGE_MAX_BYTES: usize = 1 << 20;
+/// Bytes of all values of one write.
+const WRITE_MAX_BYTES: usize = 17 << 20;
+
+type Answered = Result<reply::Body, Failure>;
+
+fn failure(code: FailureCode, message: impl ToString) -> Failure {
+    Failure { code: code.into(), message: message.to_string(), ..Failure::default() }
+}
+
+impl Requests {
+    /// Answers one request of a client.
+    pub(super) async fn client(&self, peer: &Peer, body: Bytes) -> Reply {
+        let Ok(request) = Request::decode(body) else {
+            return self.reply(Err(failure(FailureCode::FailureInvalid, "the request cannot be read")));
+        };
+        let id = request.id;
+        let span = tracing::info_span!("request", id = format_args!("{id:016x}"), from = %peer);
+        let timeout = Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX);
+        let Some(body) = request.body else {
+            return self.reply(Err(failure(FailureCode::FailureInvalid, "an empty request")));
+        };
+        let proposes = matches!(&body, request::Body::Write(_) | request::Body::Admin(_));
+        let timer = self.metrics.request_started(&body);
+        let answered = tokio::time::timeout(timeout, self.serve(body)).instrument(span.clone()).await;
+        let answered = answered.unwrap_or_else(|_| match proposes {
+            true => Err(failure(FailureCode::FailureUnknown, "out of time while the change was under way")),
+            false => Err(failure(FailureCode::FailureTimeout, "out of time")),
+        });
+        if let Err(failure) = &answered {
+            span.in_scope(|| tracing::debug!(code = failure.code().as_str_name(), failure.message, "failed"));
+        }
+        timer.finish(&answered);
+        self.reply(answered)
+    }
+
+    fn reply(&self, answered: Answered) -> Reply {
+        let body = answered.unwrap_or_else(reply::Body::Failure);
+        Reply { stamp: self.clock.now().0, body: Some(body) }
+    }
+
+    async fn serve(&self, body: request::Body) -> Answered {
+        match body {
+            request::Body::Get(get) => self.get(get).await,
+            request::Body::Range(range) => self.range(range).await,
+            request::Body::Write(write) => self.write(write).await,
+            request::Body::Map(_) => Ok(reply::Body::Map(self.map())),
+            request::Body::Status(status) => self.status(status.cluster),
+            request::Body::Digest(digest) => self.digest(ShardId(digest.shard)).await,
+            request::Body::Admin(admin) => self.admin(admin).await,
+        }
+    }
+
+    fn replica(&self, shard: u64) -> Result<std::sync::Arc<crate::node::replica::Replica>, Failure> {
+        self.shards.get(ShardId(shard)).ok_or_else(|| Failure {
+            map_version: self.view.now().map.version().0,
+            ..failure(FailureCode::FailureWrongShard, format!("s{shard} is not on this node"))
+        })
+    }
+
+    async fn get(&self, get: wire::Get) -> Answered {
+        let key = Key::from_internal(get.key).map_err(invalid)?;
+        if system::is_sealed(key.name()) && key.is_system() {
+            return Err(failure(FailureCode::FailureForbidden, "this key is sealed"));
+        }
+        let replica = self.replica(get.shard)?;
+        let found = replica.get(&key, wish(get.options)).await.map_err(|error| self.read_failure(error))?;
+        Ok(reply::Body::Get(wire::GetReply { row: found.map(|version| row(&key, version)) }))
+    }
+
+    async fn range(&self, range: wire::Range) -> Answered {
+        let start = Key::from_internal(range.start).map_err(invalid)?;
+        let end = Some(range.end).filter(|end| !end.is_empty()).map(Key::from_internal);
+        let page = PageWish {
+            range: KeyRange::new(start, end.transpose().map_err(invalid)?),
+            limit: match range.limit as usize {
+                0 => PAGE_MAX_ROWS,
+                limit => limit.min(PAGE_MAX_ROWS),
+            },
+            max_bytes: PAGE_MAX_BYTES,
+            reverse: range.reverse,
+        };
+        let replica = self.replica(range.shard)?;
+        let wish = wish(range.options);
+        let (page, judged_at) = replica.range(page, wish).await.map_err(|error| self.read_failure(error))?;
+        let visible = page.rows.into_iter().filter(|(key, _)| !(key.is_system() && system::is_sealed(key.name())));
+        Ok(reply::Body::Range(wire::RangeReply {
+            rows: visible.map(|(key, version)| row(&key, version)).collect(),
+            next: page.next.map(|key| key.to_bytes()).unwrap_or_default(),
+            at: wish.at.unwrap_or(judged_at).0,
+        }))
+    }
+
+    async fn write(&self, request: wire::WriteRequest) -> Answered {
+        let write = request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
+        check(&write).map_err(invalid)?;
+        let limit = self.view.now().settings.value_max_bytes();
+        let mut bytes = 0;
+        for operation in &write.operations {
+            if operation.key.first() == Some(&Key::FIRST.as_bytes()[0]) {
+                let message = "keys that start with `_/` are the cluster's own";
+                return Err(failure(FailureCode::FailureForbidden, message));
+            }
+            let Some(operation::Change::Put(put)) = &operation.change else { continue };
+            bytes += put.value.len();
+            if put.value.len() as u64 > limit {
+                let message = format!("a value of {} bytes; at most {limit} are allowed", put.value.len());
+                return Err(failure(FailureCode::FailureInvalid, message));
+            }
+        }
+        if bytes > WRITE_MAX_BYTES {
+            return Err(failure(FailureCode::FailureInvalid, format!("a write of {bytes} bytes")));
+        }
+        let outcome = self.replica(request.shard)?.write(write).await;
+        Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
+    }
+
+    fn map(&self) -> wire::MapReply {
+        let cluster = self.view.now();
+        let leaders = self.shards.all().into_iter().filter_map(|replica| {
+            let node = replica.group.leadership().node?;
+            Some(wire::Leader { shard: replica.shard.0, node: node.0 })
+        });
+        wire::MapReply {
+            version: cluster.map.version().0,
+            cluster_id: self.door.cluster_id.clone(),
+            nodes: cluster.map.nodes().map(|node| node.to_record()).collect(),
+            shards: cluster.map.shards().map(|shard| shard.to_record()).collect(),
+            leaders: leaders.collect(),
+        }
+    }
+
+    fn status(&self, cluster: bool) -> Answered {
+        let now = self.clock.now().0;
+        if !cluster {
+            return Ok(reply::Body::Status(wire::StatusReply { nodes: vec![self.reports.own()], now }));
+        }
+        let Some(term) = self.records.leading() else { return Err(self.not_meta_leader()) };
+        let mut nodes = self.reports.all(term);
+        nodes.retain(|node| node.node != self.reports.own().node);
+        nodes.push(self.reports.own());
+        nodes.sort_by_key(|node| node.node);
+        Ok(reply::Body::Status(wire::StatusReply { nodes, now }))
+    }
+
+    fn not_meta_leader(&self) -> Failure {
+        let leader = self.records.replica().ok().and_then(|meta| meta.group.leadership().node);
+        not_leader(leader)
+    }
+
+    async fn digest(&self, shard: ShardId) -> Answered {
+        let digest = self.replica(shard.0)?.store.digest().await;
+        let digest = digest.map_err(|error| failure(FailureCode::FailureInternal, error))?;
+        Ok(reply::Body::Digest(wire::DigestReply {
+            applied_index: digest.applied.index,
+            digest: Bytes::copy_from_slice(&digest.digest),
+            keys: digest.keys,
+        }))
+    }
+
+    async fn admin(&self, request: wire::AdminRequest) -> Answered {
+        if self.records.leading().is_none() {
+            return Err(self.not_meta_leader());
+        }
+        // What is answered from the records must be no older than the question.
+        let meta = self.records.replica().map_err(|error| failure(FailureCode::FailureBusy, error))?;
+        let round = meta.rounds.join().await.ok_or_else(|| failure(FailureCode::FailureBusy, "too many reads"))?;
+        round.map_err(|error| self.confirm_failure(error))?;
+        match self.office.serve(request).await {
+            Ok(answer) => Ok(reply::Body::Admin(answer)),
+            Err(AdminError::Invalid(message)) => Err(failure(FailureCode::FailureInvalid, message)),
+            Err(AdminError::NotFound(message)) => Err(failure(FailureCode::FailureNotFound, message)),
+            Err(AdminError::Forbidden(message)) => Err(failure(FailureCode::FailureForbidden, message)),
+            Err(AdminError::Meta(MetaError::Conflict)) => {
+                Err(failure(FailureCode::FailureConflict, "others change the same records"))
+            }
+            Err(AdminError::Meta(MetaError::Rejected(rejected))) => Err(self.rejected(rejected)),
+            Err(AdminError::Meta(error)) => Err(failure(FailureCode::FailureInternal, error)),
+        }
+    }
+
+    fn read_failure(&self, error: ReadError) -> Failure {
+        match error {
+            ReadError::WrongShard => Failure {
+                map_version: self.view.now().map.version().0,
+                ..failure(FailureCode::FailureWrongShard, error)
+            },
+            ReadError::TooOld { .. } => failure(FailureCode::FailureTooOld, error),
+            ReadError::Busy | ReadError::NoLeader => failure(FailureCode::FailureBusy, error),
+            ReadError::Confirm(error) => self.confirm_failure(error),
+            ReadError::Rejected(rejected) => self.rejected(rejected),
+            ReadError::Clock(_) => failure(FailureCode::FailureInvalid, error),
+            ReadError::Store(_) => failure(FailureCode::FailureInternal, error),
+        }
+    }
+
+    fn rejected(&self, rejected: Rejected) -> Failure {
+        match rejected {
+            Rejected::Busy => failure(FailureCode::FailureBusy, rejected),
+            Rejected::Clock(_) => failure(FailureCode::FailureInvalid, rejected),
+            Rejected::Confirm(error) => self.confirm_failure(error),
+            Rejected::Propose(ProposeError::NotLeader { node }) => not_leader(node),
+            Rejected::Propose(ProposeError::Unknown | ProposeError::Stopped(_)) => {
+                failure(FailureCode::FailureUnknown, rejected)
+            }
+        }
+    }
+
+    /// Nothing was proposed: the client may go elsewhere.
+    fn confirm_failure(&self, error: ConfirmError) -> Failure {
+        match error {
+            ConfirmError::NotLeader { node } => not_leader(node),
+            ConfirmError::NoQuorum => failure(FailureCode::FailureBusy, error),
+            ConfirmError::Stopped(_) => not_leader(None),
+        }
+    }
+}
+
+fn invalid(error: impl ToString) -> Failure {
+    failure(FailureCode::FailureInvalid, error)
+}
+
+fn not_leader(node: Option<NodeId>) -> Failure {
+    let leader_node = node.map_or(0, |node| node.0);
+    Failure { leader_node, ..failure(FailureCode::FailureNotLeader, "another node leads this shard") }
+}
+
+fn wish(options: Option<wire::ReadOptions>) -> ReadWish {
+    let options = options.unwrap_or_default();
+    ReadWish {
+        consistency: options.consistency(),
+        at: (options.at != 0).then_some(Timestamp(options.at)),
+        seen: Timestamp(options.seen),
+    }
+}
+
+fn row(key: &Key, version: Version) -> wire::Row {
+    wire::Row {
+        key: key.to_bytes(),
+        value: version.value.unwrap_or_default(),
+        stamp: version.stamp.0,
+        expires_at_ms: version.expires_at.map_or(0, Timestamp::ms),
+    }
+}

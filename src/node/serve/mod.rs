@@ -1,0 +1,126 @@
+//! # What others ask of this node
+//!
+//! One request comes in on a connection of some class by somebody whose identity the transport has proved; here it is
+//! decided whether that somebody may ask that on such a connection, and who answers.
+//!
+//! | class | who | what |
+//! |---|---|---|
+//! | client | clients and members | requests of `proto/net.proto` "clients" |
+//! | control, append | members | Raft's messages, reports, steps of placement |
+//! | bulk | members | snapshots |
+//! | join | anybody with a token | one request to join |
+//!
+//! Relies on the frames being bounded ([`crate::net::rpc`]). Everything decoded here is hostile until checked.
+
+mod peers;
+mod clients;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use prost::Message;
+
+use crate::net::exec::Exec;
+use crate::net::rpc::{FrameStream, Service, kind};
+use crate::net::transport::{Class, Connection, Peer};
+use crate::net::wire::{Report, ReportReply};
+
+use super::clock::Clock;
+use super::disk::Disk;
+use super::meta::admin::Office;
+use super::meta::join::Door;
+use super::meta::records::Records;
+use super::meta::reports::Reports;
+use super::meta::view::View;
+use super::metrics::Metrics;
+use super::shards::Shards;
+
+/// Everything that answers needs.
+pub struct Requests {
+    pub shards: Shards,
+    pub clock: Clock,
+    pub disk: Arc<dyn Disk>,
+    pub exec: Exec,
+    pub view: View,
+    pub records: Records,
+    pub reports: Reports,
+    pub door: Door,
+    pub office: Office,
+    pub metrics: Metrics,
+}
+
+/// The requests of a node, as the network calls them.
+#[derive(Clone)]
+pub struct Front(pub Arc<Requests>);
+
+impl Service for Front {
+    fn call(&self, from: &Arc<dyn Connection>, kind: u16, body: Bytes) -> BoxFuture<'static, Bytes> {
+        let requests = self.0.clone();
+        let (class, peer) = (from.class(), from.peer().clone());
+        Box::pin(async move { requests.answer(class, &peer, kind, body).await })
+    }
+
+    fn stream(
+        &self,
+        from: &Arc<dyn Connection>,
+        kind: u16,
+        head: Bytes,
+        frames: FrameStream,
+    ) -> BoxFuture<'static, ()> {
+        let requests = self.0.clone();
+        let allowed = from.class() == Class::Bulk && matches!(from.peer(), Peer::Node(_));
+        let from = from.peer().to_string();
+        Box::pin(async move {
+            match kind {
+                kind::SNAPSHOT if allowed => requests.snapshot(head, frames).await,
+                _ => requests.refuse(&from, kind),
+            }
+        })
+    }
+}
+
+impl Requests {
+    async fn answer(&self, class: Class, peer: &Peer, kind: u16, body: Bytes) -> Bytes {
+        let member = matches!(peer, Peer::Node(_));
+        let between = member && matches!(class, Class::Control | Class::Append);
+        match (class, kind) {
+            (Class::Client, kind::CLIENT_REQUEST) if *peer != Peer::Stranger => {
+                encode(&self.client(peer, body).await)
+            }
+            (Class::Join, kind::JOIN) => encode(&self.door.join(body).await),
+            (_, kind::APPEND) if between => encode(&self.append(body).await),
+            (_, kind::BALLOT) if between => encode(&self.ballot(body).await),
+            (_, kind::LEADER_TRANSFER) if between => encode(&self.leader_transfer(body).await),
+            (_, kind::READ_INDEX) if between => encode(&self.read_index(body).await),
+            (_, kind::PLACEMENT) if between => encode(&self.placement(body).await),
+            (_, kind::REPORT) if between => encode(&self.report(peer, body)),
+            _ => {
+                self.refuse(&peer.to_string(), kind);
+                Bytes::new()
+            }
+        }
+    }
+
+    fn report(&self, peer: &Peer, body: Bytes) -> ReportReply {
+        let clock = self.clock.now().0;
+        let status = Report::decode(body).ok().and_then(|report| report.status);
+        match (status, self.records.leading(), peer) {
+            // A member speaks for itself only.
+            (Some(status), Some(term), Peer::Node(node)) if status.node == node.0 => {
+                self.reports.hear(term, status);
+                ReportReply { accepted: true, clock }
+            }
+            _ => ReportReply { accepted: false, clock },
+        }
+    }
+
+    fn refuse(&self, from: &str, kind: u16) {
+        self.metrics.refused_requests.inc();
+        tracing::warn!(from, kind, "asked for something it may not ask for, or that this version does not know");
+    }
+}
+
+fn encode(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}

@@ -2,7 +2,7 @@
 pub mod chance;
 pub mod exec;
 pub mod identity;
-pub mod peers;
-pub mod rpc;
 pub mod transport;
+pub mod rpc;
+pub mod peers;
 pub mod wire;

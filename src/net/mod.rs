@@ -6,3 +6,4 @@ pub mod transport;
 pub mod rpc;
 pub mod peers;
 pub mod wire;
+pub mod kind;

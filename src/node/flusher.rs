@@ -21,8 +21,8 @@ use super::shards::Shards;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A shard with something in memory is flushed after this long at the latest.
 const FLUSH_AFTER: Duration = Duration::from_secs(300);
-/// Log of one shard beyond which it is flushed, in bytes.
-const LOG_MAX_BYTES: u64 = 128 << 20;
+/// Entries applied since the last flush beyond which a shard is flushed: what a restart replays.
+const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 /// How often old versions are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::
         tokio::time::sleep(LOOK_EVERY).await;
         let replicas = shards.all();
         note_dirty(&replicas, &mut first_dirty);
-        if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes()) {
+        if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
             let start = Instant::now();
             if let Err(error) = replica.flush().await {
                 return error;
@@ -78,7 +78,8 @@ fn due(
     }
     let overdue = |replica: &&Arc<Replica>| {
         let old = first_dirty.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
-        old || (replica.log_bytes() > LOG_MAX_BYTES && bytes(replica) > 0)
+        let flushed = replica.store.base().applied.map_or(0, |id| id.index);
+        old || replica.applied().borrow().index.saturating_sub(flushed) > UNFLUSHED_MAX_ENTRIES
     };
     replicas.iter().find(overdue).cloned()
 }

@@ -34,10 +34,10 @@ use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::Metrics;
-use super::replica::{ReplicaError, ReplicaParts, Retention};
+use super::replica::{ReplicaError, ReplicaParts};
 use super::serve::{Front, Requests};
 use super::shards::Shards;
-use super::store::{Store, StoreOptions};
+use super::store::StoreOptions;
 use super::wal::{Wal, WalError, WalOptions};
 use super::wall::Wall;
 
@@ -124,7 +124,7 @@ impl Node {
             clock: clock.clone(),
             exec: parts.exec,
             store: parts.store.clone(),
-            retention: retention(settings),
+            settings,
         };
         let shards = Shards::new(replica_parts);
         shards.open_all().await?;
@@ -223,21 +223,6 @@ fn seed_addresses(member: &Member) -> BTreeMap<NodeId, Address> {
     let others = member.seeds.iter().filter(|seed| seed.node != member.node);
     others.map(|seed| (seed.node, Address(seed.quic.clone()))).collect()
 }
-
-/// The retention the settings ask for, shortened so that history takes no more room than what lives.
-fn retention(settings: watch::Receiver<crate::model::config::Settings>) -> Retention {
-    Arc::new(move |store: &Store| {
-        let wanted_ms = settings.borrow().retention_ms();
-        let stats = store.stats();
-        match stats.history_bytes > stats.live_bytes.max(HISTORY_FREE_BYTES) {
-            false => wanted_ms,
-            true => (wanted_ms as u128 * u128::from(stats.live_bytes.max(1)) / u128::from(stats.history_bytes)) as u64,
-        }
-    })
-}
-
-/// History below this is kept whatever lives, in bytes a shard.
-const HISTORY_FREE_BYTES: u64 = 8 << 20;
 
 fn own_record(parts: &NodeParts, now_ms: u64) -> NodeRecord {
     NodeRecord {

@@ -5,8 +5,8 @@ use prost::Message;
 
 use crate::model::config;
 use crate::model::id::NodeId;
-use crate::model::key::{Key, KeyRange};
-use crate::model::system;
+use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
+use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::wire::{NodeRecord, TokenRecord};
 use crate::net::identity::JoinToken;
@@ -89,13 +89,16 @@ impl Office {
             created_at_ms: now_ms,
             nodes: Vec::new(),
         };
-        let change = Change::default().put(&system::token(&token.id), record.encode_to_vec(), None);
+        let change = Change::default().put(&SystemKey::Token(token.id.clone()), record.encode_to_vec(), None);
         self.records.commit(change).await?;
         Ok(AdminReply { token: token.to_string(), tokens: vec![public(record)], rows: Vec::new() })
     }
 
     async fn token_revoke(&self, id: &str) -> Result<AdminReply, AdminError> {
-        let name = system::token(id);
+        if !is_name(id) {
+            return Err(AdminError::NotFound(format!("no token {id}")));
+        }
+        let name = SystemKey::Token(id.to_owned());
         let (_, seen) = self.records.read(&name)?.ok_or_else(|| AdminError::NotFound(format!("no token {id}")))?;
         self.records.commit(Change::default().delete(&name, seen)).await?;
         Ok(AdminReply::default())
@@ -106,14 +109,14 @@ impl Office {
     }
 
     fn all_tokens(&self) -> Result<Vec<TokenRecord>, AdminError> {
-        let rows = self.rows(&system::token(""), TOKENS_MAX + 1)?;
+        let rows = self.rows(&Listing::Tokens.range(), TOKENS_MAX + 1)?;
         Ok(rows.into_iter().filter_map(|row| TokenRecord::decode(row.value).ok()).collect())
     }
 
     async fn config_set(&self, set: &wire::ConfigSet) -> Result<AdminReply, AdminError> {
         let invalid = |error: config::ConfigError| AdminError::Invalid(error.to_string());
         let setting = config::setting(&set.name).map_err(invalid)?;
-        let name = system::config(setting.name);
+        let name = SystemKey::Config(setting.name.to_owned());
         let seen = self.records.read(&name)?.map(|(_, seen)| seen);
         let change = match (set.reset, seen) {
             (true, None) => return Ok(AdminReply::default()),
@@ -129,12 +132,12 @@ impl Office {
     }
 
     async fn node_leave(&self, node: NodeId) -> Result<AdminReply, AdminError> {
-        let name = system::node(node);
+        let name = SystemKey::Node(node);
         let found = self.records.read(&name)?;
         let (stored, seen) = found.ok_or_else(|| AdminError::NotFound(format!("no node {node}")))?;
-        let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(name.clone()))?;
+        let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(format!("{node}")))?;
         let cluster = self.view.now();
-        let others = cluster.map.nodes().filter(|other| other.id != node && other.is_member()).count();
+        let others = cluster.map.members().filter(|other| other.id != node).count();
         if others == 0 {
             return Err(AdminError::Forbidden(format!("{node} is the last member: its data would be lost")));
         }
@@ -145,25 +148,24 @@ impl Office {
     }
 
     fn meta_get(&self, get: &wire::MetaGet) -> Result<AdminReply, AdminError> {
-        let start = String::from_utf8_lossy(&get.start);
-        let mut rows = self.rows(&start, ROWS_MAX)?;
-        rows.retain(|row| !system::is_sealed(&row.key[1..]));
+        let prefix = if get.start.is_empty() { SYSTEM_PREFIX } else { &get.start[..] };
+        let range = KeyRange::with_prefix(prefix).map_err(|error| AdminError::Invalid(error.to_string()))?;
+        if !range.start.is_system() {
+            return Err(AdminError::Invalid("system keys start with `_/`".to_owned()));
+        }
+        let rows = self.rows(&range, ROWS_MAX)?;
         Ok(AdminReply { rows, ..AdminReply::default() })
     }
 
-    /// The system rows whose name starts with `prefix`.
-    fn rows(&self, prefix: &str, limit: usize) -> Result<Vec<wire::Row>, AdminError> {
-        let prefix = if prefix.is_empty() { "_/" } else { prefix };
-        let range = KeyRange::with_prefix(prefix.as_bytes()).map_err(|error| AdminError::Invalid(error.to_string()))?;
-        if !KeyRange::system().contains(&range.start) {
-            return Err(AdminError::Invalid("system keys start with `_/`".to_owned()));
-        }
+    /// The rows of a range, without what is sealed.
+    fn rows(&self, range: &KeyRange, limit: usize) -> Result<Vec<wire::Row>, AdminError> {
         let store = &self.records.replica()?.store;
-        let page = store.range(&range, None, Timestamp::ZERO, limit, ROWS_MAX_BYTES, false);
+        let page = store.range(range, None, Timestamp::ZERO, limit, ROWS_MAX_BYTES, false);
         let page = page.map_err(MetaError::from)?;
         Ok(page
             .rows
             .into_iter()
+            .filter(|(key, _)| !is_sealed(key))
             .map(|(key, version)| wire::Row {
                 key: Key::to_bytes(&key),
                 value: version.value.unwrap_or_default(),

@@ -8,7 +8,7 @@ use prost::Message;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::{Key, KeyRange};
-use crate::model::system;
+use crate::model::system::{Counter, SystemKey};
 use crate::model::wire::{AuthorityRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 use crate::net::chance::Chance;
 use crate::node::member::{Bootstrap, Member};
@@ -63,7 +63,7 @@ pub async fn begin(
     let meta = shards.open(ShardId::META, FIRST_REPLICA).await?.ok_or(BootstrapError::OtherReplica)?;
     let system = KeyRange::system();
     meta.begin(FIRST_NODE, &system.start, system.end.as_ref()).await?;
-    if records.read(system::CLUSTER_ID)?.is_none() {
+    if records.read(&SystemKey::ClusterId)?.is_none() {
         let change = first_records(member, &ranges, chance, own, authority);
         match records.commit(change).await {
             Ok(_) | Err(MetaError::Conflict) => {}
@@ -92,13 +92,13 @@ fn first_records(
 ) -> Change {
     let shards = ranges.len() as u64;
     let mut change = Change::default()
-        .put(system::CLUSTER_ID, member.cluster_id.clone(), None)
-        .put(system::NEXT_NODE, FIRST_NODE.0.to_string(), None)
-        .put(system::NEXT_SHARD, shards.to_string(), None)
-        .put(system::NEXT_REPLICA, (FIRST_REPLICA.0 + shards).to_string(), None)
-        .put(&system::node(FIRST_NODE), own.encode_to_vec(), None);
+        .put(&SystemKey::ClusterId, member.cluster_id.clone(), None)
+        .put(&SystemKey::Next(Counter::Node), (FIRST_NODE.0 + 1).to_string(), None)
+        .put(&SystemKey::Next(Counter::Shard), (shards + 1).to_string(), None)
+        .put(&SystemKey::Next(Counter::Replica), (FIRST_REPLICA.0 + shards + 1).to_string(), None)
+        .put(&SystemKey::Node(FIRST_NODE), own.encode_to_vec(), None);
     if let Some(authority) = authority {
-        change = change.put(system::SEALED_CA, authority.encode_to_vec(), None);
+        change = change.put(&SystemKey::SealedCa, authority.encode_to_vec(), None);
     }
     let meta = (ShardId::META, FIRST_REPLICA, KeyRange::system());
     let users = ranges.iter().enumerate().map(|(n, range)| {
@@ -118,7 +118,7 @@ fn first_records(
             }],
             ring_position: chance.number(),
         };
-        change = change.put(&system::shard(shard), record.encode_to_vec(), None);
+        change = change.put(&SystemKey::Shard(shard), record.encode_to_vec(), None);
     }
     change
 }

@@ -14,10 +14,10 @@ use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::job::{self, Observation, Step};
 use crate::model::map::{self, Reported};
 use crate::model::placement::{self, Liveness, Proposal};
-use crate::model::system;
-use crate::model::wire::{JobPhase, JobRecord, Membership, NodeRecord, ReplicaRecord, ReplicaRole};
+use crate::model::system::{Counter, SystemKey};
+use crate::model::wire::{JobPhase, JobRecord, Membership, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 use crate::net::peers::Peers;
-use crate::net::rpc::kind;
+use crate::net::kind;
 use crate::net::transport::Class;
 use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, placement_step};
 use crate::node::clock::Clock;
@@ -86,7 +86,7 @@ impl Controller {
         for record in cluster.map.jobs() {
             self.drive(&cluster, record, &seen, term).await?;
         }
-        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms());
+        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms);
         let silence = self.reports.silence(term, cluster.map.nodes().map(|node| node.id));
         let silent = silence.into_iter().filter(|(_, silence)| *silence > silent_after).map(|(node, _)| node);
         let liveness = Liveness { silent: silent.collect() };
@@ -112,9 +112,9 @@ impl Controller {
             if node.quic == status.quic && node.http == status.http {
                 continue;
             }
-            let name = system::node(node.id);
+            let name = SystemKey::Node(node.id);
             let Some((stored, stamp)) = self.records.read(&name)? else { continue };
-            let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(name.clone()))?;
+            let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(node.id.to_string()))?;
             record.quic = status.quic.clone();
             record.http = status.http.clone();
             self.records.commit(Change::default().put(&name, record.encode_to_vec(), Some(stamp))).await?;
@@ -125,7 +125,7 @@ impl Controller {
     /// The shard's own log is the truth about its bounds, members and epoch; the map follows.
     async fn repair_map(&self, cluster: &Cluster, seen: &BTreeMap<ShardId, Seen>) -> Result<(), MetaError> {
         for (shard, seen) in seen {
-            let Some(record) = cluster.map.shard(*shard).map(|shard| shard.to_record()) else { continue };
+            let Some(record) = cluster.map.shard(*shard).map(ShardRecord::from) else { continue };
             let reported = Reported {
                 membership: seen.status.membership.clone().unwrap_or_default(),
                 epoch: seen.status.epoch,
@@ -133,7 +133,7 @@ impl Controller {
                 end: seen.status.end.clone(),
             };
             let Some(repaired) = map::repair(&record, &reported) else { continue };
-            let name = system::shard(*shard);
+            let name = SystemKey::Shard(*shard);
             let Some((stored, stamp)) = self.records.read(&name)? else { continue };
             if stored != record.encode_to_vec() {
                 continue; // changed since this view; the next round sees it
@@ -145,18 +145,16 @@ impl Controller {
 
     /// Reserves what a proposed job needs and records it.
     async fn create(&self, cluster: &Cluster, proposal: Proposal) -> Result<(), MetaError> {
-        let (last_job, jobs_seen) = self.records.counter(system::NEXT_JOB)?;
-        let id = last_job + 1;
-        let mut change = Change::default().put(system::NEXT_JOB, id.to_string(), jobs_seen);
+        let (id, mut change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
         let add = match proposal.add {
             None => None,
             Some(node) => {
                 let replica = match reserved_meta_replica(cluster, &proposal, node) {
                     Some(replica) => replica,
                     None => {
-                        let (last, replicas_seen) = self.records.counter(system::NEXT_REPLICA)?;
-                        change = change.put(system::NEXT_REPLICA, (last + 1).to_string(), replicas_seen);
-                        ReplicaId(last + 1)
+                        let (replica, with_replica) = self.records.take_ids(change, Counter::Replica, 1)?;
+                        change = with_replica;
+                        ReplicaId(replica)
                     }
                 };
                 Some(ReplicaRecord { replica: replica.0, node: node.0, role: ReplicaRole::RoleLearner.into() })
@@ -171,7 +169,7 @@ impl Controller {
             started_at_ms: self.clock.wall_ms(),
             phase: JobPhase::JobLearn.into(),
         };
-        let name = system::job(proposal.shard);
+        let name = SystemKey::Job(proposal.shard);
         self.records.commit(change.put(&name, record.encode_to_vec(), None)).await?;
         tracing::info!(shard = %proposal.shard, add = ?proposal.add, remove = ?proposal.remove, proposal.reason, "placement job");
         Ok(())
@@ -186,7 +184,7 @@ impl Controller {
         term: u64,
     ) -> Result<(), MetaError> {
         let shard = ShardId(job.shard);
-        let name = system::job(shard);
+        let name = SystemKey::Job(shard);
         let Some((stored, stamp)) = self.records.read(&name)? else { return Ok(()) };
         if stored != job.encode_to_vec() {
             return Ok(());
@@ -231,20 +229,20 @@ impl Controller {
     async fn end(
         &self,
         job: &JobRecord,
-        name: &str,
+        name: &SystemKey,
         stamp: crate::model::time::Timestamp,
         retired: Vec<ReplicaId>,
     ) -> Result<(), MetaError> {
         let mut change = Change::default().delete(name, stamp);
         for replica in retired {
-            change = change.put(&system::retired(replica), job.shard.to_string(), None);
+            change = change.put(&SystemKey::Retired(replica), job.shard.to_string(), None);
         }
         self.records.commit(change).await.map(|_| ())
     }
 
     fn observation(&self, cluster: &Cluster, job: &JobRecord, reply: &PlacementReply, term: u64) -> Observation {
         let target = job.add.as_ref().map(|add| NodeId(add.node));
-        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms());
+        let silent_after = Duration::from_millis(cluster.settings.silent_after_ms);
         let silence = target.map(|node| self.reports.silence(term, std::iter::once(node)));
         let alive = silence.is_none_or(|silence| silence.values().all(|silence| *silence <= silent_after));
         Observation {

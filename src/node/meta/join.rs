@@ -21,11 +21,12 @@ use prost::Message;
 
 use crate::model::id::NodeId;
 use crate::model::map::ClusterMap;
-use crate::model::system;
+use crate::model::system::{Counter, SystemKey, is_name};
 use crate::model::token::{self, Use};
 use crate::model::wire::{AuthorityRecord, NodeRecord, TokenRecord};
-use crate::net::identity::Authority;
-use crate::net::rpc::{Caller, kind};
+use crate::net::identity::{Authority, request_key_hash};
+use crate::net::kind;
+use crate::net::rpc::Caller;
 use crate::net::transport::{Address, Class, Transport};
 use crate::net::wire::{JoinReply, JoinRequest};
 use crate::node::clock::Clock;
@@ -102,12 +103,12 @@ impl Door {
 
     async fn try_join(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
         check(request, self.insecure)?;
-        let name = system::token(&request.token_id);
+        let name = SystemKey::Token(request.token_id.clone());
         let (stored, token_seen) = self.records.read(&name)?.ok_or(token::TokenError::Unknown)?;
-        let record = TokenRecord::decode(stored).map_err(|_| MetaError::Damaged(name.clone()))?;
-        let key_hash = blake3::hash(&request.csr_der);
+        let record = TokenRecord::decode(stored).map_err(|_| MetaError::Damaged("a token".to_owned()))?;
+        let key_hash = self.key_hash(request)?;
         let secret_hash = blake3::hash(&request.secret);
-        let used = token::consume(&record, secret_hash.as_bytes(), key_hash.as_bytes(), self.clock.wall_ms())?;
+        let used = token::consume(&record, secret_hash.as_bytes(), &key_hash, self.clock.wall_ms())?;
         let (node, meta_replica) = match used {
             Use::Repeat(node) => {
                 let cluster = self.view.now();
@@ -115,16 +116,14 @@ impl Door {
                 (node, known.meta_replica)
             }
             Use::Fresh(mut record) => {
-                let (last_node, nodes_seen) = self.records.counter(system::NEXT_NODE)?;
-                let (last_replica, replicas_seen) = self.records.counter(system::NEXT_REPLICA)?;
-                let (node, replica) = (NodeId(last_node + 1), last_replica + 1);
+                let (node, change) = self.records.take_ids(Change::default(), Counter::Node, 1)?;
+                let (replica, change) = self.records.take_ids(change, Counter::Replica, 1)?;
+                let node = NodeId(node);
                 record.nodes.push(node.0);
                 let own = self.node_record(request, node, replica);
-                let change = Change::default()
+                let change = change
                     .put(&name, record.encode_to_vec(), Some(token_seen))
-                    .put(system::NEXT_NODE, node.0.to_string(), nodes_seen)
-                    .put(system::NEXT_REPLICA, replica.to_string(), replicas_seen)
-                    .put(&system::node(node), own.encode_to_vec(), None);
+                    .put(&SystemKey::Node(node), own.encode_to_vec(), None);
                 self.records.commit(change).await?;
                 tracing::info!(%node, address = request.quic, token = request.token_id, "a node has joined");
                 (node, crate::model::id::ReplicaId(replica))
@@ -140,6 +139,14 @@ impl Door {
             nodes: members(&self.view.now().map),
             ..JoinReply::default()
         })
+    }
+
+    /// Of the key that asks; on a cluster without identities, of the address.
+    fn key_hash(&self, request: &JoinRequest) -> Result<[u8; 32], Refusal> {
+        match self.insecure {
+            true => Ok(*blake3::hash(request.quic.as_bytes()).as_bytes()),
+            false => request_key_hash(&request.csr_der).map_err(|error| Refusal::Sign(error.to_string())),
+        }
     }
 
     fn node_record(&self, request: &JoinRequest, node: NodeId, meta_replica: u64) -> NodeRecord {
@@ -159,10 +166,10 @@ impl Door {
         if self.insecure {
             return Ok(Default::default());
         }
-        let damaged = || MetaError::Damaged(system::SEALED_CA.to_owned());
-        let (stored, _) = self.records.read(system::SEALED_CA)?.ok_or_else(damaged)?;
+        let damaged = || MetaError::Damaged("the certificate authority".to_owned());
+        let (stored, _) = self.records.read(&SystemKey::SealedCa)?.ok_or_else(damaged)?;
         let record = AuthorityRecord::decode(stored).map_err(|_| damaged())?;
-        let authority = Authority::from_parts(&self.cluster_id, &record.certificate_der, &record.key_der);
+        let authority = Authority::from_parts(&record.certificate_der, &record.key_der);
         let authority = authority.map_err(|error| Refusal::Sign(error.to_string()))?;
         let certificate = authority.sign_node(&request.csr_der, node, self.clock.wall_ms());
         let certificate = certificate.map_err(|error| Refusal::Sign(error.to_string()))?;
@@ -178,6 +185,9 @@ fn check(request: &JoinRequest, insecure: bool) -> Result<(), Refusal> {
     if request.csr_der.len() > CSR_MAX_BYTES || (request.csr_der.is_empty() && !insecure) {
         return Err(Refusal::Malformed("the certificate request is missing or too long"));
     }
+    if !is_name(&request.token_id) {
+        return Err(Refusal::Malformed("the token's name is no name"));
+    }
     if request.quic.is_empty() {
         return Err(Refusal::Malformed("no address to be reached at"));
     }
@@ -190,7 +200,7 @@ fn refused(reason: impl ToString, retry: bool) -> JoinReply {
 
 /// The members of a map, in their stored form.
 pub fn members(map: &ClusterMap) -> Vec<NodeRecord> {
-    map.nodes().map(|node| node.to_record()).collect()
+    map.nodes().map(NodeRecord::from).collect()
 }
 
 /// Why a node was not taken in.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::id::ShardId;
-use crate::model::key::Key;
+use crate::model::system::{Counter, SystemKey, take_ids};
 use crate::model::time::Timestamp;
 use crate::model::wire::{Condition, Delete, Operation, Put, Write, condition, operation, outcome};
 use crate::node::replica::{Rejected, Replica};
@@ -36,22 +36,19 @@ pub struct Change(Vec<Operation>);
 #[derive(Clone)]
 pub struct Records(Shards);
 
-fn key(name: &str) -> Bytes {
-    Key::from_name(name.as_bytes()).expect("system keys are short").to_bytes()
-}
-
 impl Change {
     /// Sets a record that was seen at `seen` (`None`: that must not exist).
-    pub fn put(mut self, name: &str, value: impl Into<Bytes>, seen: Option<Timestamp>) -> Change {
+    pub fn put(mut self, key: &SystemKey, value: impl Into<Bytes>, seen: Option<Timestamp>) -> Change {
         let put = operation::Change::Put(Put { value: value.into(), ttl_ms: 0 });
-        self.0.push(Operation { key: key(name), condition: Some(unchanged(seen)), change: Some(put) });
+        self.0.push(Operation { key: key.key().to_bytes(), condition: Some(unchanged(seen)), change: Some(put) });
         self
     }
 
     /// Removes a record that was seen at `seen`.
-    pub fn delete(mut self, name: &str, seen: Timestamp) -> Change {
+    pub fn delete(mut self, key: &SystemKey, seen: Timestamp) -> Change {
         let delete = operation::Change::Delete(Delete {});
-        self.0.push(Operation { key: key(name), condition: Some(unchanged(Some(seen))), change: Some(delete) });
+        let condition = Some(unchanged(Some(seen)));
+        self.0.push(Operation { key: key.key().to_bytes(), condition, change: Some(delete) });
         self
     }
 }
@@ -81,17 +78,19 @@ impl Records {
     }
 
     /// A record as applied here, with the timestamp to condition a change on.
-    pub fn read(&self, name: &str) -> Result<Option<(Bytes, Timestamp)>, MetaError> {
-        let key = Key::from_name(name.as_bytes()).expect("system keys are short");
-        let version = self.replica()?.store.get(&key, None)?;
+    pub fn read(&self, key: &SystemKey) -> Result<Option<(Bytes, Timestamp)>, MetaError> {
+        let version = self.replica()?.store.get(&key.key(), None)?;
         Ok(version.and_then(|version| Some((version.value?, version.stamp))))
     }
 
-    /// A counter of the cluster (0 if it was never raised), with the timestamp to condition a change on.
-    pub fn counter(&self, name: &str) -> Result<(u64, Option<Timestamp>), MetaError> {
-        let Some((value, stamp)) = self.read(name)? else { return Ok((0, None)) };
-        let number = std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok());
-        Ok((number.ok_or_else(|| MetaError::Damaged(name.to_owned()))?, Some(stamp)))
+    /// Takes `count` fresh ids as part of `change`; returns the first.
+    pub fn take_ids(&self, change: Change, counter: Counter, count: u64) -> Result<(u64, Change), MetaError> {
+        let key = SystemKey::Next(counter);
+        let stored = self.read(&key)?;
+        let seen = stored.as_ref().map(|(_, stamp)| *stamp);
+        let taken = take_ids(stored.as_ref().map(|(value, _)| &value[..]), count);
+        let (first, next) = taken.map_err(|error| MetaError::Damaged(error.to_string()))?;
+        Ok((first, change.put(&key, next, seen)))
     }
 
     /// Commits a change whole, or nothing of it.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::peers::Peers;
-use crate::net::rpc::kind;
+use crate::net::kind;
 use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;

@@ -76,9 +76,17 @@ fn read(replica: &Replica) -> Result<Cluster, StoreError> {
             None => break,
         }
     }
-    let rows: Vec<_> = rows
-        .iter()
-        .filter_map(|(key, version)| Some((key.name(), version.value.as_deref()?, version.stamp)))
-        .collect();
-    Ok(Cluster { map: ClusterMap::from_rows(rows.iter().copied()), settings: Settings::from_rows(rows.iter().copied()) })
+    // What one row means may be unknown here; the others still count.
+    let mut map = ClusterMap::default();
+    for (key, version) in &rows {
+        if let Err(error) = map.set(key, version.value.as_deref(), version.stamp) {
+            tracing::error!(%error, "a record of the cluster cannot be understood");
+        }
+    }
+    map.raise_version(replica.store.state(|state| state.highest_stamp));
+    let (settings, bad) = map.settings();
+    for error in bad {
+        tracing::warn!(%error, "a setting cannot be understood; its default holds");
+    }
+    Ok(Cluster { map, settings })
 }

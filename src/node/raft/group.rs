@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
-use openraft::impls::OneshotResponder;
+use openraft::impls::ProgressResponder;
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
@@ -170,7 +170,7 @@ impl Group {
 
     /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
-        let (responder, answer) = OneshotResponder::new_pair();
+        let (responder, _committed, answer) = ProgressResponder::new();
         let request = self.raft.write(Proposal(entry)).with_leader(term_leader(term)).responder(responder);
         if let Err(error) = request.await {
             return Err(ProposeError::Stopped(error.to_string()));

@@ -20,7 +20,8 @@ use prost::Message;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::peers::Peers;
-use crate::net::rpc::{CallError, kind};
+use crate::net::kind;
+use crate::net::rpc::CallError;
 use crate::net::transport::Class;
 use crate::net::wire;
 use crate::node::clock::Clock;

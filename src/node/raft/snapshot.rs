@@ -24,7 +24,8 @@ use prost::Message;
 use crate::model::id::{NodeId, ShardId};
 use crate::net::exec::Exec;
 use crate::net::peers::Peers;
-use crate::net::rpc::{FrameStream, kind, open_stream};
+use crate::net::kind;
+use crate::net::rpc::{FrameStream, open_stream};
 use crate::net::transport::Class;
 use crate::net::wire;
 use crate::node::disk::{Disk, DiskFile};
@@ -94,7 +95,7 @@ async fn send_copy(
         digest: Bytes::copy_from_slice(&copy.digest),
     };
     let connection = peers.connection(to.node, Class::Bulk).await?;
-    let mut stream = open_stream(connection, kind::SNAPSHOT, offer.encode_to_vec().into()).await?;
+    let mut stream = open_stream(&connection, kind::SNAPSHOT, offer.encode_to_vec().into()).await?;
     let file = store.disk().open(path, false)?;
     let mut offset = 0;
     while offset < copy.bytes {

@@ -21,13 +21,13 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::watch;
 
-use crate::model::evaluate::ShardState;
+use crate::model::config::Settings;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::Key;
 use crate::model::wire::{self as log_wire, Outcome, Write};
 use crate::net::exec::Exec;
 use crate::net::peers::Peers;
-use crate::net::rpc::kind;
+use crate::net::kind;
 use crate::net::transport::Class;
 use crate::net::wire;
 
@@ -40,14 +40,12 @@ use super::raft::network::Network;
 use super::store::{Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
-pub use proposer::{Proposer, Rejected, Retention};
+pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};
 pub use rounds::ReadRounds;
 
 /// How long a replica waits for its leader to name a read index.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
-/// Log kept behind the last flush for replicas that lag, in bytes a replica. Beyond it they get the file.
-const LOG_KEEP_BYTES: u64 = 32 << 20;
 
 /// What every replica of a node is made with.
 #[derive(Clone)]
@@ -59,7 +57,7 @@ pub struct ReplicaParts {
     pub clock: Clock,
     pub exec: Exec,
     pub store: StoreOptions,
-    pub retention: Retention,
+    pub settings: watch::Receiver<Settings>,
 }
 
 /// One replica, running.
@@ -75,6 +73,7 @@ pub struct Replica {
     clock: Clock,
     log: GroupLog,
     peers: Peers,
+    settings: watch::Receiver<Settings>,
 }
 
 /// Why a replica cannot run.
@@ -119,11 +118,11 @@ impl Replica {
             store.clone(),
             parts.clock.clone(),
             parts.exec,
-            parts.retention.clone(),
+            parts.settings.clone(),
         );
         let rounds = ReadRounds::new(group.clone(), parts.exec);
-        let (clock, peers) = (parts.clock.clone(), parts.peers.clone());
-        Ok(Arc::new(Replica { shard, id, group, store, proposer, rounds, receiving: tokio::sync::Mutex::new(()), clock, log, peers }))
+        let (clock, peers, settings) = (parts.clock.clone(), parts.peers.clone(), parts.settings.clone());
+        Ok(Arc::new(Replica { shard, id, group, store, proposer, rounds, receiving: tokio::sync::Mutex::new(()), clock, log, peers, settings }))
     }
 
     /// Removes what a replica has on this node, for good.
@@ -173,7 +172,9 @@ impl Replica {
     pub async fn flush(&self) -> Result<(), StoreError> {
         let log = self.log.clone();
         let flushed = self.store.flush(|| async move { log.synced().await }).await?;
-        let purge_to = flushed.applied.filter(|_| self.log.live_bytes() > LOG_KEEP_BYTES).map(|id| id.index);
+        // Some log is kept for replicas that lag; beyond that they get the file.
+        let keep_bytes = self.settings.borrow().log_keep_bytes;
+        let purge_to = flushed.applied.filter(|_| self.log.live_bytes() > keep_bytes).map(|id| id.index);
         self.group.flushed(purge_to).await;
         Ok(())
     }
@@ -182,8 +183,11 @@ impl Replica {
     pub fn status(&self) -> (GroupStatus, wire::ReplicaStatus) {
         let group = self.group.status();
         let stats = self.store.stats();
-        let base = self.store.base_index();
-        let state = self.store.state(ShardState::clone_summary);
+        let flushed_index = self.store.base().applied.map_or(0, |id| id.index);
+        let (range, epoch, highest_stamp, watermark) = self
+            .store
+            .state(|state| (state.range.clone(), state.epoch, state.highest_stamp, state.watermark));
+        let end = range.as_ref().and_then(|range| range.end.as_ref());
         let status = wire::ReplicaStatus {
             shard: self.shard.0,
             replica: self.id.0,
@@ -192,15 +196,15 @@ impl Replica {
             leader_replica: group.leadership.replica.map_or(0, |id| id.0),
             applied_index: group.applied.index,
             last_index: group.last_index,
-            flushed_index: base,
+            flushed_index,
             keys: stats.keys,
             bytes: stats.live_bytes,
-            epoch: state.epoch,
+            epoch,
             membership: Some(group.membership.clone()),
-            start: state.range.as_ref().map(|range| range.start.to_bytes()).unwrap_or_default(),
-            end: state.range.as_ref().and_then(|range| range.end.as_ref()).map(Key::to_bytes).unwrap_or_default(),
-            highest_stamp: state.highest_stamp.0,
-            watermark: state.watermark.0,
+            start: range.as_ref().map(|range| range.start.to_bytes()).unwrap_or_default(),
+            end: end.map(Key::to_bytes).unwrap_or_default(),
+            highest_stamp: highest_stamp.0,
+            watermark: watermark.0,
         };
         (group, status)
     }

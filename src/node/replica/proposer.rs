@@ -7,19 +7,18 @@
 //! Each entry carries a *ceiling* a little ahead of the clock. Reads are served at timestamps up to the committed ceiling
 //! only, and the next leader starts its clock above it, so no later write can slip below a read already answered.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::model::config::Settings;
 use crate::model::evaluate::RULES;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, Outcome, Write};
 use crate::net::exec::Exec;
 use crate::node::clock::Clock;
 use crate::node::raft::group::{ConfirmError, Group, ProposeError};
-use crate::node::store::Store;
+use crate::node::store::{Store, StoreStats};
 
 /// Writes waiting for one shard's log.
 pub const QUEUE_MAX: usize = 8192;
@@ -29,6 +28,8 @@ const BATCH_MAX_WRITES: usize = 1024;
 const BATCH_MAX_BYTES: usize = 4 << 20;
 /// How far an entry's ceiling lies ahead of the clock, in milliseconds.
 const CEILING_AHEAD_MS: u64 = 100;
+/// History below this is kept whatever lives, in bytes a shard.
+const HISTORY_FREE_BYTES: u64 = 8 << 20;
 
 /// What a write is answered with when it has no outcome.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,14 +60,11 @@ pub struct Proposer {
     under_way: watch::Receiver<Option<Timestamp>>,
 }
 
-/// How long history is kept, as the node's settings say. Milliseconds.
-pub type Retention = Arc<dyn Fn(&Store) -> u64 + Send + Sync>;
-
 struct Worker {
     group: Group,
     store: Store,
     clock: Clock,
-    retention: Retention,
+    settings: watch::Receiver<Settings>,
     under_way: watch::Sender<Option<Timestamp>>,
     /// The term for which everything earlier is known to be applied.
     ready_term: u64,
@@ -74,10 +72,16 @@ struct Worker {
 
 impl Proposer {
     /// Starts the worker; it ends when the last clone is dropped.
-    pub fn start(group: Group, store: Store, clock: Clock, exec: Exec, retention: Retention) -> Proposer {
+    pub fn start(
+        group: Group,
+        store: Store,
+        clock: Clock,
+        exec: Exec,
+        settings: watch::Receiver<Settings>,
+    ) -> Proposer {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (sender, under_way) = watch::channel(None);
-        let worker = Worker { group, store, clock, retention, under_way: sender, ready_term: 0 };
+        let worker = Worker { group, store, clock, settings, under_way: sender, ready_term: 0 };
         exec.spawn(worker.run(queue));
         Proposer { jobs, under_way }
     }
@@ -194,7 +198,8 @@ impl Worker {
         let stamp = self.clock.take(gathered.writes.len().max(1) as u64);
         self.under_way.send_replace(Some(stamp));
         let ahead = Timestamp::from_ms(stamp.ms() + CEILING_AHEAD_MS);
-        let retention_ms = (self.retention)(&self.store);
+        let wanted_ms = self.settings.borrow().retention_ms;
+        let retention_ms = retention_ms(wanted_ms, &self.store.stats());
         let batch = wire::Batch {
             stamp: stamp.0,
             ceiling: ahead.max(gathered.ceiling).0,
@@ -202,6 +207,15 @@ impl Worker {
             writes: std::mem::take(&mut gathered.writes),
         };
         wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Batch(batch)) }.encode_to_vec().into()
+    }
+}
+
+/// The retention wanted, shortened so that history takes no more room than what lives.
+fn retention_ms(wanted_ms: u64, stats: &StoreStats) -> u64 {
+    let allowed_bytes = stats.live_bytes.max(HISTORY_FREE_BYTES);
+    match stats.history_bytes > allowed_bytes {
+        false => wanted_ms,
+        true => (u128::from(wanted_ms) * u128::from(allowed_bytes) / u128::from(stats.history_bytes)) as u64,
     }
 }
 

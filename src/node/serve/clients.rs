@@ -10,9 +10,9 @@ use crate::model::evaluate::check;
 use crate::model::id::{NodeId, ShardId};
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
-use crate::model::system;
+use crate::model::system::is_sealed;
 use crate::model::time::Timestamp;
-use crate::model::wire::operation;
+use crate::model::wire::{NodeRecord, ShardRecord, operation};
 use crate::net::transport::Peer;
 use crate::net::wire::{self, Failure, FailureCode, Reply, Request, reply, request};
 use crate::node::meta::admin::AdminError;
@@ -89,7 +89,7 @@ impl Requests {
 
     async fn get(&self, get: wire::Get) -> Answered {
         let key = Key::from_internal(get.key).map_err(invalid)?;
-        if system::is_sealed(key.name()) && key.is_system() {
+        if is_sealed(&key) {
             return Err(failure(FailureCode::FailureForbidden, "this key is sealed"));
         }
         let replica = self.replica(get.shard)?;
@@ -112,7 +112,7 @@ impl Requests {
         let replica = self.replica(range.shard)?;
         let wish = wish(range.options);
         let (page, judged_at) = replica.range(page, wish).await.map_err(|error| self.read_failure(error))?;
-        let visible = page.rows.into_iter().filter(|(key, _)| !(key.is_system() && system::is_sealed(key.name())));
+        let visible = page.rows.into_iter().filter(|(key, _)| !is_sealed(key));
         Ok(reply::Body::Range(wire::RangeReply {
             rows: visible.map(|(key, version)| row(&key, version)).collect(),
             next: page.next.map(|key| key.to_bytes()).unwrap_or_default(),
@@ -123,7 +123,7 @@ impl Requests {
     async fn write(&self, request: wire::WriteRequest) -> Answered {
         let write = request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
         check(&write).map_err(invalid)?;
-        let limit = self.view.now().settings.value_max_bytes();
+        let limit = self.view.now().settings.value_max_bytes;
         let mut bytes = 0;
         for operation in &write.operations {
             if operation.key.first() == Some(&Key::FIRST.as_bytes()[0]) {
@@ -153,8 +153,8 @@ impl Requests {
         wire::MapReply {
             version: cluster.map.version().0,
             cluster_id: self.door.cluster_id.clone(),
-            nodes: cluster.map.nodes().map(|node| node.to_record()).collect(),
-            shards: cluster.map.shards().map(|shard| shard.to_record()).collect(),
+            nodes: cluster.map.nodes().map(NodeRecord::from).collect(),
+            shards: cluster.map.shards().map(ShardRecord::from).collect(),
             leaders: leaders.collect(),
         }
     }

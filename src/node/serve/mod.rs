@@ -22,7 +22,8 @@ use futures_util::future::BoxFuture;
 use prost::Message;
 
 use crate::net::exec::Exec;
-use crate::net::rpc::{FrameStream, Service, kind};
+use crate::net::kind;
+use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
 use crate::net::wire::{Report, ReportReply};
 

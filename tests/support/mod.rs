@@ -1,0 +1,256 @@
+//! Clusters of real processes for tests: real QUIC, real files, in a temporary directory.
+//!
+//! Whatever a test does, its processes are killed and its files removed when the [`Cluster`] is dropped.
+
+#![allow(dead_code, reason = "each test target uses a part")]
+
+pub mod writers;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nodenomad::client::Client;
+use nodenomad::cmd::context_file::Context;
+use nodenomad::cmd::session;
+use tempfile::TempDir;
+
+/// The executable under test.
+pub const NOMAD: &str = env!("CARGO_BIN_EXE_nomad");
+/// How long a cluster may take to be whole.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
+/// How often a condition outside this process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A process with a data directory.
+pub struct Node {
+    pub dir: PathBuf,
+    child: Option<Child>,
+}
+
+/// Some nodes of one cluster.
+pub struct Cluster {
+    pub nodes: Vec<Node>,
+    home: TempDir,
+}
+
+impl Node {
+    fn start(&mut self, args: &[&str]) {
+        assert!(self.child.is_none(), "a node is started once at a time");
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
+        let mut child = Command::new(NOMAD)
+            .args(["serve", "--listen", "127.0.0.1:0", "--no-context", "--data"])
+            .arg(&self.dir)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        self.child = Some(child);
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("ready:"));
+        assert!(ready, "{} did not become ready:\n{}", self.dir.display(), self.log());
+        std::thread::spawn(move || lines.for_each(drop));
+    }
+
+    /// Ends the process as a power cut of the machine's processes would: no destructor runs.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        child.wait().unwrap().code()
+    }
+
+    /// Starts the process again on its directory.
+    pub fn restart(&mut self) {
+        self.start(&[]);
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
+    }
+
+    /// The number in `node.json`.
+    pub fn id(&self) -> u64 {
+        let text = std::fs::read_to_string(self.dir.join("node.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["node_id"].as_u64().unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Cluster {
+    /// A cluster of `count` nodes with these split keys; returns when it runs, not when it is whole.
+    pub fn start(count: usize, split_at: &str) -> Cluster {
+        let home = TempDir::new().unwrap();
+        let node = |n: usize| Node { dir: home.path().join(format!("n{n}")), child: None };
+        let mut cluster = Cluster { nodes: (1..=count).map(node).collect(), home };
+        let mut first = vec!["--bootstrap"];
+        if !split_at.is_empty() {
+            first.extend(["--split-at", split_at]);
+        }
+        cluster.nodes[0].start(&first);
+        if count > 1 {
+            let token = cluster.nomad(&["token", "new", "-o", "raw"]);
+            let address = cluster.quic(0);
+            for node in &mut cluster.nodes[1..] {
+                node.start(&["--join", &address, "--token", token.trim()]);
+            }
+        }
+        cluster
+    }
+
+    /// As [`Cluster::start`], and whole.
+    pub async fn whole(count: usize, split_at: &str) -> (Cluster, Client) {
+        let cluster = Cluster::start(count, split_at);
+        let client = cluster.client().await;
+        cluster.wait_until_whole(&client, count).await;
+        (cluster, client)
+    }
+
+    /// The administrator's context file.
+    pub fn context(&self) -> PathBuf {
+        self.nodes[0].dir.join("admin.toml")
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn quic(&self, n: usize) -> String {
+        let text = std::fs::read_to_string(self.nodes[n].dir.join("node.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["quic"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a command against the cluster; its standard output. It must succeed.
+    pub fn nomad(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.nomad_with(args, b"");
+        assert_eq!(code, Some(0), "nomad {args:?}: {err}");
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Runs a command against the cluster with this input: exit code, output, errors.
+    pub fn nomad_with(&self, args: &[&str], input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
+        use std::io::Write;
+        let mut child = Command::new(NOMAD)
+            .args(args)
+            .arg("-c")
+            .arg(self.context())
+            .env("XDG_CONFIG_HOME", self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input closes it: not our trouble.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// A client of the library, with the administrator's identity.
+    pub async fn client(&self) -> Client {
+        let context = Context::read(&self.context()).ok().expect("bootstrap writes a context");
+        let client = session::connect_to(&context, Duration::from_secs(30)).await;
+        client.ok().expect("the cluster answers")
+    }
+
+    /// Waits until every shard has a voter on each of `voters` nodes.
+    pub async fn wait_until_whole(&self, client: &Client, voters: usize) {
+        let whole = async {
+            loop {
+                let map = client.refresh().await;
+                let full = map.is_ok_and(|map| {
+                    map.shards.len() > 1 && map.shards.iter().all(|shard| {
+                        let voting = nodenomad::model::wire::ReplicaRole::RoleVoter;
+                        shard.replicas.iter().filter(|replica| replica.role() == voting).count() >= voters
+                    })
+                });
+                if full {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(WHOLE_LIMIT, whole).await.is_err() {
+            panic!("the cluster is not whole after {WHOLE_LIMIT:?}:\n{}", self.logs());
+        }
+    }
+
+    /// The digests of every shard on every node, once all replicas of a shard tell the same index.
+    pub async fn equal_digests(&self, client: &Client, limit: Duration) {
+        let equal = async {
+            loop {
+                if self.digests_agree(client).await {
+                    return;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(limit, equal).await.is_err() {
+            panic!("the replicas do not converge in {limit:?}:\n{}", self.logs());
+        }
+    }
+
+    /// True if all replicas of every shard are at the same index; then their digests must be equal.
+    async fn digests_agree(&self, client: &Client) -> bool {
+        let Ok(map) = client.refresh().await else { return false };
+        for shard in &map.shards {
+            let mut told = Vec::new();
+            for replica in &shard.replicas {
+                let node = nodenomad::model::id::NodeId(replica.node);
+                match client.digest(node, nodenomad::model::id::ShardId(shard.shard)).await {
+                    Ok(digest) => told.push(digest),
+                    Err(_) => return false,
+                }
+            }
+            if told.windows(2).any(|pair| pair[0].applied_index != pair[1].applied_index) {
+                return false;
+            }
+            for pair in told.windows(2) {
+                assert_eq!(pair[0].digest, pair[1].digest, "replicas of s{} differ at one index", shard.shard);
+                assert_eq!(pair[0].keys, pair[1].keys);
+            }
+        }
+        true
+    }
+
+    /// The node that leads a shard, as its number in `nodes`.
+    pub async fn leader_of(&self, client: &Client, shard: u64) -> usize {
+        loop {
+            if let Ok(map) = client.refresh().await
+                && let Some(leader) = map.leaders.iter().find(|leader| leader.shard == shard)
+                && let Some(n) = self.nodes.iter().position(|node| node.id() == leader.node && node.is_running())
+            {
+                return n;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    pub fn logs(&self) -> String {
+        let tail = |text: String| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines[lines.len().saturating_sub(25)..].join("\n")
+        };
+        self.nodes.iter().map(|node| format!("== {}\n{}\n", node.dir.display(), tail(node.log()))).collect()
+    }
+}

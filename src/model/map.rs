@@ -49,6 +49,8 @@ pub struct Node {
     pub weight: u32,
     pub joined_at_ms: u64,
     pub state: NodeState,
+    /// The replica of the meta shard reserved for it when it joined.
+    pub meta_replica: ReplicaId,
 }
 
 /// What the cluster has decided about a node. Whether it answers is not said here.
@@ -347,6 +349,7 @@ impl TryFrom<NodeRecord> for Node {
             zone: record.zone,
             weight: weight.min(WEIGHT_MAX),
             joined_at_ms: record.joined_at_ms,
+            meta_replica: ReplicaId(record.meta_replica),
             state: state.ok_or(RecordError::NodeState(record.state))?,
         })
     }
@@ -362,6 +365,7 @@ impl From<&Node> for NodeRecord {
             weight: node.weight,
             joined_at_ms: node.joined_at_ms,
             state: node.state.name().to_owned(),
+            meta_replica: node.meta_replica.0,
         }
     }
 }

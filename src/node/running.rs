@@ -27,7 +27,6 @@ use super::flusher;
 use super::member::Member;
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
-use super::meta::controller::Controller;
 use super::meta::join::Door;
 use super::meta::keeper;
 use super::meta::records::Records;
@@ -148,8 +147,6 @@ impl Node {
         parts.exec.spawn(reports.clone().run(peers.clone()));
         parts.exec.spawn(keeper::follow_addresses(view.clone(), peers.clone(), parts.member.clone(), settings_sender));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
-        let controller = Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
-        parts.exec.spawn(controller.run(stop.subscribe()));
         parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), stopped_sender));
         Ok(Node {
             member: parts.member,
@@ -300,8 +297,8 @@ async fn accept(transport: Arc<dyn Transport>, front: Front, exec: Exec, mut sto
             connection = transport.accept() => connection,
         };
         let Some(connection) = connection else { return };
-        let service = Arc::new(front.clone());
-        exec.spawn(serve(connection, service, exec, ServeLimits::default()));
+        let limits = ServeLimits::for_class(connection.class());
+        exec.spawn(serve(connection, Arc::new(front.clone()), exec, limits));
     }
 }
 

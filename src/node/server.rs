@@ -28,7 +28,7 @@ use crate::net::chance::Chance;
 use crate::net::exec::Exec;
 use crate::net::identity::{Authority, Identity, IdentityError, JoinToken, NodeKey, fingerprint};
 use crate::net::transport::quic::{QuicTransport, Security};
-use crate::net::transport::{Address, ConnectError, Transport};
+use crate::net::transport::{Address, Peer, Transport};
 use crate::net::wire::{AdminRequest, JoinRequest, TokenNew, admin_request};
 
 use super::disk::Disk;
@@ -244,7 +244,7 @@ fn bind(
             identity: identity.clone(),
             cluster_id: ready.member.cluster_id.clone(),
         },
-        None => Security::Insecure { node: Some(ready.member.node) },
+        None => Security::Insecure { claim: Peer::Node(ready.member.node) },
     };
     let bound = QuicTransport::bind(Some(listen), security(), Exec::Threads).or_else(|error| match asked.port() {
         0 => QuicTransport::bind(Some(asked), security(), Exec::Threads),
@@ -406,11 +406,11 @@ async fn enter(
         FinishError::Disk(error) => directory(error),
     })?;
     let security = match options.insecure {
-        true => Security::Insecure { node: None },
+        true => Security::Insecure { claim: Peer::Stranger },
         false => Security::JoinOnly { expect_ca_fingerprint: token.ca_fingerprint.clone() },
     };
     let transport = QuicTransport::bind(None, security, Exec::Threads)
-        .map_err(|error: ConnectError| StartError::Listen { address: listen, source: error.into() })?;
+        .map_err(|error| StartError::Listen { address: listen, source: error.into() })?;
     let transport: Arc<dyn Transport> = Arc::new(transport);
     let request = JoinRequest {
         token_id: token.id.clone(),

@@ -8,6 +8,7 @@ use crate::model::id::NodeId;
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
+use crate::model::token::public;
 use crate::model::wire::{NodeRecord, TokenRecord};
 use crate::net::identity::JoinToken;
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
@@ -91,7 +92,7 @@ impl Office {
         };
         let change = Change::default().put(&SystemKey::Token(token.id.clone()), record.encode_to_vec(), None);
         self.records.commit(change).await?;
-        Ok(AdminReply { token: token.to_string(), tokens: vec![public(record)], rows: Vec::new() })
+        Ok(AdminReply { token: token.to_string(), tokens: vec![public(&record)], rows: Vec::new() })
     }
 
     async fn token_revoke(&self, id: &str) -> Result<AdminReply, AdminError> {
@@ -105,7 +106,7 @@ impl Office {
     }
 
     fn tokens(&self) -> Result<AdminReply, AdminError> {
-        Ok(AdminReply { tokens: self.all_tokens()?.into_iter().map(public).collect(), ..AdminReply::default() })
+        Ok(AdminReply { tokens: self.all_tokens()?.iter().map(public).collect(), ..AdminReply::default() })
     }
 
     fn all_tokens(&self) -> Result<Vec<TokenRecord>, AdminError> {
@@ -176,8 +177,3 @@ impl Office {
     }
 }
 
-/// A token as it may be shown.
-fn public(mut record: TokenRecord) -> TokenRecord {
-    record.secret_hash = Bytes::new();
-    record
-}

@@ -19,10 +19,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::model::id::NodeId;
+use crate::model::id::{NodeId, ReplicaId};
 use crate::model::map::ClusterMap;
 use crate::model::system::{Counter, SystemKey, is_name};
-use crate::model::token::{self, Use};
+use crate::model::token::{self, Accepted};
 use crate::model::wire::{AuthorityRecord, NodeRecord, TokenRecord};
 use crate::net::identity::{Authority, request_key_hash};
 use crate::net::kind;
@@ -104,29 +104,33 @@ impl Door {
     async fn try_join(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
         check(request, self.insecure)?;
         let name = SystemKey::Token(request.token_id.clone());
-        let (stored, token_seen) = self.records.read(&name)?.ok_or(token::TokenError::Unknown)?;
-        let record = TokenRecord::decode(stored).map_err(|_| MetaError::Damaged("a token".to_owned()))?;
-        let key_hash = self.key_hash(request)?;
+        let stored = self.records.read(&name)?;
+        let record = stored.as_ref().map(|(value, _)| TokenRecord::decode(value.clone())).transpose();
+        let record = record.map_err(|_| token::TokenError::Damaged)?;
+        let (node, change) = self.records.take_ids(Change::default(), Counter::Node, 1)?;
+        let (replica, change) = self.records.take_ids(change, Counter::Replica, 1)?;
         let secret_hash = blake3::hash(&request.secret);
-        let used = token::consume(&record, secret_hash.as_bytes(), &key_hash, self.clock.wall_ms())?;
-        let (node, meta_replica) = match used {
-            Use::Repeat(node) => {
+        let accepted = token::consume(
+            record.as_ref(),
+            secret_hash.as_bytes(),
+            &self.key_hash(request)?,
+            NodeId(node),
+            self.clock.wall_ms(),
+        )?;
+        let (node, meta_replica) = match accepted {
+            Accepted::Repeat { node } => {
                 let cluster = self.view.now();
                 let known = cluster.map.node(node).ok_or(MetaError::Conflict)?;
                 (node, known.meta_replica)
             }
-            Use::Fresh(mut record) => {
-                let (node, change) = self.records.take_ids(Change::default(), Counter::Node, 1)?;
-                let (replica, change) = self.records.take_ids(change, Counter::Replica, 1)?;
-                let node = NodeId(node);
-                record.nodes.push(node.0);
+            Accepted::Fresh { node, record } => {
                 let own = self.node_record(request, node, replica);
                 let change = change
-                    .put(&name, record.encode_to_vec(), Some(token_seen))
+                    .put(&name, record.encode_to_vec(), stored.map(|(_, stamp)| stamp))
                     .put(&SystemKey::Node(node), own.encode_to_vec(), None);
                 self.records.commit(change).await?;
                 tracing::info!(%node, address = request.quic, token = request.token_id, "a node has joined");
-                (node, crate::model::id::ReplicaId(replica))
+                (node, ReplicaId(replica))
             }
         };
         let (certificate_der, ca_der) = self.sign(request, node)?;

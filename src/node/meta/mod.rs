@@ -18,4 +18,3 @@ pub mod reports;
 pub mod join;
 pub mod admin;
 pub mod keeper;
-pub mod controller;

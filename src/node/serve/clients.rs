@@ -1,5 +1,6 @@
 //! What clients ask of this node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::net::wire::{self, Failure, FailureCode, Reply, Request, reply, reques
 use crate::node::meta::admin::AdminError;
 use crate::node::meta::records::MetaError;
 use crate::node::raft::group::{ConfirmError, ProposeError};
-use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected};
+use crate::node::replica::{PageWish, Replica, ReadError, ReadWish, Rejected};
 
 use super::Requests;
 
@@ -80,7 +81,7 @@ impl Requests {
         }
     }
 
-    fn replica(&self, shard: u64) -> Result<std::sync::Arc<crate::node::replica::Replica>, Failure> {
+    fn shard(&self, shard: u64) -> Result<Arc<Replica>, Failure> {
         self.shards.get(ShardId(shard)).ok_or_else(|| Failure {
             map_version: self.view.now().map.version().0,
             ..failure(FailureCode::FailureWrongShard, format!("s{shard} is not on this node"))
@@ -92,7 +93,7 @@ impl Requests {
         if is_sealed(&key) {
             return Err(failure(FailureCode::FailureForbidden, "this key is sealed"));
         }
-        let replica = self.replica(get.shard)?;
+        let replica = self.shard(get.shard)?;
         let found = replica.get(&key, wish(get.options)).await.map_err(|error| self.read_failure(error))?;
         Ok(reply::Body::Get(wire::GetReply { row: found.map(|version| row(&key, version)) }))
     }
@@ -109,7 +110,7 @@ impl Requests {
             max_bytes: PAGE_MAX_BYTES,
             reverse: range.reverse,
         };
-        let replica = self.replica(range.shard)?;
+        let replica = self.shard(range.shard)?;
         let wish = wish(range.options);
         let (page, judged_at) = replica.range(page, wish).await.map_err(|error| self.read_failure(error))?;
         let visible = page.rows.into_iter().filter(|(key, _)| !is_sealed(key));
@@ -140,7 +141,7 @@ impl Requests {
         if bytes > WRITE_MAX_BYTES {
             return Err(failure(FailureCode::FailureInvalid, format!("a write of {bytes} bytes")));
         }
-        let outcome = self.replica(request.shard)?.write(write).await;
+        let outcome = self.shard(request.shard)?.write(write).await;
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
     }
 
@@ -178,7 +179,7 @@ impl Requests {
     }
 
     async fn digest(&self, shard: ShardId) -> Answered {
-        let digest = self.replica(shard.0)?.store.digest().await;
+        let digest = self.shard(shard.0)?.store.digest().await;
         let digest = digest.map_err(|error| failure(FailureCode::FailureInternal, error))?;
         Ok(reply::Body::Digest(wire::DigestReply {
             applied_index: digest.applied.index,

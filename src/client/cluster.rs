@@ -23,7 +23,8 @@ use crate::model::id::{NodeId, ShardId};
 use crate::model::time::Timestamp;
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
-use crate::net::rpc::{CallError, kind};
+use crate::net::kind;
+use crate::net::rpc::CallError;
 use crate::net::transport::{Address, Transport};
 use crate::net::wire::{MapReply, MapRequest, Reply, Request, reply, request};
 

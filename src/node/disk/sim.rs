@@ -1,1 +1,424 @@
-//! TODO(helper)
+//! A simulated disk: in memory, and it forgets what was not synced.
+//!
+//! Every file has a content that is on the disk and a list of writes that are not yet; every directory entry likewise. A
+//! power cut keeps each unsynced write wholly, in part (the first sectors of it) or not at all, each on its own, and each
+//! unsynced name or not; chance decides. From that moment on everything that is done through the old handles fails, so that
+//! destructors of the node that died cannot tidy up.
+//!
+//! Does not simulate: slowness (the threads seam does), a disk that lies about a sync.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Disk, DiskFile};
+use crate::net::chance::Chance;
+
+/// What is written whole or not at all, in bytes.
+const SECTOR: usize = 512;
+const PAGE: usize = 4096;
+
+/// A disk. Clones are the same disk, until the power is cut.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+    /// Handles of an earlier power-on do nothing any more.
+    life: u64,
+}
+
+#[derive(Default)]
+struct State {
+    life: u64,
+    files: BTreeMap<u64, FileState>,
+    next_file: u64,
+    /// Names as programs see them, and as they are on the disk.
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeSet<PathBuf>,
+    fail_syncs: u32,
+    capacity_bytes: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
+    len: u64,
+}
+
+#[derive(Default)]
+struct FileState {
+    now: Content,
+    durable: Content,
+    pending: Vec<Pending>,
+}
+
+enum Pending {
+    Write { offset: u64, bytes: Vec<u8> },
+    SetLen(u64),
+}
+
+impl Content {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if offset + buffer.len() as u64 > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        for (n, byte_run) in runs(offset, buffer.len()) {
+            let target = &mut buffer[byte_run.in_buffer.clone()];
+            match self.pages.get(&n) {
+                Some(page) => target.copy_from_slice(&page[byte_run.in_page]),
+                None => target.fill(0),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.len = self.len.max(offset + bytes.len() as u64);
+        for (n, run) in runs(offset, bytes.len()) {
+            let source = &bytes[run.in_buffer];
+            if !self.pages.contains_key(&n) && source.iter().all(|byte| *byte == 0) {
+                continue; // a page of zeros takes no room
+            }
+            let page = self.pages.entry(n).or_insert_with(|| Box::new([0; PAGE]));
+            page[run.in_page].copy_from_slice(source);
+        }
+    }
+
+    fn set_len(&mut self, len: u64) {
+        if len < self.len {
+            let first_gone = len.div_ceil(PAGE as u64);
+            self.pages.split_off(&first_gone);
+            if let Some(page) = self.pages.get_mut(&(len / PAGE as u64)) {
+                page[(len % PAGE as u64) as usize..].fill(0);
+            }
+        }
+        self.len = len;
+    }
+}
+
+struct Run {
+    in_buffer: std::ops::Range<usize>,
+    in_page: std::ops::Range<usize>,
+}
+
+/// The pages that `len` bytes at `offset` touch.
+fn runs(offset: u64, len: usize) -> impl Iterator<Item = (u64, Run)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done == len {
+            return None;
+        }
+        let at = offset + done as u64;
+        let start = (at % PAGE as u64) as usize;
+        let count = (PAGE - start).min(len - done);
+        let run = Run { in_buffer: done..done + count, in_page: start..start + count };
+        done += count;
+        Some((at / PAGE as u64, run))
+    })
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> SimDisk {
+        SimDisk { state: Arc::default(), life: 0 }
+    }
+
+    /// Cuts the power. This handle and its clones are dead; the disk as it is found afterwards is returned.
+    pub fn power_cut(&self, chance: &Chance) -> SimDisk {
+        let mut state = self.state.lock();
+        state.life += 1;
+        state.lose_names(chance);
+        for file in state.files.values_mut() {
+            file.lose(chance);
+        }
+        let named: BTreeSet<u64> = state.names.values().copied().collect();
+        state.files.retain(|id, _| named.contains(id));
+        SimDisk { state: self.state.clone(), life: state.life }
+    }
+
+    /// The disk as it is after the last power cut, for whoever holds a dead handle.
+    pub fn after_cut(&self) -> SimDisk {
+        SimDisk { state: self.state.clone(), life: self.state.lock().life }
+    }
+
+    /// The next `count` syncs fail.
+    pub fn fail_syncs(&self, count: u32) {
+        self.state.lock().fail_syncs = count;
+    }
+
+    /// From now on the disk takes no more than this.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.state.lock().capacity_bytes = Some(bytes);
+    }
+
+    /// Flips one bit of a file, on the disk and in memory.
+    pub fn flip_bit(&self, path: &Path, offset: u64, bit: u32) {
+        let mut state = self.state.lock();
+        let id = *state.names.get(path).expect("the file exists");
+        let file = state.files.get_mut(&id).expect("a name has a file");
+        for content in [&mut file.now, &mut file.durable] {
+            let mut byte = [0];
+            content.read(offset, &mut byte).expect("inside the file");
+            content.write(offset, &[byte[0] ^ (1 << bit)]);
+        }
+    }
+
+    fn alive(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        match state.life == self.life {
+            true => Ok(state),
+            false => Err(io::Error::other("the power was cut")),
+        }
+    }
+}
+
+impl Default for SimDisk {
+    fn default() -> SimDisk {
+        SimDisk::new()
+    }
+}
+
+impl State {
+    fn used_bytes(&self) -> u64 {
+        self.files.values().map(|file| file.now.len).sum()
+    }
+
+    fn check_room(&self, more: u64) -> io::Result<()> {
+        match self.capacity_bytes {
+            Some(capacity) if self.used_bytes() + more > capacity => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Each name that differs from the disk's is as before or as after.
+    fn lose_names(&mut self, chance: &Chance) {
+        let paths: BTreeSet<PathBuf> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
+        for path in paths {
+            let (now, durable) = (self.names.get(&path).copied(), self.durable_names.get(&path).copied());
+            if now != durable && chance.between(0, 2) == 0 {
+                match durable {
+                    Some(id) => drop(self.names.insert(path, id)),
+                    None => drop(self.names.remove(&path)),
+                }
+            }
+        }
+        self.durable_names = self.names.clone();
+    }
+}
+
+impl FileState {
+    fn lose(&mut self, chance: &Chance) {
+        for pending in std::mem::take(&mut self.pending) {
+            match (pending, chance.between(0, 3)) {
+                (_, 0) => {}
+                (Pending::SetLen(len), _) => self.durable.set_len(len),
+                (Pending::Write { offset, bytes }, 1) => {
+                    let sectors = bytes.len().div_ceil(SECTOR) as u64;
+                    let kept = (chance.between(0, sectors + 1) as usize * SECTOR).min(bytes.len());
+                    self.durable.write(offset, &bytes[..kept]);
+                }
+                (Pending::Write { offset, bytes }, _) => self.durable.write(offset, &bytes),
+            }
+        }
+        self.now = self.durable.clone();
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.alive()?;
+        let id = match state.names.get(path) {
+            Some(id) => *id,
+            None if create => {
+                let id = state.next_file;
+                state.next_file += 1;
+                state.files.insert(id, FileState::default());
+                state.names.insert(path.to_owned(), id);
+                id
+            }
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(SimFile { disk: self.clone(), id }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.alive()?.dirs.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.alive()?;
+        let below = state.names.keys().chain(&state.dirs);
+        let names: BTreeSet<String> = below
+            .filter_map(|path| path.strip_prefix(dir).ok()?.components().next())
+            .map(|name| name.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let state = self.alive()?;
+        Ok(state.names.contains_key(path) || state.dirs.contains(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.alive()?;
+        let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), id);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.alive()?.names.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.names.retain(|name, _| !name.starts_with(path));
+        state.dirs.retain(|name| !name.starts_with(path));
+        Ok(())
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let source = self.open(from, false)?;
+        let mut bytes = vec![0; source.len()? as usize];
+        source.read_at(0, &mut bytes)?;
+        let target = self.open(to, true)?;
+        target.set_len(0)?;
+        target.write_at(0, &bytes)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.alive()?;
+        state.check_sync()?;
+        let inside = |path: &Path| path.parent() == Some(dir);
+        let State { names, durable_names, .. } = &mut *state;
+        durable_names.retain(|path, _| !inside(path));
+        durable_names.extend(names.iter().filter(|(path, _)| inside(path)).map(|(path, id)| (path.clone(), *id)));
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.alive()?;
+        Ok(state.capacity_bytes.map_or(1 << 40, |capacity| capacity.saturating_sub(state.used_bytes())))
+    }
+}
+
+impl State {
+    fn check_sync(&mut self) -> io::Result<()> {
+        match self.fail_syncs {
+            0 => Ok(()),
+            _ => {
+                self.fail_syncs -= 1;
+                Err(io::Error::other("the disk says that it could not sync"))
+            }
+        }
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    id: u64,
+}
+
+impl SimFile {
+    fn with<R>(&self, work: impl FnOnce(&mut FileState) -> io::Result<R>) -> io::Result<R> {
+        let mut state = self.disk.alive()?;
+        work(state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?)
+    }
+}
+
+impl DiskFile for SimFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|file| Ok(file.now.len))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.with(|file| file.now.read(offset, buffer))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let grows = (offset + bytes.len() as u64).saturating_sub(self.len()?);
+        self.disk.alive()?.check_room(grows)?;
+        self.with(|file| {
+            file.now.write(offset, bytes);
+            file.pending.push(Pending::Write { offset, bytes: bytes.to_vec() });
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let grows = len.saturating_sub(self.len()?);
+        self.disk.alive()?.check_room(grows)?;
+        self.with(|file| {
+            file.now.set_len(len);
+            file.pending.push(Pending::SetLen(len));
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.alive()?.check_sync()?;
+        self.with(|file| {
+            for pending in std::mem::take(&mut file.pending) {
+                match pending {
+                    Pending::Write { offset, bytes } => file.durable.write(offset, &bytes),
+                    Pending::SetLen(len) => file.durable.set_len(len),
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(disk: &SimDisk, path: &str) -> Option<Vec<u8>> {
+        let file = disk.open(Path::new(path), false).ok()?;
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        Some(bytes)
+    }
+
+    #[test]
+    fn only_what_was_synced_is_sure_to_stay() {
+        let mut lost_writes = 0;
+        let mut lost_names = 0;
+        for seed in 0..64 {
+            let (disk, chance) = (SimDisk::new(), Chance::from_seed(seed));
+            let file = disk.open(Path::new("d/a"), true).unwrap();
+            file.write_at(0, b"synced").unwrap();
+            file.sync_data().unwrap();
+            disk.sync_dir(Path::new("d")).unwrap();
+            file.write_at(0, b"SYNCED").unwrap();
+            disk.open(Path::new("d/b"), true).unwrap();
+            let after = disk.power_cut(&chance);
+            assert!(file.sync_data().is_err(), "a dead handle does nothing");
+            assert!(disk.exists(Path::new("d/a")).is_err());
+            match read(&after, "d/a").unwrap().as_slice() {
+                b"synced" => lost_writes += 1,
+                other => assert_eq!(other, b"SYNCED"),
+            }
+            lost_names += usize::from(read(&after, "d/b").is_none());
+        }
+        assert!((8..56).contains(&lost_writes) && (8..56).contains(&lost_names), "{lost_writes} {lost_names}");
+    }
+
+    #[test]
+    fn faults_can_be_asked_for() {
+        let disk = SimDisk::new();
+        let file = disk.open(Path::new("a"), true).unwrap();
+        disk.fail_syncs(1);
+        assert!(file.sync_data().is_err() && file.sync_data().is_ok());
+        disk.set_capacity(10);
+        assert_eq!(file.write_at(0, &[1; 11]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_at(0, &[1; 10]).unwrap();
+        disk.flip_bit(Path::new("a"), 3, 7);
+        assert_eq!(read(&disk, "a").unwrap()[3], 0x81);
+    }
+}

@@ -1,39 +1,378 @@
-//! stub
-use crate::model::wire;
-use crate::net::exec::Exec;
-use crate::node::disk::Disk;
+//! # The write-ahead log
+//!
+//! One log a node, shared by all its replicas: what makes a vote or an entry durable, for many groups with one sync.
+//!
+//! ## Promises
+//!
+//! - An append's callback says `Ok` only when its entries are on disk; a vote is on disk when `save_vote` returns.
+//! - Operations reach the disk in the order in which they were submitted.
+//! - After a crash everything that was on disk is there, in that order; what was not synced is there as a beginning of
+//!   what was submitted, or not at all. Anything else is [`WalError::Damaged`], never silence.
+//! - After a failed write or sync nothing is acknowledged any more, and nothing is tried again: the node stops.
+//!
+//! ## How
+//!
+//! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
+//! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`].
+//!
+//! | step | durable before it |
+//! |---|---|
+//! | a segment is written to | its header and its name |
+//! | an older segment is used again | every group's vote and purge point at the start of the newest segment, and copies of what the old one still held |
+//! | a batch is begun | the batch before it (so at most one batch can be torn) |
+//!
+//! Segments go only from the front. So whatever a record takes back (a truncation, a purge, the end of a group) goes before
+//! or together with the record that takes it back, and reading the rest from the front gives the same state. Copies
+//! ([`frame::Kind::Rewritten`]) drop nothing when read back: at their place in the log the entry was live.
+//!
+//! ## Why each crash is safe
+//!
+//! - While a batch is written: it is the last one; it is there whole, or it is the torn tail.
+//! - While a segment is made from an old file: until name and header agree the file is a spare.
+//! - After copies are synced, before the old segment is used again: both are read; the copy only moves the place.
+//!
+//! Relies on: a sync means what it says; sectors of 512 bytes are written whole or not at all. Does not: know what an
+//! entry is; keep anything a group has purged.
+
+pub mod frame;
+mod groups;
+mod segment;
+mod recover;
+mod committer;
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use bytes::Bytes;
-use std::{io, ops::Range, path::Path, sync::Arc};
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::model::wire::Vote;
+use crate::net::exec::{Exec, Queue};
+use crate::node::disk::Disk;
+
+use committer::{Committer, Done, Job};
+use groups::Groups;
+
+/// Operations waiting for the committer.
+const QUEUE_MAX: usize = 8192;
+/// Bytes of entries in one job, as a part of a segment.
+const JOB_SEGMENT_SHARE: u64 = 4;
+
+/// A group of the log: a replica's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u64);
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPoint { pub term: u64, pub index: u64 }
-pub struct Record { pub point: LogPoint, pub bytes: Bytes }
-#[derive(Clone, Default)]
-pub struct WalOptions { pub segment_bytes: u64, pub cache_bytes: usize, pub spare_segments: usize, pub on_failure: Option<Arc<dyn Fn(&io::Error) + Send + Sync>> }
+
+/// A place in a group's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogPoint {
+    pub term: u64,
+    pub index: u64,
+}
+
+/// One entry; its bytes are opaque here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub point: LogPoint,
+    pub bytes: Bytes,
+}
+
+/// How the log is kept.
+#[derive(Clone)]
+pub struct WalOptions {
+    /// Size of a segment file.
+    pub segment_bytes: u64,
+    /// Newest entries kept in memory, over all groups.
+    pub cache_bytes: usize,
+    /// Free segment files kept for use.
+    pub spare_segments: usize,
+    /// Called once when the log has failed.
+    pub on_failure: Option<Arc<dyn Fn(&io::Error) + Send + Sync>>,
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, spare_segments: 2, on_failure: None }
+    }
+}
+
+/// What a group's log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupState {
+    pub purged: Option<LogPoint>,
+    /// The last entry; `purged` if there is none behind it.
+    pub last: Option<LogPoint>,
+    pub vote: Option<Vote>,
+}
+
+/// Figures since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalStats {
+    pub segments: u64,
+    pub bytes: u64,
+    pub batches: u64,
+    pub syncs: u64,
+    pub synced_bytes: u64,
+}
+
+/// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum WalError { #[error("x")] Io(#[from] io::Error) }
-#[derive(Clone)]
-pub struct Wal;
-#[derive(Clone)]
-pub struct GroupLog;
+pub enum WalError {
+    /// Something that was on disk is not what it was. The groups named (all, if none is named) must be made anew.
+    #[error("the write-ahead log is damaged in segment {segment} at byte {offset}; replicas concerned: {groups:?}")]
+    Damaged { segment: u64, offset: u64, groups: Vec<GroupId> },
+    /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
+    #[error("the write-ahead log has stopped")]
+    Failed,
+    #[error("an entry of {bytes} bytes; a segment takes at most {max_bytes}")]
+    TooLarge { bytes: usize, max_bytes: usize },
+    #[error("entry {index} is not in the log")]
+    NoSuchEntry { index: u64 },
+    #[error("the write-ahead log's files")]
+    Disk(#[from] io::Error),
+}
+
+pub(crate) struct Shared {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    spare_segments: usize,
+    groups: Mutex<Groups>,
+    failed: AtomicBool,
+    on_failure: Option<Arc<dyn Fn(&io::Error) + Send + Sync>>,
+    counts: Counts,
+}
+
 #[derive(Default)]
-pub struct WalStats { pub segments: u64, pub bytes: u64, pub batches: u64, pub syncs: u64, pub synced_bytes: u64 }
-pub struct GroupState { pub purged: Option<LogPoint>, pub last: Option<LogPoint>, pub vote: Option<wire::Vote> }
+struct Counts {
+    segments: AtomicU64,
+    batches: AtomicU64,
+    syncs: AtomicU64,
+    synced_bytes: AtomicU64,
+}
+
+impl Shared {
+    fn fail(&self, error: &io::Error) {
+        self.failed.store(true, Ordering::Release);
+        if let Some(hook) = &self.on_failure {
+            hook(error);
+        }
+    }
+}
+
+/// The log. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct Wal {
+    shared: Arc<Shared>,
+    queue: Queue<Job>,
+}
+
+/// One group's view of it. Shared; cheap to clone.
+#[derive(Clone)]
+pub struct GroupLog {
+    id: u64,
+    wal: Wal,
+}
+
 impl Wal {
-    pub fn open(_: Arc<dyn Disk>, _: &Path, _: Exec, _: WalOptions) -> Result<Wal, WalError> { todo!() }
-    pub fn group(&self, _: GroupId) -> GroupLog { todo!() }
-    pub async fn close(&self) { todo!() }
-    pub fn stats(&self) -> WalStats { todo!() }
+    /// Opens the log in `dir` and reads it back.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, exec: Exec, options: WalOptions) -> Result<Wal, WalError> {
+        let mut recovered = recover::recover(&*disk, dir)?;
+        recovered.groups.cache_max_bytes = options.cache_bytes;
+        let shared = Arc::new(Shared {
+            disk,
+            dir: dir.to_owned(),
+            segment_bytes: options.segment_bytes,
+            spare_segments: options.spare_segments,
+            groups: Mutex::new(recovered.groups),
+            failed: AtomicBool::new(false),
+            on_failure: options.on_failure,
+            counts: Counts::default(),
+        });
+        let mut committer = Committer {
+            shared: shared.clone(),
+            segments: recovered.segments.into(),
+            end: recovered.end,
+            spares: VecDeque::from(recovered.spares),
+            highest: recovered.highest,
+            spares_made: 0,
+        };
+        // What is torn at the end stays behind in a segment whose end the next one states.
+        committer.roll()?;
+        let (queue, _ended) = exec.consumer("wal", QUEUE_MAX, move |jobs| committer.commit(jobs));
+        Ok(Wal { shared, queue })
+    }
+
+    /// The groups that have anything in the log.
+    pub fn groups(&self) -> Vec<GroupId> {
+        let groups = self.shared.groups.lock();
+        groups.groups.iter().filter(|(_, group)| !group.destroyed).map(|(id, _)| GroupId(*id)).collect()
+    }
+
+    /// A group's view; the group comes into being with its first record.
+    pub fn group(&self, id: GroupId) -> GroupLog {
+        GroupLog { id: id.0, wal: self.clone() }
+    }
+
+    /// Waits until everything submitted is on disk, and takes nothing more.
+    pub async fn close(&self) {
+        let _ = self.barrier().await;
+        self.shared.failed.store(true, Ordering::Release);
+    }
+
+    pub fn stats(&self) -> WalStats {
+        let counts = &self.shared.counts;
+        let segments = counts.segments.load(Ordering::Relaxed);
+        WalStats {
+            segments,
+            bytes: segments * self.shared.segment_bytes,
+            batches: counts.batches.load(Ordering::Relaxed),
+            syncs: counts.syncs.load(Ordering::Relaxed),
+            synced_bytes: counts.synced_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn submit(&self, job: Job) -> Result<(), WalError> {
+        if self.shared.failed.load(Ordering::Acquire) {
+            return Err(WalError::Failed);
+        }
+        self.queue.push(job).await.map_err(|_| WalError::Failed)
+    }
+
+    async fn barrier(&self) -> Result<(), WalError> {
+        let (done, on_disk) = oneshot::channel();
+        self.submit(Job::Barrier { done }).await?;
+        on_disk.await.map_err(|_| WalError::Failed)
+    }
 }
+
 impl GroupLog {
-    pub fn state(&self) -> GroupState { todo!() }
-    pub async fn append(&self, _: Vec<Record>, _: Box<dyn FnOnce(io::Result<()>) + Send>) -> Result<(), WalError> { todo!() }
-    pub async fn save_vote(&self, _: wire::Vote) -> Result<(), WalError> { todo!() }
-    pub async fn truncate_after(&self, _: Option<LogPoint>) -> Result<(), WalError> { todo!() }
-    pub async fn purge(&self, _: LogPoint) -> Result<(), WalError> { todo!() }
-    pub async fn destroy(&self) -> Result<(), WalError> { todo!() }
-    pub async fn synced(&self) -> Result<(), WalError> { todo!() }
-    pub fn read(&self, _: Range<u64>, _: usize) -> Result<Vec<Record>, WalError> { todo!() }
-    pub fn live_bytes(&self) -> u64 { todo!() }
+    pub fn state(&self) -> GroupState {
+        let groups = self.wal.shared.groups.lock();
+        groups.groups.get(&self.id).map(groups::Group::state).unwrap_or_default()
+    }
+
+    /// Bytes of entries held.
+    pub fn live_bytes(&self) -> u64 {
+        self.wal.shared.groups.lock().groups.get(&self.id).map_or(0, |group| group.live_bytes)
+    }
+
+    /// Appends entries, replacing what is at and above the first one's index. Readable on return; `done` is called once,
+    /// when they are on disk or never will be.
+    pub async fn append(&self, records: Vec<Record>, done: Done) -> Result<(), WalError> {
+        let max_bytes = (self.wal.shared.segment_bytes / JOB_SEGMENT_SHARE) as usize;
+        if let Some(large) = records.iter().find(|record| record.bytes.len() > max_bytes) {
+            return Err(WalError::TooLarge { bytes: large.bytes.len(), max_bytes });
+        }
+        {
+            let mut groups = self.wal.shared.groups.lock();
+            for record in &records {
+                groups.append(self.id, record.point, record.bytes.clone());
+            }
+        }
+        let mut jobs = split(records, max_bytes).into_iter().peekable();
+        let mut done = Some(done);
+        while let Some(records) = jobs.next() {
+            let done = if jobs.peek().is_none() { done.take() } else { None };
+            self.wal.submit(Job::Append { group: self.id, records, done }).await?;
+        }
+        match done {
+            None => Ok(()),
+            // Nothing to write: durable when everything before is.
+            Some(done) => {
+                let written = self.wal.barrier().await;
+                done(written.map_err(io::Error::other));
+                Ok(())
+            }
+        }
+    }
+
+    /// Saves a vote; on disk on return.
+    pub async fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
+        self.wal.shared.groups.lock().group(self.id).vote = Some(vote);
+        let (done, on_disk) = oneshot::channel();
+        self.wal.submit(Job::Vote { group: self.id, vote, done }).await?;
+        on_disk.await.map_err(|_| WalError::Failed)
+    }
+
+    /// Drops the entries behind `last` (`None`: all).
+    pub async fn truncate_after(&self, last: Option<LogPoint>) -> Result<(), WalError> {
+        let from = last.map_or(0, |last| last.index + 1);
+        self.wal.shared.groups.lock().truncate(self.id, from);
+        self.wal.submit(Job::Truncate { group: self.id, from }).await
+    }
+
+    /// Forgets the entries up to `up_to`, which may lie beyond the end.
+    pub async fn purge(&self, up_to: LogPoint) -> Result<(), WalError> {
+        self.wal.shared.groups.lock().purge(self.id, up_to);
+        self.wal.submit(Job::Purge { group: self.id, up_to }).await
+    }
+
+    /// Ends the group for good; on disk on return.
+    pub async fn destroy(&self) -> Result<(), WalError> {
+        self.wal.shared.groups.lock().destroy(self.id);
+        let (done, on_disk) = oneshot::channel();
+        self.wal.submit(Job::Destroy { group: self.id, done }).await?;
+        on_disk.await.map_err(|_| WalError::Failed)
+    }
+
+    /// Returns when everything submitted before, of all groups, is on disk.
+    pub async fn synced(&self) -> Result<(), WalError> {
+        self.wal.barrier().await
+    }
+
+    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap.
+    pub fn read(&self, indexes: Range<u64>, max_bytes: usize) -> Result<Vec<Record>, WalError> {
+        let slots: Vec<(u64, groups::Slot)> = {
+            let groups = self.wal.shared.groups.lock();
+            let Some(group) = groups.groups.get(&self.id) else { return Ok(Vec::new()) };
+            let mut bytes = 0;
+            let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
+                let first = bytes == 0;
+                bytes += slot.len as usize;
+                first || bytes <= max_bytes
+            });
+            wanted.map(|(index, slot)| (*index, slot.clone())).collect()
+        };
+        let mut records = Vec::with_capacity(slots.len());
+        for (expected, (index, slot)) in (indexes.start..).zip(slots) {
+            if index != expected {
+                return Err(WalError::NoSuchEntry { index: expected });
+            }
+            let bytes = match (slot.bytes, slot.place) {
+                (Some(bytes), _) => bytes,
+                (None, Some(place)) => {
+                    let mut bytes = vec![0; slot.len as usize];
+                    place.file.read_at(place.offset, &mut bytes)?;
+                    bytes.into()
+                }
+                (None, None) => unreachable!("an entry is cached until it is on disk"),
+            };
+            records.push(Record { point: LogPoint { term: slot.term, index }, bytes });
+        }
+        Ok(records)
+    }
 }
+
+/// Parts of at most `max_bytes`.
+fn split(records: Vec<Record>, max_bytes: usize) -> Vec<Vec<Record>> {
+    let mut parts: Vec<Vec<Record>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for record in records {
+        let len = record.bytes.len() + 32;
+        if bytes.saturating_add(len) > max_bytes {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += len;
+        parts.last_mut().expect("a part was just begun").push(record);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What the log holds, by group: where each entry is, and the newest ones themselves.
+//!
+//! Kept in memory, rebuilt at start. An entry is here from the moment it is submitted, so that it can be read at once; its
+//! place on disk is filled in when its batch is synced.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::wire::Vote;
+use crate::node::disk::DiskFile;
+
+use super::{GroupState, LogPoint};
+
+/// Where an entry's bytes are on disk.
+#[derive(Clone)]
+pub struct Place {
+    pub segment: u64,
+    pub offset: u64,
+    pub file: Arc<dyn DiskFile>,
+}
+
+/// One entry.
+#[derive(Clone)]
+pub struct Slot {
+    pub term: u64,
+    pub len: u32,
+    /// `None` until synced.
+    pub place: Option<Place>,
+    /// `None` once it has left the cache.
+    pub bytes: Option<Bytes>,
+}
+
+/// One group's part of the log.
+#[derive(Default)]
+pub struct Group {
+    pub vote: Option<Vote>,
+    pub purged: Option<LogPoint>,
+    pub slots: BTreeMap<u64, Slot>,
+    pub live_bytes: u64,
+    pub destroyed: bool,
+}
+
+/// All groups.
+#[derive(Default)]
+pub struct Groups {
+    pub groups: BTreeMap<u64, Group>,
+    /// Bytes of live entries, by segment.
+    pub live: BTreeMap<u64, u64>,
+    cache: VecDeque<(u64, u64)>,
+    cached_bytes: usize,
+    pub cache_max_bytes: usize,
+}
+
+impl Group {
+    pub fn state(&self) -> GroupState {
+        let last = self.slots.last_key_value().map(|(index, slot)| LogPoint { term: slot.term, index: *index });
+        GroupState { purged: self.purged, last: last.or(self.purged), vote: self.vote }
+    }
+}
+
+impl Groups {
+    /// The group, made if it is new.
+    pub fn group(&mut self, id: u64) -> &mut Group {
+        self.groups.entry(id).or_default()
+    }
+
+    /// Puts an entry at its index and drops what is at and above it.
+    pub fn append(&mut self, id: u64, point: LogPoint, bytes: Bytes) {
+        self.truncate(id, point.index);
+        self.insert(id, point, bytes.len() as u32, None, Some(bytes));
+    }
+
+    /// Puts an entry at its index, whatever is above.
+    pub fn insert(&mut self, id: u64, point: LogPoint, len: u32, place: Option<Place>, bytes: Option<Bytes>) {
+        if let Some(bytes) = &bytes {
+            self.cached_bytes += bytes.len();
+            self.cache.push_back((id, point.index));
+        }
+        if let Some(place) = &place {
+            *self.live.entry(place.segment).or_default() += u64::from(len);
+        }
+        let group = self.group(id);
+        group.live_bytes += u64::from(len);
+        let slot = Slot { term: point.term, len, place, bytes };
+        if let Some(old) = group.slots.insert(point.index, slot) {
+            self.forget(id, &old);
+        }
+    }
+
+    /// Drops the entries at and above `from`.
+    pub fn truncate(&mut self, id: u64, from: u64) {
+        let dropped = self.group(id).slots.split_off(&from);
+        dropped.values().for_each(|slot| self.forget(id, slot));
+    }
+
+    /// Drops the entries up to `up_to`. If that lies beyond the end, nothing is left, and the log goes on behind it.
+    pub fn purge(&mut self, id: u64, up_to: LogPoint) {
+        let group = self.group(id);
+        if group.purged.is_some_and(|purged| purged.index > up_to.index) {
+            return;
+        }
+        group.purged = Some(up_to);
+        let kept = group.slots.split_off(&(up_to.index + 1));
+        let dropped = std::mem::replace(&mut group.slots, kept);
+        dropped.values().for_each(|slot| self.forget(id, slot));
+    }
+
+    /// Drops a group for good.
+    pub fn destroy(&mut self, id: u64) {
+        self.truncate(id, 0);
+        *self.group(id) = Group { destroyed: true, ..Group::default() };
+    }
+
+    /// Says where a synced entry is, if it is still the one meant.
+    pub fn place(&mut self, id: u64, point: LogPoint, place: Place) {
+        let Some(slot) = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&point.index)) else { return };
+        if slot.term != point.term {
+            return;
+        }
+        let len = u64::from(slot.len);
+        *self.live.entry(place.segment).or_default() += len;
+        if let Some(old) = slot.place.replace(place) {
+            reduce(&mut self.live, old.segment, len);
+        }
+    }
+
+    /// Lets the oldest cached entries go that are on disk, until the cache fits.
+    pub fn shrink_cache(&mut self) {
+        let mut kept = Vec::new();
+        while self.cached_bytes > self.cache_max_bytes {
+            let Some((id, index)) = self.cache.pop_front() else { break };
+            let slot = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&index));
+            match slot {
+                Some(slot) if slot.place.is_some() => {
+                    let freed = slot.bytes.take().map_or(0, |bytes| bytes.len());
+                    self.cached_bytes -= freed;
+                }
+                // Not on disk yet: it must stay.
+                Some(slot) if slot.bytes.is_some() => {
+                    kept.push((id, index));
+                    break;
+                }
+                _ => {}
+            }
+        }
+        kept.into_iter().for_each(|entry| self.cache.push_front(entry));
+    }
+
+    fn forget(&mut self, id: u64, slot: &Slot) {
+        if let Some(bytes) = &slot.bytes {
+            self.cached_bytes -= bytes.len();
+        }
+        if let Some(place) = &slot.place {
+            reduce(&mut self.live, place.segment, u64::from(slot.len));
+        }
+        self.group(id).live_bytes -= u64::from(slot.len);
+    }
+}
+
+fn reduce(live: &mut BTreeMap<u64, u64>, segment: u64, len: u64) {
+    let left = live.get_mut(&segment).expect("a placed entry is counted in its segment");
+    *left -= len;
+    if *left == 0 {
+        live.remove(&segment);
+    }
+}

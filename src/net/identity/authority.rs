@@ -104,6 +104,13 @@ impl Authority {
         self.issue(&Peer::Client(name.to_owned()), now_ms)
     }
 
+    /// The same key, for another cluster: what a careless restore could make.
+    #[cfg(test)]
+    pub(crate) fn renamed(mut self, cluster_id: &str) -> Authority {
+        self.cluster_id = cluster_id.to_owned();
+        self
+    }
+
     fn issue(&self, peer: &Peer, now_ms: u64) -> Result<Identity, IdentityError> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let cert_der = self.sign(&key, peer, now_ms)?;

@@ -23,7 +23,7 @@ mod world;
 mod link;
 mod pipe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::future::poll_fn;
 use std::io;

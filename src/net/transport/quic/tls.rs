@@ -44,7 +44,7 @@ pub(super) struct Dialer {
     pub(super) configs: BTreeMap<Class, quinn::ClientConfig>,
     pub(super) loopback_only: bool,
     /// `None`: any cluster (the joiner does not know it yet, but knows its authority).
-    cluster_id: Option<String>,
+    pub(super) cluster_id: Option<String>,
 }
 
 impl Tls {
@@ -54,7 +54,9 @@ impl Tls {
                 identity::peer_from_certificate(&identity.cert_der, cluster_id)?;
                 Tls::mutual(identity, cluster_id)
             }
-            Security::JoinOnly { expect_ca_fingerprint } => Tls::join_only(expect_ca_fingerprint),
+            Security::JoinOnly { expect_ca_fingerprint } => {
+                Tls::pinned(expect_ca_fingerprint, |class| class == Class::Join)
+            }
             Security::Insecure { claim } => Tls::insecure(claim),
         }
     }
@@ -79,12 +81,12 @@ impl Tls {
         Ok(Tls { server: Some(server), dialer, reset_seed: Some(reset_seed) })
     }
 
-    fn join_only(fingerprint: &str) -> Result<Tls, BindError> {
+    /// Without a certificate, for these classes.
+    pub(super) fn pinned(fingerprint: &str, classes: impl Fn(Class) -> bool) -> Result<Tls, BindError> {
         let provider = provider();
         let verifier = Pinned { fingerprint: fingerprint.to_owned(), provider: Arc::clone(&provider) };
         let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verifier);
-        let join = PROTOCOLS.iter().filter(|(class, _)| *class == Class::Join);
-        let configs = clients_for(join, || {
+        let configs = clients_for(PROTOCOLS.iter().filter(|(class, _)| classes(*class)), || {
             let client = client_builder(&provider)?.dangerous();
             Ok(client.with_custom_certificate_verifier(Arc::clone(&verifier)).with_no_client_auth())
         })?;

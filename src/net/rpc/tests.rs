@@ -1,0 +1,1 @@
+//! Calls and streams over the simulated network, and once over QUIC.

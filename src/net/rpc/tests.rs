@@ -219,7 +219,8 @@ fn a_cut_loses_what_was_sent_and_only_that() {
         let count = 3 * STREAM_BUFFER_MAX_BYTES / INLINE_MAX_BYTES;
         let outcomes = join_all((0..count).map(|_| world.caller.call(ECHO, body.clone()))).await;
         let lost = outcomes.iter().take_while(|outcome| matches!(outcome, Err(CallError::Lost(_)))).count();
-        let not_sent = outcomes.iter().filter(|outcome| matches!(outcome, Err(CallError::NotSent(_)))).count();
+        let not_sent =
+            outcomes.iter().filter(|outcome| matches!(outcome, Err(CallError::NotSent(_)))).count();
         assert_eq!(lost + not_sent, count);
         assert!(lost >= STREAM_BUFFER_MAX_BYTES / INLINE_MAX_BYTES && not_sent > 0, "{lost} {not_sent}");
         assert!(world.script.entered.lock().is_empty());
@@ -323,7 +324,8 @@ fn whoever_takes_no_answers_is_cut_off() {
     simulated(async {
         let limits = ServeLimits { output_pause_bytes: 1 << 20, ..limits() };
         let world = world(limits).await;
-        let call = [&14u32.to_le_bytes()[..], &[0; 8], &LARGE.to_le_bytes(), &200_000u32.to_le_bytes()].concat();
+        let call =
+            [&14u32.to_le_bytes()[..], &[0; 8], &LARGE.to_le_bytes(), &200_000u32.to_le_bytes()].concat();
         let mut pipe = world.raw(&[CALLS]).await;
         for _ in 0..1000 {
             pipe.writer.write_all(&call).await.unwrap();

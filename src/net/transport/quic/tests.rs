@@ -169,7 +169,8 @@ async fn members_of_another_cluster_are_refused_even_under_the_same_key() {
     // ... and the server does, if the dialer does not look.
     let mut blind = dialer(green);
     let configs = blind.dialer.configs.clone();
-    blind.dialer = Arc::new(tls::Dialer { configs, loopback_only: false, cluster_id: Some("blue".to_owned()) });
+    blind.dialer =
+        Arc::new(tls::Dialer { configs, loopback_only: false, cluster_id: Some("blue".to_owned()) });
     let reason = refused(dial(&blind, &server.transport, Class::Control).await);
     assert!(reason.contains("green"), "{reason}");
     server.accepted_only_who_may().await;

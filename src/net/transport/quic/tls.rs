@@ -114,14 +114,19 @@ impl Tls {
             client.with_client_auth_cert(chain(&identity), key(&identity))
         })?;
         let cluster_id = Some(INSECURE_CLUSTER.to_owned());
-        Ok(Tls { server, dialer: Arc::new(Dialer { configs, loopback_only: true, cluster_id }), reset_seed: None })
+        Ok(Tls {
+            server,
+            dialer: Arc::new(Dialer { configs, loopback_only: true, cluster_id }),
+            reset_seed: None,
+        })
     }
 }
 
 impl Dialer {
     /// Who a connection's certificate says it is; nobody without one.
     pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<Peer, IdentityError> {
-        let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let shown =
+            connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
         match (shown.as_ref().and_then(|chain| chain.first()), &self.cluster_id) {
             (None, _) => Ok(Peer::Stranger),
             (Some(leaf), Some(cluster_id)) => identity::peer_from_certificate(leaf, cluster_id),
@@ -156,7 +161,8 @@ fn server(
     identity: &Identity,
 ) -> Result<QuicServerConfig, Error> {
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(provider));
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13])?.with_client_cert_verifier(clients);
+    let builder =
+        builder.with_protocol_versions(&[&rustls::version::TLS13])?.with_client_cert_verifier(clients);
     let mut config = builder.with_single_cert(chain(identity), key(identity))?;
     config.alpn_protocols = PROTOCOLS.iter().map(|(_, alpn)| alpn.to_vec()).collect();
     // A resumed session would carry an identity that nobody has checked again.

@@ -69,7 +69,8 @@ fn both_ends_know_each_other_and_bytes_pass_in_order() {
         ours.writer.shutdown().await.unwrap();
         let mut all = Vec::new();
         theirs.reader.read_to_end(&mut all).await.unwrap();
-        let numbers: Vec<u32> = all.chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect();
+        let numbers: Vec<u32> =
+            all.chunks(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect();
         assert_eq!(numbers, (0..200).collect::<Vec<u32>>());
     });
 }

@@ -5,6 +5,9 @@
 //! failure at once; a connection that ended, or whose member has another address now, is never handed out again.
 //! Does not: know addresses by itself, check liveness beyond what the transport notices (its idle time-out).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;

@@ -60,7 +60,8 @@ impl Authority {
     /// The authority with this certificate and this private key, as [`Authority::to_parts`] gave them.
     pub fn from_parts(ca_cert_der: &[u8], ca_key_der: &[u8]) -> Result<Authority, IdentityError> {
         let (cluster_id, public_key) = certificate::authority(ca_cert_der)?;
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(ca_key_der), &PKCS_ED25519)?;
+        let key =
+            KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(ca_key_der), &PKCS_ED25519)?;
         if key.public_key_raw() != public_key {
             let reason = "the certificate belongs to another key".to_owned();
             return Err(IdentityError::Malformed { what: "authority", reason });
@@ -102,6 +103,13 @@ impl Authority {
     pub fn issue_client(&self, name: &str, now_ms: u64) -> Result<Identity, IdentityError> {
         name::check(name)?;
         self.issue(&Peer::Client(name.to_owned()), now_ms)
+    }
+
+    /// The same key, for another cluster: what a careless restore could make.
+    #[cfg(test)]
+    pub(crate) fn renamed(mut self, cluster_id: &str) -> Authority {
+        self.cluster_id = cluster_id.to_owned();
+        self
     }
 
     fn issue(&self, peer: &Peer, now_ms: u64) -> Result<Identity, IdentityError> {

@@ -129,7 +129,9 @@ fn tokens_are_one_word_and_survive_it() {
     let word = token.to_string();
     assert!(word.starts_with("nn1.") && !word.contains(char::is_whitespace));
     assert_eq!(format!(" {word}\n").parse::<JoinToken>().unwrap(), token);
-    for broken in ["", "nn1", "nn1...", "nn2.0.0.0", &word[1..], &word[..word.len() - 1], &format!("{word}.00")] {
+    for broken in
+        ["", "nn1", "nn1...", "nn2.0.0.0", &word[1..], &word[..word.len() - 1], &format!("{word}.00")]
+    {
         assert!(broken.parse::<JoinToken>().is_err(), "{broken}");
     }
 }

@@ -68,7 +68,8 @@ impl FromStr for JoinToken {
     /// Surrounding white space is forgiven: tokens are pasted.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // The reason never quotes the text: most of a mistyped secret is a secret.
-        let malformed = |reason: &str| IdentityError::Malformed { what: "join token", reason: reason.to_owned() };
+        let malformed =
+            |reason: &str| IdentityError::Malformed { what: "join token", reason: reason.to_owned() };
         let parts: Vec<&str> = text.trim().splitn(5, '.').collect();
         let [prefix, fingerprint, id, secret] = parts[..] else {
             return Err(malformed("it has four parts, separated by dots"));

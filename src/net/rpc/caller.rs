@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::frame::{CALLS, FRAME_HEAD_BYTES, Gather, ONE_CALL, PayloadReader};
 use super::{
-    CALLS_IN_FLIGHT_MAX, CALLS_QUEUED_MAX_BYTES, CallError, FRAME_MAX_BYTES, INLINE_MAX_BYTES, LARGE_CALLS_MAX,
+    CALLS_IN_FLIGHT_MAX, CALLS_QUEUED_MAX_BYTES, CallError, FRAME_MAX_BYTES, INLINE_MAX_BYTES,
+    LARGE_CALLS_MAX,
 };
 use crate::net::exec::Exec;
 use crate::net::transport::Connection;

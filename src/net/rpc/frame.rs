@@ -113,7 +113,8 @@ impl PayloadReader {
         }
         let length = length as usize;
         if length > self.max_bytes {
-            let reason = format!("a payload of {length} bytes was announced; the limit is {}", self.max_bytes);
+            let reason =
+                format!("a payload of {length} bytes was announced; the limit is {}", self.max_bytes);
             return Err(FrameError::Malformed(reason));
         }
         if self.buffer.len() < LENGTH_BYTES + length {

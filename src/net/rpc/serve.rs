@@ -19,7 +19,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
-use super::frame::{CALLS, FRAME_HEAD_BYTES, Frame, FrameError, Gather, Next, ONE_CALL, PayloadReader, STREAM};
+use super::frame::{
+    CALLS, FRAME_HEAD_BYTES, Frame, FrameError, Gather, Next, ONE_CALL, PayloadReader, STREAM,
+};
 use super::output::{Output, Share};
 use super::stream::{FrameStream, split_head};
 use super::{INLINE_MAX_BYTES, ServeLimits, Service};
@@ -120,7 +122,8 @@ impl Serving {
         self.exec.spawn(Arc::clone(self).write(writer, queue));
         while let Some(Frame { id, kind, body }) = input.frame().await? {
             self.output.below(self.limits.output_pause_bytes).await;
-            let place = Arc::clone(&self.calls).acquire_owned().await.expect("this semaphore is never closed");
+            let place =
+                Arc::clone(&self.calls).acquire_owned().await.expect("this semaphore is never closed");
             if answers.is_closed() {
                 break;
             }

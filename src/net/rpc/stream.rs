@@ -21,7 +21,11 @@ pub struct FrameStream {
 }
 
 /// Opens a stream; the other side's [`super::Service::stream`] gets kind and head (up to [`INLINE_MAX_BYTES`]).
-pub async fn open_stream(connection: &Arc<dyn Connection>, kind: u16, head: Bytes) -> io::Result<FrameStream> {
+pub async fn open_stream(
+    connection: &Arc<dyn Connection>,
+    kind: u16,
+    head: Bytes,
+) -> io::Result<FrameStream> {
     check(head.len(), INLINE_MAX_BYTES)?;
     let pipe = connection.open().await?;
     let mut start = BytesMut::with_capacity(1 + 4 + 2 + head.len());

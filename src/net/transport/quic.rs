@@ -16,8 +16,8 @@
 //! [`KEEP_ALIVE_MS`] instead of [`IDLE_TIMEOUT_MS`].
 //! Does not: reload certificates, revoke them, retry.
 
-mod tls;
 mod endpoint;
+mod tls;
 mod connection;
 mod admit;
 #[cfg(test)]
@@ -32,7 +32,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport};
+use super::{
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+};
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
 use crate::net::identity::{Identity, IdentityError};
@@ -98,7 +100,11 @@ pub struct QuicTransport {
 
 impl QuicTransport {
     /// Binds a socket; must be called within a runtime. Without `listen` it can only dial.
-    pub fn bind(listen: Option<SocketAddr>, security: Security, exec: Exec) -> Result<QuicTransport, BindError> {
+    pub fn bind(
+        listen: Option<SocketAddr>,
+        security: Security,
+        exec: Exec,
+    ) -> Result<QuicTransport, BindError> {
         if let (Some(address), Security::Insecure { .. }) = (listen, &security)
             && !address.ip().is_loopback()
         {
@@ -178,7 +184,8 @@ impl Drop for QuicTransport {
 async fn resolve(to: &str, v6: bool) -> Result<Vec<SocketAddr>, ConnectError> {
     let failed = |source| ConnectError::Resolve { address: to.to_owned(), source };
     let found = tokio::net::lookup_host(to).await.map_err(failed)?;
-    let usable: Vec<SocketAddr> = found.filter(|address| v6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
+    let usable: Vec<SocketAddr> =
+        found.filter(|address| v6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
     if usable.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "no address that our socket can reach")));
     }

@@ -19,11 +19,11 @@
 //! Does not: prove identities (they are as claimed; classes are still enforced), limit streams, lose or repeat single
 //! bytes (QUIC hides that).
 
-mod world;
 mod link;
+mod world;
 mod pipe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::future::poll_fn;
 use std::io;
@@ -37,7 +37,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use super::{Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport};
+use super::{
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+};
 use crate::model::id::NodeId;
 use crate::net::chance::Chance;
 use pipe::{SimReader, SimWriter};
@@ -140,7 +142,13 @@ impl Transport for SimTransport {
         class: Class,
         expect: Option<NodeId>,
     ) -> BoxFuture<'static, Result<Arc<dyn Connection>, ConnectError>> {
-        let dial = Dial { from: self.address.clone(), incarnation: self.incarnation, to: to.0.clone(), class, expect };
+        let dial = Dial {
+            from: self.address.clone(),
+            incarnation: self.incarnation,
+            to: to.0.clone(),
+            class,
+            expect,
+        };
         let net = self.net.clone();
         Box::pin(async move {
             let deadline = Instant::now() + Duration::from_millis(CONNECT_TIMEOUT_MS);
@@ -162,7 +170,8 @@ impl Transport for SimTransport {
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async {
-            let link = poll_fn(|cx| self.net.0.lock().poll_dialed(&self.address, self.incarnation, cx)).await?;
+            let link =
+                poll_fn(|cx| self.net.0.lock().poll_dialed(&self.address, self.incarnation, cx)).await?;
             Some(self.net.connection(link, 1))
         })
     }
@@ -207,9 +216,8 @@ impl Connection for SimConnection {
     fn accept(&self) -> BoxFuture<'_, io::Result<Pipe>> {
         let mut alarm = Alarm::default();
         Box::pin(async move {
-            let next = poll_fn(|cx| {
-                alarm.poll_until(cx, |cx| self.at.net.0.lock().poll_opened(&self.at, cx))
-            });
+            let next =
+                poll_fn(|cx| alarm.poll_until(cx, |cx| self.at.net.0.lock().poll_opened(&self.at, cx)));
             let stream = next.await?;
             Ok(self.pipe(stream))
         })
@@ -218,8 +226,10 @@ impl Connection for SimConnection {
     fn closed(&self) -> BoxFuture<'_, ()> {
         let mut alarm = Alarm::default();
         Box::pin(async move {
-            poll_fn(|cx| alarm.poll_until(cx, |cx| self.at.net.0.lock().link(&self.at).poll_closed(self.at.end, cx)))
-                .await
+            poll_fn(|cx| {
+                alarm.poll_until(cx, |cx| self.at.net.0.lock().link(&self.at).poll_closed(self.at.end, cx))
+            })
+            .await
         })
     }
 

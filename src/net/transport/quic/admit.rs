@@ -136,7 +136,9 @@ pub(super) async fn dial(
     let connection = connecting.await.map_err(failed)?;
     let peer = dialer.peer(&connection).map_err(|error| refuse(error.to_string()))?;
     let wrong = match (&peer, expect) {
-        (Peer::Node(node), Some(expect)) if *node != expect => Some(format!("it is node {node}, not {expect}")),
+        (Peer::Node(node), Some(expect)) if *node != expect => {
+            Some(format!("it is node {node}, not {expect}"))
+        }
         (Peer::Node(_), _) => None,
         (peer, _) => Some(format!("it is {peer}, not a member")),
     };

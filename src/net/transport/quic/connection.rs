@@ -22,7 +22,10 @@ pub(super) struct QuicConnection {
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
-struct Writer(SendStream);
+struct Writer {
+    stream: SendStream,
+    finished: bool,
+}
 
 impl Connection for QuicConnection {
     fn peer(&self) -> &Peer {
@@ -58,26 +61,29 @@ impl Connection for QuicConnection {
 }
 
 fn pipe((send, recv): (SendStream, RecvStream)) -> Pipe {
-    Pipe { reader: Box::new(recv), writer: Box::new(Writer(send)) }
+    Pipe { reader: Box::new(recv), writer: Box::new(Writer { stream: send, finished: false }) }
 }
 
 impl AsyncWrite for Writer {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.0), cx, bytes)
+        AsyncWrite::poll_write(Pin::new(&mut self.stream), cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        self.finished = true;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Does nothing if it was finished. Without this, quinn would finish it for us.
-        let _ = self.0.reset(CODE_BYE.into());
+        // Without this quinn would finish it for us. After `finish` a reset would take back what is not delivered yet.
+        if !self.finished {
+            let _ = self.stream.reset(CODE_BYE.into());
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Dialer {
     pub(super) configs: BTreeMap<Class, quinn::ClientConfig>,
     pub(super) loopback_only: bool,
     /// `None`: any cluster (the joiner does not know it yet, but knows its authority).
-    cluster_id: Option<String>,
+    pub(super) cluster_id: Option<String>,
 }
 
 impl Tls {
@@ -54,7 +54,9 @@ impl Tls {
                 identity::peer_from_certificate(&identity.cert_der, cluster_id)?;
                 Tls::mutual(identity, cluster_id)
             }
-            Security::JoinOnly { expect_ca_fingerprint } => Tls::join_only(expect_ca_fingerprint),
+            Security::JoinOnly { expect_ca_fingerprint } => {
+                Tls::pinned(expect_ca_fingerprint, |class| class == Class::Join)
+            }
             Security::Insecure { claim } => Tls::insecure(claim),
         }
     }
@@ -79,12 +81,12 @@ impl Tls {
         Ok(Tls { server: Some(server), dialer, reset_seed: Some(reset_seed) })
     }
 
-    fn join_only(fingerprint: &str) -> Result<Tls, BindError> {
+    /// Without a certificate, for these classes.
+    pub(super) fn pinned(fingerprint: &str, classes: impl Fn(Class) -> bool) -> Result<Tls, BindError> {
         let provider = provider();
         let verifier = Pinned { fingerprint: fingerprint.to_owned(), provider: Arc::clone(&provider) };
         let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verifier);
-        let join = PROTOCOLS.iter().filter(|(class, _)| *class == Class::Join);
-        let configs = clients_for(join, || {
+        let configs = clients_for(PROTOCOLS.iter().filter(|(class, _)| classes(*class)), || {
             let client = client_builder(&provider)?.dangerous();
             Ok(client.with_custom_certificate_verifier(Arc::clone(&verifier)).with_no_client_auth())
         })?;
@@ -112,14 +114,19 @@ impl Tls {
             client.with_client_auth_cert(chain(&identity), key(&identity))
         })?;
         let cluster_id = Some(INSECURE_CLUSTER.to_owned());
-        Ok(Tls { server, dialer: Arc::new(Dialer { configs, loopback_only: true, cluster_id }), reset_seed: None })
+        Ok(Tls {
+            server,
+            dialer: Arc::new(Dialer { configs, loopback_only: true, cluster_id }),
+            reset_seed: None,
+        })
     }
 }
 
 impl Dialer {
     /// Who a connection's certificate says it is; nobody without one.
     pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<Peer, IdentityError> {
-        let shown = connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
+        let shown =
+            connection.peer_identity().and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
         match (shown.as_ref().and_then(|chain| chain.first()), &self.cluster_id) {
             (None, _) => Ok(Peer::Stranger),
             (Some(leaf), Some(cluster_id)) => identity::peer_from_certificate(leaf, cluster_id),
@@ -154,7 +161,8 @@ fn server(
     identity: &Identity,
 ) -> Result<QuicServerConfig, Error> {
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(provider));
-    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13])?.with_client_cert_verifier(clients);
+    let builder =
+        builder.with_protocol_versions(&[&rustls::version::TLS13])?.with_client_cert_verifier(clients);
     let mut config = builder.with_single_cert(chain(identity), key(identity))?;
     config.alpn_protocols = PROTOCOLS.iter().map(|(_, alpn)| alpn.to_vec()).collect();
     // A resumed session would carry an identity that nobody has checked again.

@@ -194,7 +194,10 @@ impl Link {
         let flow = &mut stream.flows[1 - end];
         let due = |at: &Option<Instant>| passes && at.is_some_and(|at| at <= now);
         if due(&flow.reset_at) {
-            return Ok(Err(io::Error::new(io::ErrorKind::ConnectionReset, "the other side gave the stream up")));
+            return Ok(Err(io::Error::new(
+                io::ErrorKind::ConnectionReset,
+                "the other side gave the stream up",
+            )));
         }
         let first = flow.chunks.front().map(|(at, _)| *at);
         if due(&first) {
@@ -211,7 +214,8 @@ impl Link {
             return Ok(Ok(Bytes::new()));
         }
         flow.reader = Some(cx.waker().clone());
-        let next = [first, flow.finished_at, flow.reset_at].into_iter().flatten().filter(|at| *at > now).min();
+        let next =
+            [first, flow.finished_at, flow.reset_at].into_iter().flatten().filter(|at| *at > now).min();
         Err(self.next_look(end, next.filter(|_| passes)))
     }
 
@@ -233,7 +237,8 @@ impl Link {
     }
 
     pub(super) fn drop_reader(&mut self, end: usize, stream: u64) {
-        let flow = &mut self.streams.get_mut(&stream).expect("streams live while a half is held").flows[1 - end];
+        let flow =
+            &mut self.streams.get_mut(&stream).expect("streams live while a half is held").flows[1 - end];
         flow.stopped = true;
         flow.chunks.clear();
         flow.buffered_bytes = 0;

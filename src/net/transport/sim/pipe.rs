@@ -34,7 +34,11 @@ impl SimWriter {
 }
 
 impl AsyncRead for SimReader {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let SimReader { at, stream, alarm } = self.get_mut();
         let read = alarm.poll_until(cx, |cx| {
             let mut world = at.net.0.lock();

@@ -128,7 +128,12 @@ impl World {
         let dialer = if dial.class == Class::Join { Peer::Stranger } else { from.peer.clone() };
         let ends = [
             End { address: dial.from.clone(), incarnation: from.incarnation, peer: dialer, addr: from.addr },
-            End { address: dial.to.clone(), incarnation: to.incarnation, peer: to.peer.clone(), addr: to.addr },
+            End {
+                address: dial.to.clone(),
+                incarnation: to.incarnation,
+                peer: to.peer.clone(),
+                addr: to.addr,
+            },
         ];
         let id = self.number();
         self.links.insert(id, Link::new(dial.class, ends));
@@ -139,7 +144,12 @@ impl World {
     }
 
     /// The next link to accept; `None` once this incarnation no longer listens.
-    pub(super) fn poll_dialed(&mut self, address: &str, incarnation: u64, cx: &Context<'_>) -> Poll<Option<u64>> {
+    pub(super) fn poll_dialed(
+        &mut self,
+        address: &str,
+        incarnation: u64,
+        cx: &Context<'_>,
+    ) -> Poll<Option<u64>> {
         let listener = self.listeners.get_mut(address).filter(|listener| listener.incarnation == incarnation);
         let Some(listener) = listener else { return Poll::Ready(None) };
         // A dialer may have gone again.
@@ -194,7 +204,8 @@ impl World {
         if link.handles[end] > 0 {
             return;
         }
-        let (unheld, queued) = (link.handles == [0, 0], self.listeners.values().any(|l| l.dialed.contains(&id)));
+        let (unheld, queued) =
+            (link.handles == [0, 0], self.listeners.values().any(|l| l.dialed.contains(&id)));
         self.goodbye(id, end, "the other side dropped the connection");
         if unheld && (end == 1 || !queued) {
             self.links.remove(&id);
@@ -214,7 +225,8 @@ impl World {
     }
 
     fn ends_of(&self, incarnation: u64) -> impl Iterator<Item = (u64, usize)> {
-        let ends = self.links.iter().flat_map(|(id, link)| [(*id, 0, &link.ends[0]), (*id, 1, &link.ends[1])]);
+        let ends =
+            self.links.iter().flat_map(|(id, link)| [(*id, 0, &link.ends[0]), (*id, 1, &link.ends[1])]);
         ends.filter(move |(_, _, end)| end.incarnation == incarnation).map(|(id, side, _)| (id, side))
     }
 

@@ -56,7 +56,7 @@ pub struct Observation {
     pub last_index: u64,
     /// The shard's epoch at `applied_index`.
     pub epoch: u64,
-    /// Up to where each replica has the log, as far as the leader said so during this leadership.
+    /// Up to where each replica has the log, as far as the leader said so lately. To ask again, forget the answer.
     pub matched: BTreeMap<ReplicaId, u64>,
     /// Nodes heard of within the last seconds.
     pub alive: BTreeSet<NodeId>,

@@ -259,7 +259,7 @@ impl<'a> Planner<'a> {
         let Some(add) = target else {
             // A silent node may come back, and fewer voters would make nothing safer.
             let wait = reason == Reason::Repair && sound.len() < self.replicas;
-            let room_later = missing && reason != Reason::Retired && self.has_room(shard, &nodes);
+            let room_later = missing && reason != Reason::Retired && self.best(shard, &nodes).is_some();
             return if wait || room_later { None } else { self.without(shard, sound, out, reason) };
         };
         // The newcomer takes the place of the one that goes; if that left an even number, they are chosen anew.
@@ -294,18 +294,25 @@ impl<'a> Planner<'a> {
         differs.then_some(Proposal { shard, add: None, remove: None, voters, add_votes: false, reason })
     }
 
-    /// Where one more replica of a shard goes that stays on `nodes`.
+    /// Where one more replica of a shard goes that stays on `nodes`. A node that is busy or silent just now is passed
+    /// over, unless the others would break zones: then it is worth waiting for.
     fn target(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
+        let choice = self.best(shard, nodes)?;
         let free = |node: NodeId| {
             let busy = self.incoming.get(&node).is_some_and(|jobs| *jobs >= JOBS_PER_TARGET_MAX);
             !busy && self.takes(shard, node)
         };
-        self.balance.pick(shard.ring_position, nodes, free)
+        if free(choice) {
+            return Some(choice);
+        }
+        let other = self.balance.pick(shard.ring_position, nodes, free)?;
+        let breaks = |node: NodeId| self.balance.crowded(&[nodes, &[node]].concat()).is_some();
+        (breaks(choice) || !breaks(other)).then_some(other)
     }
 
-    /// True if some node could take the shard, perhaps once it is less busy.
-    fn has_room(&self, shard: &Shard, nodes: &[NodeId]) -> bool {
-        self.balance.pick(shard.ring_position, nodes, |node| self.takes(shard, node)).is_some()
+    /// Where it would go if everybody had time.
+    fn best(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
+        self.balance.pick(shard.ring_position, nodes, |node| shard.replica_on(node).is_none())
     }
 
     fn takes(&self, shard: &Shard, node: NodeId) -> bool {

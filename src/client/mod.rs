@@ -18,3 +18,6 @@ pub use error::{Error, ErrorOutcome, Trouble};
 pub use kv::{Cas, Client, Consistency, Expected, PutOptions, ReadOptions, Value};
 pub use map::ClusterMap;
 pub use range::{RangeQuery, RangeStream, Row};
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::course::{Course, Miss, Next};
 use super::error::Error;
 use super::map::{ClusterMap, Route};
 use crate::model::id::{NodeId, ShardId};
-use crate::net::wire::{reply, request};
+use crate::net::wire::{FailureCode, reply, request};
 
 /// Which replica may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,10 @@ impl Cluster {
         miss: Miss,
     ) -> Result<(), Error> {
         let miss = if shard == ShardId::META { miss } else { shard_is_elsewhere(miss) };
+        let not_here = matches!(&miss, Miss::Failure(_, failure) if failure.code() == FailureCode::FailureWrongShard);
+        if not_here {
+            self.not_leader(shard, node);
+        }
         let next = course.judge(miss)?;
         match next {
             Next::Redirect(leader) => self.set_leader(shard, leader),
@@ -161,7 +165,6 @@ fn pick(nodes: &[NodeId], turn: usize) -> Option<NodeId> {
 /// A shard that is not there is somewhere else: to whoever routes by the map, that is an old map. (The meta shard is
 /// everywhere; what it does not find is something else.)
 fn shard_is_elsewhere(miss: Miss) -> Miss {
-    use crate::net::wire::FailureCode;
     match miss {
         Miss::Failure(node, mut failure) if failure.code() == FailureCode::FailureNotFound => {
             failure.set_code(FailureCode::FailureWrongShard);

@@ -12,6 +12,11 @@ use super::map::{ClusterMap, Route};
 use crate::model::id::{NodeId, ShardId};
 use crate::net::wire::{FailureCode, reply, request};
 
+/// After so many misses of one operation a newer map is looked for, whatever they were.
+const REMAP_EVERY: usize = 3;
+/// The share of the usual wait that a member gets which was silent last.
+const SUSPECT_SHARE: u32 = 4;
+
 /// Which replica may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aim {
@@ -44,6 +49,8 @@ impl Cluster {
                 self.follow(course, None, next).await;
                 continue;
             };
+            // Who was silent last is asked in case it is back, but not waited for as long as others.
+            let within = if self.is_suspect(node) { within / SUSPECT_SHARE } else { within };
             match self.ask(node, make(&route), within).await {
                 Ok(body) => {
                     if aim == Aim::Leader {
@@ -92,7 +99,8 @@ impl Cluster {
         miss: Miss,
     ) -> Result<(), Error> {
         let miss = if shard == ShardId::META { miss } else { shard_is_elsewhere(miss) };
-        let not_here = matches!(&miss, Miss::Failure(_, failure) if failure.code() == FailureCode::FailureWrongShard);
+        let not_here =
+            matches!(&miss, Miss::Failure(_, failure) if failure.code() == FailureCode::FailureWrongShard);
         if not_here {
             self.not_leader(shard, node);
         }
@@ -102,6 +110,7 @@ impl Cluster {
             Next::Elsewhere => {
                 self.not_leader(shard, node);
                 course.turn += 1;
+                course.avoid = Some(node);
             }
             Next::Again | Next::Remap { .. } | Next::Renew => {}
         }
@@ -145,6 +154,9 @@ impl Cluster {
         if nodes.iter().any(|node| !self.is_suspect(*node)) {
             nodes.retain(|node| !self.is_suspect(*node));
         }
+        if nodes.len() > 1 {
+            nodes.retain(|node| course.avoid != Some(*node));
+        }
         if aim == Aim::AnyReplica && course.turn == 0 {
             return match self.home().filter(|home| nodes.contains(home)) {
                 Some(home) => Some(home),
@@ -154,9 +166,6 @@ impl Cluster {
         pick(&nodes, course.turn)
     }
 }
-
-/// After so many misses of one operation a newer map is looked for, whatever they were.
-const REMAP_EVERY: usize = 3;
 
 fn pick(nodes: &[NodeId], turn: usize) -> Option<NodeId> {
     nodes.get(turn.checked_rem(nodes.len())?).copied()

@@ -51,7 +51,10 @@ async fn large_values_travel_in_small_company() {
     let operations = (0..20).map(|n| put(format!("k{n}"), "v".repeat(300_000))).collect();
     client.batch(operations).await.unwrap();
     let sizes = sizes(&fake);
-    assert!(sizes.iter().all(|(operations, bytes)| *operations <= 3 && *bytes < (1 << 20) + 1_000), "{sizes:?}");
+    assert!(
+        sizes.iter().all(|(operations, bytes)| *operations <= 3 && *bytes < (1 << 20) + 1_000),
+        "{sizes:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

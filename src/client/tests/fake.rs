@@ -318,7 +318,9 @@ impl World {
                     false => reply::Body::Failure(wrong),
                 }
             }
-            request::Body::Range(range) => shard.page(range, page_rows).unwrap_or(reply::Body::Failure(wrong)),
+            request::Body::Range(range) => {
+                shard.page(range, page_rows).unwrap_or(reply::Body::Failure(wrong))
+            }
             request::Body::Write(write) => {
                 self.stamp += 1;
                 reply::Body::Write(shard.apply(self.stamp, write.write.unwrap()))
@@ -422,13 +424,7 @@ impl Service for Member {
         .boxed()
     }
 
-    fn stream(
-        &self,
-        _: &Arc<dyn Connection>,
-        _: u16,
-        _: Bytes,
-        _: FrameStream,
-    ) -> BoxFuture<'static, ()> {
+    fn stream(&self, _: &Arc<dyn Connection>, _: u16, _: Bytes, _: FrameStream) -> BoxFuture<'static, ()> {
         std::future::ready(()).boxed()
     }
 }

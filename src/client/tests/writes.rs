@@ -136,7 +136,8 @@ async fn definite_failures_until_the_end_changed_nothing() {
 #[tokio::test(start_paused = true)]
 async fn one_attempt_in_doubt_makes_all_later_failures_unknown() {
     for doubt in [Fault::LoseRequest, Fault::Swallow, Fault::Say(failure(FailureCode::FailureUnknown))] {
-        for code in [FailureCode::FailureTimeout, FailureCode::FailureForbidden, FailureCode::FailureInvalid] {
+        for code in [FailureCode::FailureTimeout, FailureCode::FailureForbidden, FailureCode::FailureInvalid]
+        {
             let fake = Fake::new(&[]);
             let client = fake.client().await;
             let mut doubt = Some(match &doubt {
@@ -239,8 +240,10 @@ async fn lowest_awaited_rises_only_past_answered_writes() {
     slow.unwrap();
     quick.unwrap();
     client.put(b"c", "1").await.unwrap();
-    let carried: Vec<_> =
-        identities(&fake.asked()).iter().map(|identity| (identity.sequence, identity.lowest_awaited)).collect();
+    let carried: Vec<_> = identities(&fake.asked())
+        .iter()
+        .map(|identity| (identity.sequence, identity.lowest_awaited))
+        .collect();
     assert_eq!(carried, [(2, 2), (3, 2), (4, 2), (5, 5)]);
 }
 

@@ -7,7 +7,7 @@
 //! the error is then [`Error::Unknown`], and since nothing here depends on what was there before, doing it all again is
 //! right unless somebody else writes the same keys.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +63,8 @@ pub struct Batcher {
     client: Client,
     gathered: BTreeMap<Key, Operation>,
     gathered_bytes: usize,
+    /// Cut, but not begun yet: empty unless a `push` was cancelled.
+    ready: VecDeque<Vec<(Key, Operation)>>,
     flying: FuturesUnordered<JoinHandle<Part>>,
     flying_keys: BTreeSet<Key>,
     summary: BatchSummary,
@@ -102,6 +104,7 @@ impl Client {
             client: self.clone(),
             gathered: BTreeMap::new(),
             gathered_bytes: 0,
+            ready: VecDeque::new(),
             flying: FuturesUnordered::new(),
             flying_keys: BTreeSet::new(),
             summary: BatchSummary::default(),
@@ -112,7 +115,8 @@ impl Client {
 }
 
 impl Batcher {
-    /// Adds an operation. Waits while too much is under way; an answer means only that it was taken.
+    /// Adds an operation. Waits while too much is under way; an answer means only that it was taken. Cancelling it loses
+    /// nothing: once polled, the operation is taken.
     ///
     /// # Errors
     /// The operation is malformed (the batch goes on without it), or an earlier one failed: then call
@@ -162,13 +166,16 @@ impl Batcher {
     /// Cuts what is gathered into writes and starts them all.
     async fn send(&mut self) {
         self.gathered_bytes = 0;
-        for part in cut(&self.client, std::mem::take(&mut self.gathered)) {
-            while self.flying.len() >= WRITES_IN_FLIGHT_MAX || self.overlaps(&part) {
+        self.ready.extend(cut(&self.client, std::mem::take(&mut self.gathered)));
+        while let Some(part) = self.ready.front() {
+            if self.flying.len() >= WRITES_IN_FLIGHT_MAX || self.overlaps(part) {
                 self.land().await;
+                continue;
             }
             if self.failed.is_some() {
-                return;
+                return self.ready.clear();
             }
+            let part = self.ready.pop_front().expect("there is a front");
             self.flying_keys.extend(part.iter().map(|(key, _)| key.clone()));
             let client = self.client.clone();
             self.flying.push(self.client.0.exec.spawn(async move { client.write_part(part).await }));

@@ -96,6 +96,8 @@ pub(super) struct Course {
     pub(super) misses: usize,
     /// Which of the candidates is next.
     pub(super) turn: usize,
+    /// Who was of no use the last time.
+    pub(super) avoid: Option<NodeId>,
 }
 
 impl Course {
@@ -111,6 +113,7 @@ impl Course {
             last: Trouble::NotTried,
             misses: 0,
             turn: 0,
+            avoid: None,
         }
     }
 
@@ -198,12 +201,7 @@ impl Course {
         next.ok_or_else(|| self.stop(Error::Invalid))
     }
 
-    fn judge_failure(
-        &mut self,
-        code: FailureCode,
-        leader: NodeId,
-        map_version: u64,
-    ) -> Result<Next, Error> {
+    fn judge_failure(&mut self, code: FailureCode, leader: NodeId, map_version: u64) -> Result<Next, Error> {
         match code {
             FailureCode::FailureNotLeader if leader == NodeId(0) => Ok(Next::Elsewhere),
             FailureCode::FailureNotLeader if self.redirect() => Ok(Next::Redirect(leader)),
@@ -265,5 +263,88 @@ impl Course {
     fn redirect(&mut self) -> bool {
         self.redirects += 1;
         self.redirects <= REDIRECTS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId(4);
+
+    fn course(nature: Nature) -> Course {
+        Course::new(nature, Duration::from_secs(10))
+    }
+
+    fn says(code: FailureCode, leader_node: u64) -> Miss {
+        Miss::Failure(NODE, Failure { code: code.into(), leader_node, map_version: 9, ..Failure::default() })
+    }
+
+    fn lost() -> Miss {
+        Miss::Lost(Trouble::NoAnswer { who: NODE.to_string(), waited_ms: 1 })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_surely_changed_nothing_is_repeated_by_all() {
+        for nature in [Nature::Read, Nature::Write, Nature::Once] {
+            let judge = |miss| course(nature).judge(miss).unwrap();
+            assert_eq!(judge(says(FailureCode::FailureNotLeader, 0)), Next::Elsewhere);
+            assert_eq!(judge(says(FailureCode::FailureNotLeader, 5)), Next::Redirect(NodeId(5)));
+            let remap = Next::Remap { at_least: 9, pause: false };
+            assert_eq!(judge(says(FailureCode::FailureWrongShard, 0)), remap);
+            assert_eq!(judge(says(FailureCode::FailureBusy, 0)), Next::Again);
+            assert_eq!(judge(says(FailureCode::FailureTimeout, 0)), Next::Elsewhere);
+            assert_eq!(judge(Miss::Unsent(Trouble::NoRoute)), Next::Elsewhere);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_have_arrived_is_repeated_only_if_a_repeat_is_recognised() {
+        for miss in [lost(), says(FailureCode::FailureUnknown, 0)] {
+            assert_eq!(course(Nature::Read).judge(miss.clone()).unwrap(), Next::Elsewhere);
+            assert_eq!(course(Nature::Write).judge(miss.clone()).unwrap(), Next::Elsewhere);
+            assert!(matches!(course(Nature::Once).judge(miss), Err(Error::Unknown(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_promises_nothing_leaves_a_write_unknown() {
+        for code in [FailureCode::FailureInternal, FailureCode::FailureUnspecified] {
+            assert!(matches!(course(Nature::Read).judge(says(code, 0)), Err(Error::Damaged(_))));
+            assert!(matches!(course(Nature::Write).judge(says(code, 0)), Err(Error::Unknown(_))));
+            assert!(matches!(course(Nature::Once).judge(says(code, 0)), Err(Error::Unknown(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn doubt_stays() {
+        let mut write = course(Nature::Write);
+        write.judge(lost()).unwrap();
+        write.judge(says(FailureCode::FailureTimeout, 0)).unwrap();
+        assert!(matches!(write.give_up(), Error::Unknown(_)));
+        for reason in [Refusal::Forgotten, Refusal::NotANumber, Refusal::Overflow, Refusal::Superseded] {
+            assert!(matches!(write.judge(Miss::Refused(NODE, reason)), Err(Error::Unknown(_))));
+        }
+        let mut write = course(Nature::Write);
+        assert_eq!(write.judge(Miss::Refused(NODE, Refusal::Forgotten)).unwrap(), Next::Renew);
+        let refused = write.judge(Miss::Refused(NODE, Refusal::NotANumber));
+        assert!(matches!(refused, Err(Error::Invalid(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn redirects_without_a_pause_are_bounded_and_pauses_end_at_the_deadline() {
+        let mut write = course(Nature::Write);
+        for _ in 0..REDIRECTS_MAX {
+            assert!(matches!(write.judge(says(FailureCode::FailureNotLeader, 5)), Ok(Next::Redirect(_))));
+        }
+        assert_eq!(write.judge(says(FailureCode::FailureNotLeader, 5)).unwrap(), Next::Elsewhere);
+        let (chance, begun) = (Chance::from_seed(1), Instant::now());
+        let mut pauses = 0;
+        while write.attempt().is_ok() {
+            write.pause(&chance).await;
+            pauses += 1;
+        }
+        assert!((20..60).contains(&pauses), "{pauses}");
+        assert!(begun.elapsed() <= Duration::from_millis(10_001));
     }
 }

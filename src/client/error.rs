@@ -163,7 +163,10 @@ impl Trouble {
     pub(super) fn is_lasting(&self) -> bool {
         match self {
             Trouble::Connect { source, .. } => {
-                matches!(**source, ConnectError::Identity { .. } | ConnectError::Resolve { .. } | ConnectError::Closed)
+                matches!(
+                    **source,
+                    ConnectError::Identity { .. } | ConnectError::Resolve { .. } | ConnectError::Closed
+                )
             }
             _ => matches!(self, Trouble::Nameless { .. } | Trouble::NoEndpoint),
         }

@@ -139,12 +139,7 @@ impl Client {
     }
 
     /// Writes a value if the key is as expected.
-    pub async fn cas(
-        &self,
-        key: &[u8],
-        expected: Expected,
-        value: impl Into<Bytes>,
-    ) -> Result<Cas, Error> {
+    pub async fn cas(&self, key: &[u8], expected: Expected, value: impl Into<Bytes>) -> Result<Cas, Error> {
         self.put_with(key, value, &PutOptions { ttl: None, condition: Some(expected) }).await
     }
 

@@ -24,6 +24,9 @@ use crate::model::key::{Key, KeyRange};
 use crate::model::time::Timestamp;
 use crate::net::wire::{self as net, reply, request};
 
+/// Rows in one page, at most; fewer if they fill a frame.
+pub const PAGE_ROWS_MAX: u32 = 4096;
+
 /// Which rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RangeQuery {
@@ -35,7 +38,8 @@ pub struct RangeQuery {
     pub options: ReadOptions,
 }
 
-/// One key and what it holds.
+/// One key and what it holds. Key and value share the memory of the page they came with: who keeps few of many rows for
+/// long copies them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// As people call it, without the keyspace.
@@ -91,7 +95,7 @@ impl Walk {
         while !self.left.is_empty() && self.rows_left != Some(0) {
             let mut course = Course::new(Nature::Read, self.client.0.timeout);
             let options = Some(self.client.read_options(&self.query.options));
-            let limit = self.rows_left.map_or(0, |left| u32::try_from(left).unwrap_or(u32::MAX));
+            let limit = self.rows_left.map_or(PAGE_ROWS_MAX, |left| left.min(PAGE_ROWS_MAX.into()) as u32);
             let make = |route: &Route| {
                 let part = self.left.intersection(&route.range);
                 let end = part.end.as_ref().map(Key::to_bytes).unwrap_or_default();
@@ -127,7 +131,8 @@ impl Walk {
         let mut rows = Vec::with_capacity(page.rows.len());
         for row in page.rows {
             let key = Key::from_internal(row.key.clone()).map_err(|_| wrong("a row without a key"))?;
-            let in_order = last.as_ref().is_none_or(|last| (*last < key) != self.query.reverse && *last != key);
+            let in_order =
+                last.as_ref().is_none_or(|last| (*last < key) != self.query.reverse && *last != key);
             if !asked.contains(&key) || !in_order {
                 return Err(wrong("a row out of place"));
             }

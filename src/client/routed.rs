@@ -10,7 +10,12 @@ use super::course::{Course, Miss, Next};
 use super::error::Error;
 use super::map::{ClusterMap, Route};
 use crate::model::id::{NodeId, ShardId};
-use crate::net::wire::{reply, request};
+use crate::net::wire::{FailureCode, reply, request};
+
+/// After so many misses of one operation a newer map is looked for, whatever they were.
+const REMAP_EVERY: usize = 3;
+/// The share of the usual wait that a member gets which was silent last.
+const SUSPECT_SHARE: u32 = 4;
 
 /// Which replica may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,8 @@ impl Cluster {
                 self.follow(course, None, next).await;
                 continue;
             };
+            // Who was silent last is asked in case it is back, but not waited for as long as others.
+            let within = if self.is_suspect(node) { within / SUSPECT_SHARE } else { within };
             match self.ask(node, make(&route), within).await {
                 Ok(body) => {
                     if aim == Aim::Leader {
@@ -92,12 +99,18 @@ impl Cluster {
         miss: Miss,
     ) -> Result<(), Error> {
         let miss = if shard == ShardId::META { miss } else { shard_is_elsewhere(miss) };
+        let not_here =
+            matches!(&miss, Miss::Failure(_, failure) if failure.code() == FailureCode::FailureWrongShard);
+        if not_here {
+            self.not_leader(shard, node);
+        }
         let next = course.judge(miss)?;
         match next {
             Next::Redirect(leader) => self.set_leader(shard, leader),
             Next::Elsewhere => {
                 self.not_leader(shard, node);
                 course.turn += 1;
+                course.avoid = Some(node);
             }
             Next::Again | Next::Remap { .. } | Next::Renew => {}
         }
@@ -141,6 +154,9 @@ impl Cluster {
         if nodes.iter().any(|node| !self.is_suspect(*node)) {
             nodes.retain(|node| !self.is_suspect(*node));
         }
+        if nodes.len() > 1 {
+            nodes.retain(|node| course.avoid != Some(*node));
+        }
         if aim == Aim::AnyReplica && course.turn == 0 {
             return match self.home().filter(|home| nodes.contains(home)) {
                 Some(home) => Some(home),
@@ -151,9 +167,6 @@ impl Cluster {
     }
 }
 
-/// After so many misses of one operation a newer map is looked for, whatever they were.
-const REMAP_EVERY: usize = 3;
-
 fn pick(nodes: &[NodeId], turn: usize) -> Option<NodeId> {
     nodes.get(turn.checked_rem(nodes.len())?).copied()
 }
@@ -161,7 +174,6 @@ fn pick(nodes: &[NodeId], turn: usize) -> Option<NodeId> {
 /// A shard that is not there is somewhere else: to whoever routes by the map, that is an old map. (The meta shard is
 /// everywhere; what it does not find is something else.)
 fn shard_is_elsewhere(miss: Miss) -> Miss {
-    use crate::net::wire::FailureCode;
     match miss {
         Miss::Failure(node, mut failure) if failure.code() == FailureCode::FailureNotFound => {
             failure.set_code(FailureCode::FailureWrongShard);

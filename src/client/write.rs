@@ -42,7 +42,8 @@ impl Cluster {
         loop {
             let identity = ticket.identity();
             let make = |route: &Route| self.write_request(identity, route, operations);
-            let answer = self.routed(&mut course, Aim::Leader, |map| map.route(&first).cloned(), make).await?;
+            let answer =
+                self.routed(&mut course, Aim::Leader, |map| map.route(&first).cloned(), make).await?;
             let (shard, node) = (answer.route.shard, answer.node);
             let miss = match self.settle(&course, answer, operations.len())? {
                 Ok(written) => return Ok(written),

@@ -4,3 +4,4 @@ pub mod wall;
 pub mod disk;
 pub mod store;
 pub mod wal;
+pub mod server;

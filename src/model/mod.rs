@@ -7,17 +7,24 @@
 //! the same answer, today and after an upgrade (old rules are kept under their number).
 //!
 //! Relies on nothing. Does not: wait, read a clock, draw a random number, touch a file, a socket or a terminal.
+//!
+//! Two threads run through the list below. *Data*: [`key`], [`time`], [`row`], [`repeat`] and [`evaluate`] are what a
+//! shard's log does to a shard. *Cluster*: [`system`] names the meta shard's records, [`map`] makes one value of them,
+//! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
+//! change is carried through, whoever crashes; [`token`] says who may join.
 
-pub mod config;
-pub mod evaluate;
-pub mod id;
-pub mod job;
-pub mod key;
-pub mod map;
-pub mod placement;
-pub mod repeat;
-pub mod ring;
-pub mod row;
-pub mod system;
-pub mod time;
 pub mod wire;
+pub mod id;
+pub mod time;
+pub mod key;
+pub mod row;
+pub mod repeat;
+pub mod evaluate;
+pub mod system;
+pub mod config;
+pub mod map;
+pub mod token;
+pub mod ring;
+pub mod assign;
+pub mod placement;
+pub mod job;

@@ -27,20 +27,12 @@ impl Man {
 pub fn write(dir: &Path, tree: clap::Command) -> Result<u64, Failure> {
     let what = || format!("cannot write to {}", dir.display());
     std::fs::create_dir_all(dir).or_fail(what)?;
-    // `help` would repeat every page.
     let mut tree = tree.disable_help_subcommand(true);
     tree.build();
-    let mut pages = 0;
-    let mut left = vec![tree];
-    while let Some(command) = left.pop() {
-        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-        let file = dir.join(format!("{name}.1"));
-        let mut page = Vec::new();
-        let manual = clap_mangen::Man::new(command.clone().name(name)).manual("NodeNomad Manual");
-        manual.render(&mut page).or_fail(what)?;
-        std::fs::write(file, page).or_fail(what)?;
-        pages += 1;
-        left.extend(command.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
-    }
-    Ok(pages)
+    clap_mangen::generate_to(tree.clone(), dir).or_fail(what)?;
+    Ok(pages(&tree))
+}
+
+fn pages(tree: &clap::Command) -> u64 {
+    1 + tree.get_subcommands().map(pages).sum::<u64>()
 }

@@ -4,8 +4,8 @@ use crate::client::Client;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure};
 use crate::cmd::global::Global;
-use crate::cmd::view::{Cluster, Health, REPLICAS_DEFAULT};
-use crate::cmd::{session, spell, table};
+use crate::cmd::view::{Cluster, Health};
+use crate::cmd::{config, session, spell, table};
 
 /// Show whether the cluster is healthy
 ///
@@ -26,8 +26,10 @@ impl Status {
 
 /// The health of the cluster now.
 pub async fn health(client: &Client) -> Result<Health, Failure> {
+    // Whoever cannot even read the settings still learns how the cluster is.
+    let replicas = config::stored(client).await.unwrap_or_default().replicas;
     let (status, map) = (session::status(client).await?, session::map(client));
-    Ok(Cluster::new(&map, &status).health(REPLICAS_DEFAULT))
+    Ok(Cluster::new(&map, &status).health(replicas))
 }
 
 fn in_words(health: &Health, word: &str) -> String {

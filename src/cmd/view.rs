@@ -14,8 +14,6 @@ use crate::net::wire::{MapReply, NodeStatus, ReplicaStatus, StatusReply};
 
 /// A node not heard of for longer than this is called silent.
 pub const SILENT_AFTER_MS: u64 = 3_000;
-/// Replicas a shard should have where nothing else is configured.
-pub const REPLICAS_DEFAULT: u64 = 3;
 /// Most voters the meta shard has.
 const META_VOTERS_MAX: u64 = 5;
 

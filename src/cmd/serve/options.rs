@@ -13,13 +13,10 @@ use crate::cmd::context_file::is_endpoint;
 use crate::cmd::fail::{Failure, OrFail};
 use crate::cmd::log::LogFormat;
 use crate::cmd::private_file;
+use crate::model::map::{WEIGHT_DEFAULT, WEIGHT_MAX};
 
 /// Where a node listens unless told.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7300);
-/// Weight of an ordinary node.
-const WEIGHT_DEFAULT: u32 = 100;
-/// The largest weight: a hundred ordinary nodes.
-const WEIGHT_MAX: u32 = 10_000;
 /// The longest zone's name, in bytes.
 const ZONE_MAX_BYTES: usize = 64;
 

@@ -68,7 +68,8 @@ impl Config {
             Config::Get { name } => {
                 known(&name)?;
                 let settings = views(&stored(&session::connect(global).await?).await?);
-                let setting = settings.iter().find(|setting| setting.name == name).expect("it is in the table");
+                let setting =
+                    settings.iter().find(|setting| setting.name == name).expect("it is in the table");
                 ui.show(setting, || setting.shown.clone(), || setting.value.to_string())?;
             }
             Config::Set { name, value } => {
@@ -83,7 +84,8 @@ impl Config {
             Config::Reset { name } => {
                 let default = known(&name)?;
                 let client = session::connect(global).await?;
-                let body = Body::ConfigSet(ConfigSet { name: name.clone(), value: String::new(), reset: true });
+                let body =
+                    Body::ConfigSet(ConfigSet { name: name.clone(), value: String::new(), reset: true });
                 session::admin(&client, body, || format!("cannot reset {name}")).await?;
                 ui.note(&format!("{name} is {} again", default.show(default.default)));
             }

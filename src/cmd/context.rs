@@ -61,8 +61,17 @@ impl ContextCommand {
                 let views = views(&contexts, &ui)?;
                 let row = |view: &ContextView| {
                     let mark = if view.current { "*" } else { "" };
-                    let cluster = if view.insecure { format!("{} (insecure)", view.cluster_id) } else { view.cluster_id.clone() };
-                    vec![mark.to_owned(), view.name.clone(), cluster.trim().to_owned(), view.endpoints.join(" ")]
+                    let cluster = if view.insecure {
+                        format!("{} (insecure)", view.cluster_id)
+                    } else {
+                        view.cluster_id.clone()
+                    };
+                    vec![
+                        mark.to_owned(),
+                        view.name.clone(),
+                        cluster.trim().to_owned(),
+                        view.endpoints.join(" "),
+                    ]
                 };
                 ui.list(&views, &["", "NAME", "CLUSTER", "ENDPOINTS"], row, |view| view.name.clone())?;
             }

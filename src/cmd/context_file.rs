@@ -53,7 +53,8 @@ pub struct Context {
 impl Context {
     /// Reads a context file.
     pub fn read(path: &Path) -> Result<Context, Failure> {
-        let text = private_file::read(path).or_fail(|| format!("cannot read the context {}", path.display()))?;
+        let text =
+            private_file::read(path).or_fail(|| format!("cannot read the context {}", path.display()))?;
         let context: Context = toml::from_str(&text).map_err(|error| {
             // The parser's own text would quote the line, which may be of a key.
             Failure::usage(format!("{} is not a context", path.display()))
@@ -61,7 +62,9 @@ impl Context {
                 .cure("nomad context ls, or another file after -c")
         })?;
         context.check().map_err(|reason| {
-            Failure::usage(format!("{} is not a context", path.display())).because(reason).cure("nomad context ls")
+            Failure::usage(format!("{} is not a context", path.display()))
+                .because(reason)
+                .cure("nomad context ls")
         })?;
         Ok(context)
     }
@@ -112,7 +115,9 @@ impl Contexts {
     pub fn path(&self, name: &str) -> Result<PathBuf, Failure> {
         if !is_name(name) {
             return Err(Failure::usage(format!("`{name}` cannot be the name of a context"))
-                .because(format!("names have 1 to {NAME_MAX_BYTES} of A-Z a-z 0-9 . _ - and begin with none of . -"))
+                .because(format!(
+                    "names have 1 to {NAME_MAX_BYTES} of A-Z a-z 0-9 . _ - and begin with none of . -"
+                ))
                 .cure("nomad context ls"));
         }
         Ok(self.folder.join(format!("{name}.toml")))
@@ -125,8 +130,10 @@ impl Contexts {
             listed => listed.or_fail(|| format!("cannot list {}", self.folder.display()))?,
         };
         let files = listed.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut names: Vec<String> =
-            files.filter_map(|file| file.strip_suffix(".toml").map(str::to_owned)).filter(|name| is_name(name)).collect();
+        let mut names: Vec<String> = files
+            .filter_map(|file| file.strip_suffix(".toml").map(str::to_owned))
+            .filter(|name| is_name(name))
+            .collect();
         names.sort();
         Ok(names)
     }
@@ -145,7 +152,8 @@ impl Contexts {
     /// Adds or replaces a context under its own name.
     pub fn save(&self, context: &Context) -> Result<PathBuf, Failure> {
         let path = self.path(&context.name)?;
-        private_file::make_folder(&self.folder).or_fail(|| format!("cannot make {}", self.folder.display()))?;
+        private_file::make_folder(&self.folder)
+            .or_fail(|| format!("cannot make {}", self.folder.display()))?;
         context.write(&path)?;
         Ok(path)
     }
@@ -200,8 +208,11 @@ pub fn refreshed(own: &[String], members: &[String]) -> Vec<String> {
 pub fn is_endpoint(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let plain = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%'));
-    plain && (bare.len() < host.len() || !bare.contains(':')) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    let plain = !bare.is_empty()
+        && bare.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%'));
+    plain
+        && (bare.len() < host.len() || !bare.contains(':'))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn is_name(name: &str) -> bool {

@@ -42,7 +42,9 @@ fn run(tree: Tree) -> Answer {
         false => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = builder.worker_threads(BUSY_THREADS).enable_all().build().map_err(|error| {
-        Failure::new(Exit::Unreachable, "cannot start").caused_by(&error).cure("the same again, with fewer programs running")
+        Failure::new(Exit::Unreachable, "cannot start")
+            .caused_by(&error)
+            .cure("the same again, with fewer programs running")
     })?;
     let answer = runtime.block_on(async {
         // These listen for ctrl-C themselves, and a node logs in its own way.
@@ -61,7 +63,10 @@ fn run(tree: Tree) -> Answer {
 }
 
 /// Boxed, since the futures of all commands together are large.
-fn run_boxed(command: Command, global: &crate::cmd::global::Global) -> futures_util::future::LocalBoxFuture<'_, Answer> {
+fn run_boxed(
+    command: Command,
+    global: &crate::cmd::global::Global,
+) -> futures_util::future::LocalBoxFuture<'_, Answer> {
     Box::pin(command.run(global))
 }
 

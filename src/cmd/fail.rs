@@ -111,7 +111,9 @@ impl<T> OrFail<T> for io::Result<T> {
             io::ErrorKind::PermissionDenied => Failure::new(Exit::Forbidden, what())
                 .caused_by(&error)
                 .cure("the same as a user who may, or another place (see `nomad --help`)"),
-            _ => Failure::usage(what()).caused_by(&error).cure("the same with a path that exists and can be used"),
+            _ => Failure::usage(what())
+                .caused_by(&error)
+                .cure("the same with a path that exists and can be used"),
         })
     }
 }

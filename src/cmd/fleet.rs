@@ -73,7 +73,9 @@ impl LocalNode {
         command.arg("serve").arg("--data").arg(&self.data_dir);
         command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-context"]).args(args);
         // What is in our environment is for us, not for every node.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NODENOMAD_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NODENOMAD_"))
+        {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0).kill_on_drop(true);

@@ -24,11 +24,25 @@ pub struct Global {
     pub endpoint: Vec<String>,
 
     /// Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)
-    #[arg(short, long, global = true, env = "NODENOMAD_CONTEXT", hide_env_values = true, value_name = "NAME|FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "NODENOMAD_CONTEXT",
+        hide_env_values = true,
+        value_name = "NAME|FILE"
+    )]
     pub context: Option<String>,
 
     /// How answers are written
-    #[arg(short, long, global = true, env = "NODENOMAD_OUTPUT", hide_env_values = true, value_name = "FORMAT")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "NODENOMAD_OUTPUT",
+        hide_env_values = true,
+        value_name = "FORMAT"
+    )]
     pub output: Option<Format>,
 
     /// How long to wait, such as 500ms, 30s or 2m [default: 10s]
@@ -48,8 +62,15 @@ pub struct Global {
     pub verbose: u8,
 
     /// When to colour; NO_COLOR is honoured
-    #[arg(long, global = true, env = "NODENOMAD_COLOR", hide_env_values = true, value_name = "WHEN",
-          default_value = "auto", hide_possible_values = false)]
+    #[arg(
+        long,
+        global = true,
+        env = "NODENOMAD_COLOR",
+        hide_env_values = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
     pub color: Colour,
 }
 
@@ -97,7 +118,8 @@ impl Global {
         match (self.timeout, &context.timeout) {
             (Some(given), _) => Ok(given),
             (None, Some(text)) => spell::duration(text).map_err(|reason| {
-                Failure::usage(format!("the context `{}` has no usable timeout", context.name)).because(reason)
+                Failure::usage(format!("the context `{}` has no usable timeout", context.name))
+                    .because(reason)
             }),
             (None, None) => Ok(TIMEOUT_DEFAULT),
         }
@@ -114,7 +136,11 @@ fn is_path(text: &str) -> bool {
 
 fn endpoint(text: &str) -> Result<String, String> {
     let text = text.trim();
-    if context_file::is_endpoint(text) { Ok(text.to_owned()) } else { Err("write it as HOST:PORT".to_owned()) }
+    if context_file::is_endpoint(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write it as HOST:PORT".to_owned())
+    }
 }
 
 #[cfg(test)]

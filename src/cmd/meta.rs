@@ -132,12 +132,12 @@ fn decoded(name: &[u8], value: &[u8]) -> Option<Value> {
     }
     if under("_/shards/") {
         let shard = ShardRecord::decode(value).ok()?;
-        let replica = |replica: &crate::model::wire::ReplicaRecord| {
-            json!({"replica": replica.replica, "node": replica.node, "role": replica.role().as_str_name()})
-        };
-        return Some(json!({"shard": shard.shard, "start": escape::cell(&shard.start), "end": escape::cell(&shard.end),
+        let replica = |replica: &crate::model::wire::ReplicaRecord| json!({"replica": replica.replica, "node": replica.node, "role": replica.role().as_str_name()});
+        return Some(
+            json!({"shard": shard.shard, "start": escape::cell(&shard.start), "end": escape::cell(&shard.end),
             "epoch": shard.epoch, "replicas": shard.replicas.iter().map(replica).collect::<Vec<_>>(),
-            "ring_position": format!("{:016x}", shard.ring_position)}));
+            "ring_position": format!("{:016x}", shard.ring_position)}),
+        );
     }
     if under("_/jobs/") {
         let job = JobRecord::decode(value).ok()?;

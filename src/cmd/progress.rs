@@ -100,11 +100,15 @@ impl Progress {
         };
         let template = match self.total {
             Some(_) => format!("{{prefix}} {{bar:28}} {{percent:>3}}%  {counts}  {rate}  {{eta}}"),
-            None => format!("{{prefix}} {{spinner}} {}  {rate}", counts.split(" of ").next().unwrap_or(counts)),
+            None => {
+                format!("{{prefix}} {{spinner}} {}  {rate}", counts.split(" of ").next().unwrap_or(counts))
+            }
         };
         let style = ProgressStyle::with_template(&template).expect("the template is well-formed");
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ);
-        let bar = ProgressBar::with_draw_target(self.total, target).with_style(style).with_prefix(self.label.clone());
+        let bar = ProgressBar::with_draw_target(self.total, target)
+            .with_style(style)
+            .with_prefix(self.label.clone());
         bar.with_position(self.done).with_elapsed(self.started.elapsed())
     }
 }

@@ -71,7 +71,9 @@ impl Range {
             let range = KeyRange::with_prefix(prefix.as_bytes());
             return range.map_err(|error| Failure::usage("that is not a prefix").caused_by(&error));
         }
-        let bound = |typed: &Option<OsString>| typed.as_ref().map(|typed| spell::user_bound(typed.as_bytes())).transpose();
+        let bound = |typed: &Option<OsString>| {
+            typed.as_ref().map(|typed| spell::user_bound(typed.as_bytes())).transpose()
+        };
         Ok(KeyRange::new(bound(&self.start)?.unwrap_or(Key::FIRST_USER), bound(&self.end)?))
     }
 }
@@ -97,7 +99,9 @@ impl Printer {
         match self.format {
             Format::Raw => self.out.write(&[&row.key, &b"\t"[..], &row.value, b"\n"].concat())?,
             Format::Table => {
-                self.out.write(format!("{}  {}\n", escape::cell(&row.key), escape::cell(&row.value)).as_bytes())?;
+                self.out.write(
+                    format!("{}  {}\n", escape::cell(&row.key), escape::cell(&row.value)).as_bytes(),
+                )?;
             }
             Format::Jsonl => self.out.write((text(row) + "\n").as_bytes())?,
             Format::Json => {

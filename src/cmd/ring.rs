@@ -47,7 +47,9 @@ impl Ring {
         let (status, map) = (session::status(&client).await?, session::map(&client));
         let cluster = Cluster::new(&map, &status);
         let shards: Vec<_> = cluster.shards().into_iter().filter(|shard| shard.id != 0).collect();
-        let on = |node: u64| shards.iter().flat_map(|shard| &shard.replicas).filter(|r| r.node == node).count() as u64;
+        let on = |node: u64| {
+            shards.iter().flat_map(|shard| &shard.replicas).filter(|r| r.node == node).count() as u64
+        };
         let nodes = cluster.nodes();
         let replicas: u64 = nodes.iter().map(|node| on(node.id)).sum();
         let weights: u64 = nodes.iter().map(|node| u64::from(node.weight)).sum();

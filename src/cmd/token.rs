@@ -67,7 +67,11 @@ impl Token {
                 let new = NewToken { token, ttl_ms, uses, join };
                 let page = || {
                     let lives = format!("{} time(s), within {}", uses, spell::span(ttl_ms));
-                    table::pairs(&[("token", new.token.clone()), ("good for", lives), ("join with", new.join.clone())])
+                    table::pairs(&[
+                        ("token", new.token.clone()),
+                        ("good for", lives),
+                        ("join with", new.join.clone()),
+                    ])
                 };
                 ui.show(&new, page, || new.token.clone())?;
             }
@@ -75,7 +79,9 @@ impl Token {
                 let body = Body::TokenList(TokenList {});
                 let listed = session::admin(&client, body, || "cannot list the tokens".to_owned()).await?;
                 let tokens: Vec<TokenView> = listed.tokens.into_iter().map(view).collect();
-                ui.list(&tokens, &["ID", "CREATED", "EXPIRES", ">USES LEFT", "NODES"], row, |token| token.id.clone())?;
+                ui.list(&tokens, &["ID", "CREATED", "EXPIRES", ">USES LEFT", "NODES"], row, |token| {
+                    token.id.clone()
+                })?;
             }
             Token::Revoke { id } => {
                 let body = Body::TokenRevoke(TokenRevoke { id: id.clone() });

@@ -33,8 +33,15 @@ use crate::cmd::version::Version;
 ///   nomad kv put hello world        write
 ///   nomad kv get hello              read
 #[derive(Debug, Parser)]
-#[command(name = "nomad", bin_name = "nomad", version, verbatim_doc_comment, arg_required_else_help = true,
-          disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "nomad",
+    bin_name = "nomad",
+    version,
+    verbatim_doc_comment,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 pub struct Tree {
     #[command(flatten)]
     pub global: Global,

@@ -223,6 +223,8 @@ pub fn json(answer: &impl Serialize, pretty: bool) -> String {
 fn write_failed(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::reader_gone(),
-        _ => Failure::usage("cannot write the answer").caused_by(error).cure("the same with stdout going elsewhere"),
+        _ => Failure::usage("cannot write the answer")
+            .caused_by(error)
+            .cure("the same with stdout going elsewhere"),
     }
 }

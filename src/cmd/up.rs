@@ -56,7 +56,8 @@ impl Up {
         let what = || "cannot listen for signals".to_owned();
         let mut interrupt = signal(SignalKind::interrupt()).or_fail(what)?;
         let mut terminate = signal(SignalKind::terminate()).or_fail(what)?;
-        let mut nodes: Vec<LocalNode> = (1..=count(&dir, self.nodes)).map(|n| LocalNode::new(&dir, n)).collect();
+        let mut nodes: Vec<LocalNode> =
+            (1..=count(&dir, self.nodes)).map(|n| LocalNode::new(&dir, n)).collect();
         let ended = tokio::select! {
             biased;
             _ = interrupt.recv() => Ok(Exit::Done),
@@ -87,7 +88,12 @@ async fn stay(ui: &Ui, dir: &Path, nodes: &mut [LocalNode], no_context: bool) ->
     while nodes.iter().any(LocalNode::is_running) {
         let waiting = nodes.iter_mut().map(|node| Box::pin(node.ended()));
         let (status, at, _) = futures_util::future::select_all(waiting).await;
-        ui.warn(&nodes[at].failed(&format!("ended by itself ({status})")).render(str::to_owned).replace('\n', "\n  "));
+        ui.warn(
+            &nodes[at]
+                .failed(&format!("ended by itself ({status})"))
+                .render(str::to_owned)
+                .replace('\n', "\n  "),
+        );
         nodes[at].forget();
     }
     Err(Failure::new(Exit::Unreachable, "no node is left").cure("nomad up, once the cause above is gone"))
@@ -146,7 +152,11 @@ fn remember(ui: &Ui, context: &Context) -> bool {
 
 fn say_what_next(ui: &Ui, dir: &Path, files: &[NodeFile], in_use: bool) {
     let how = if in_use { String::new() } else { format!(" -c {}", dir.join("admin.toml").display()) };
-    ui.note(&format!("\n{} nodes run, with their data in {}. In another terminal:\n", files.len(), dir.display()));
+    ui.note(&format!(
+        "\n{} nodes run, with their data in {}. In another terminal:\n",
+        files.len(),
+        dir.display()
+    ));
     for example in ["kv put hello world", "kv get hello", "status", "shard ls"] {
         ui.note(&format!("  nomad{how} {example}"));
     }
@@ -164,7 +174,8 @@ fn admin_file(first: &LocalNode) -> PathBuf {
 }
 
 fn default_dir() -> Result<PathBuf, Failure> {
-    let places = etcetera::base_strategy::Xdg::new()
-        .map_err(|error| Failure::usage("cannot find your home directory").caused_by(&error).cure("nomad up --dir DIR"))?;
+    let places = etcetera::base_strategy::Xdg::new().map_err(|error| {
+        Failure::usage("cannot find your home directory").caused_by(&error).cure("nomad up --dir DIR")
+    })?;
     Ok(places.data_dir().join("nodenomad").join("up"))
 }

@@ -156,7 +156,8 @@ impl<'a> Cluster<'a> {
         let says_so = |replica: &&ReplicaRecord| {
             self.report(shard.shard, replica).is_some_and(|report| report.state == "leader")
         };
-        let term = |replica: &&ReplicaRecord| self.report(shard.shard, replica).map_or(0, |report| report.term);
+        let term =
+            |replica: &&ReplicaRecord| self.report(shard.shard, replica).map_or(0, |report| report.term);
         let claimed = shard.replicas.iter().filter(says_so).max_by_key(term).map(|replica| replica.node);
         claimed.or_else(|| {
             let hint = self.map.leaders.iter().find(|hint| hint.shard == shard.shard && hint.node != 0)?;
@@ -217,7 +218,9 @@ impl<'a> Cluster<'a> {
     }
 
     fn is_up(&self, node: u64) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.silent_ms < SILENT_AFTER_MS && heard.state != "silent")
+        self.heard
+            .get(&node)
+            .is_some_and(|heard| heard.silent_ms < SILENT_AFTER_MS && heard.state != "silent")
     }
 
     /// What a node that is up says about its replica of a shard.

@@ -3,7 +3,12 @@
 use super::*;
 
 fn context(name: &str) -> Context {
-    Context { name: name.into(), endpoints: vec!["127.0.0.1:7300".into()], insecure: true, ..Context::default() }
+    Context {
+        name: name.into(),
+        endpoints: vec!["127.0.0.1:7300".into()],
+        insecure: true,
+        ..Context::default()
+    }
 }
 
 #[test]

@@ -260,7 +260,8 @@ fn parse(line: &[u8]) -> Result<BatchOperation, Failure> {
     let bytes = |name: &str, text: Option<String>, b64: Option<String>| match (text, b64) {
         (Some(text), None) => Ok(Some(Bytes::from(text))),
         (None, Some(b64)) => {
-            let decoded = BASE64_STANDARD.decode(b64).map_err(|error| wrong(format!("`{name}_b64`: {error}")))?;
+            let decoded =
+                BASE64_STANDARD.decode(b64).map_err(|error| wrong(format!("`{name}_b64`: {error}")))?;
             Ok(Some(Bytes::from(decoded)))
         }
         (None, None) => Ok(None),
@@ -268,15 +269,20 @@ fn parse(line: &[u8]) -> Result<BatchOperation, Failure> {
     };
     match parsed {
         Line::Put(fields) => {
-            let key = bytes("key", fields.key, fields.key_b64)?.ok_or_else(|| wrong("no `key`".to_owned()))?;
+            let key =
+                bytes("key", fields.key, fields.key_b64)?.ok_or_else(|| wrong("no `key`".to_owned()))?;
             let value = bytes("value", fields.value, fields.value_b64)?;
             let value = value.ok_or_else(|| wrong("no `value`".to_owned()))?;
-            let ttl: Option<Duration> =
-                fields.ttl.map(|ttl| spell::duration(&ttl)).transpose().map_err(|reason| wrong(format!("`ttl`: {reason}")))?;
+            let ttl: Option<Duration> = fields
+                .ttl
+                .map(|ttl| spell::duration(&ttl))
+                .transpose()
+                .map_err(|reason| wrong(format!("`ttl`: {reason}")))?;
             Ok(BatchOperation::Put { key: spell::user_key_bytes(&key)?, value, ttl })
         }
         Line::Del(fields) => {
-            let key = bytes("key", fields.key, fields.key_b64)?.ok_or_else(|| wrong("no `key`".to_owned()))?;
+            let key =
+                bytes("key", fields.key, fields.key_b64)?.ok_or_else(|| wrong("no `key`".to_owned()))?;
             if fields.value.is_some() || fields.value_b64.is_some() || fields.ttl.is_some() {
                 return Err(wrong("a `del` has a key and nothing else".to_owned()));
             }
@@ -290,7 +296,8 @@ fn at_line(number: u64, failure: Failure) -> Failure {
         Exit::Usage => r#"a line like {"put":{"key":"/a","value":"1"}} or {"del":{"key":"/a"}}"#.to_owned(),
         _ => failure.cure.clone(),
     };
-    Failure { error: format!("line {number}: {}", escape::cell(failure.error.as_bytes())), ..failure }.cure(cure)
+    Failure { error: format!("line {number}: {}", escape::cell(failure.error.as_bytes())), ..failure }
+        .cure(cure)
 }
 
 /// How long the input is, if it is a plain file.
@@ -302,7 +309,11 @@ fn length(path: &std::path::Path) -> Option<u64> {
 struct PlainFile(std::fs::File);
 
 impl AsyncRead for PlainFile {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         let read = std::io::Read::read(&mut self.0, into.initialize_unfilled())?;
         into.advance(read);
         Poll::Ready(Ok(()))

@@ -20,7 +20,10 @@ use crate::model::time::Timestamp;
 ///
 /// Exit code 1 if the condition fails; nothing changed then, and -o json shows what was found.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment, override_usage = "nomad kv cas [OPTIONS] <KEY> <OLD> <NEW>\n       nomad kv cas [OPTIONS] <KEY> --absent <NEW>")]
+#[command(
+    verbatim_doc_comment,
+    override_usage = "nomad kv cas [OPTIONS] <KEY> <OLD> <NEW>\n       nomad kv cas [OPTIONS] <KEY> --absent <NEW>"
+)]
 pub struct Cas {
     /// The key
     key: OsString,
@@ -70,9 +73,14 @@ impl Cas {
                 let has = found.as_ref().map_or("it is absent".to_owned(), |found| {
                     format!("it is `{}`", escape::short(&found.value, 60))
                 });
-                let found = found.map(|found| JsonRow::new(&key, &found.value, found.stamp, found.expires_at_ms));
+                let found =
+                    found.map(|found| JsonRow::new(&key, &found.value, found.stamp, found.expires_at_ms));
                 match ui.is_json() {
-                    true => ui.show(&Judged { key: name, done: false, ts: None, found }, String::new, String::new)?,
+                    true => ui.show(
+                        &Judged { key: name, done: false, ts: None, found },
+                        String::new,
+                        String::new,
+                    )?,
                     false => ui.note(&format!("{} was not written: {has}", escape::short(&key, 60))),
                 }
                 Ok(Exit::No)
@@ -82,5 +90,6 @@ impl Cas {
 }
 
 fn usage(reason: &str) -> crate::cmd::fail::Failure {
-    crate::cmd::fail::Failure::usage(reason).cure("nomad kv cas KEY OLD NEW, or nomad kv cas KEY --absent NEW")
+    crate::cmd::fail::Failure::usage(reason)
+        .cure("nomad kv cas KEY OLD NEW, or nomad kv cas KEY --absent NEW")
 }

@@ -31,7 +31,8 @@ impl Del {
         let ui = global.ui();
         let key = spell::user_key(&self.key)?;
         let client = session::connect(global).await?;
-        let existed = client.delete(&key).await.or_fail(|| format!("cannot remove {}", escape::short(&key, 60)))?;
+        let existed =
+            client.delete(&key).await.or_fail(|| format!("cannot remove {}", escape::short(&key, 60)))?;
         if ui.is_json() {
             ui.show(&Removed { key: JsonKey::new(&key), existed }, String::new, String::new)?;
         } else if !existed {

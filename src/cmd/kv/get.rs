@@ -65,7 +65,10 @@ fn show(ui: &Ui, key: &[u8], found: &Value, meta: bool, now: Timestamp) -> Resul
                 ("value", escape::cell(&found.value)),
                 ("bytes", spell::count(found.value.len() as u64)),
                 ("ts", format!("{} ({})", found.stamp, spell::moment(found.stamp.ms()))),
-                ("lives", left.map_or("for ever".to_owned(), |ms| format!("for another {}", spell::span(ms)))),
+                (
+                    "lives",
+                    left.map_or("for ever".to_owned(), |ms| format!("for another {}", spell::span(ms))),
+                ),
             ]))
         }
         Some(Format::Table) | None => match ui.stdout_is_terminal() {

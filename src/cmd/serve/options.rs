@@ -44,7 +44,13 @@ pub struct Serve {
     pub bootstrap: bool,
 
     /// Join a cluster through these members; needs --token
-    #[arg(long, value_name = "HOST:PORT", env = "NODENOMAD_JOIN", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "NODENOMAD_JOIN",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     pub join: Vec<String>,
 
     /// The token made by `nomad token new` or printed by the first node
@@ -72,7 +78,13 @@ pub struct Serve {
     pub weight: Option<u32>,
 
     /// With --bootstrap: keys at which the key space is split into shards
-    #[arg(long, value_name = "KEY", env = "NODENOMAD_SPLIT_AT", hide_env_values = true, value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "NODENOMAD_SPLIT_AT",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
     pub split_at: Vec<String>,
 
     /// No identities, no encryption; only on loopback
@@ -122,7 +134,10 @@ pub enum Beginning {
     /// The directory must have been used before.
     Resume,
     Bootstrap,
-    Join { members: Vec<String>, token: String },
+    Join {
+        members: Vec<String>,
+        token: String,
+    },
 }
 
 /// Everything decided.
@@ -149,7 +164,8 @@ impl Serve {
             None => SettingsFile::default(),
             Some(path) => {
                 let shown = path.display();
-                let text = private_file::read(path).or_fail(|| format!("cannot read the settings in {shown}"))?;
+                let text =
+                    private_file::read(path).or_fail(|| format!("cannot read the settings in {shown}"))?;
                 toml::from_str(&text).map_err(|error| {
                     Failure::usage(format!("cannot understand the settings in {shown}"))
                         .because(error.message().to_owned())
@@ -163,7 +179,8 @@ impl Serve {
     /// These options over a file over the defaults.
     fn over(self, file: SettingsFile) -> Result<Decided, Failure> {
         let says_how = self.bootstrap || !self.join.is_empty();
-        let (bootstrap, join) = if says_how { (self.bootstrap, self.join) } else { (file.bootstrap, file.join) };
+        let (bootstrap, join) =
+            if says_how { (self.bootstrap, self.join) } else { (file.bootstrap, file.join) };
         let beginning = beginning(bootstrap, join, self.token.or(file.token))?;
         let data = self.data.or(file.data).ok_or_else(|| {
             Failure::usage("the node does not know where to keep its data").cure("nomad serve --data DIR ...")
@@ -206,8 +223,9 @@ impl Decided {
             return Err(Failure::usage(format!("`{wrong}` is not HOST:PORT")).cure("--advertise HOST:PORT"));
         }
         if !(1..=WEIGHT_MAX).contains(&self.weight) {
-            return Err(Failure::usage(format!("a node cannot weigh {}", self.weight))
-                .because(format!("weights go from 1 to {WEIGHT_MAX}; an ordinary node has {WEIGHT_DEFAULT}")));
+            return Err(Failure::usage(format!("a node cannot weigh {}", self.weight)).because(format!(
+                "weights go from 1 to {WEIGHT_MAX}; an ordinary node has {WEIGHT_DEFAULT}"
+            )));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if self.zone.len() > ZONE_MAX_BYTES || !self.zone.chars().all(plain) {

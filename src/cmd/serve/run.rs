@@ -49,7 +49,11 @@ impl Serve {
 }
 
 /// Returns when told to stop; fails if the node stops by itself.
-async fn serve_until_told(server: &Server, contexts: &[PathBuf], signals: &mut Signals) -> Result<(), Failure> {
+async fn serve_until_told(
+    server: &Server,
+    contexts: &[PathBuf],
+    signals: &mut Signals,
+) -> Result<(), Failure> {
     let mut refresh = tokio::time::interval(REFRESH_EVERY);
     let mut members = Vec::new();
     loop {
@@ -153,7 +157,9 @@ fn server_options(decided: &Decided) -> ServerOptions {
         mode: match &decided.beginning {
             Beginning::Resume => Start::Resume,
             Beginning::Bootstrap => Start::Bootstrap { split_at: decided.split_at.clone() },
-            Beginning::Join { members, token } => Start::Join { addresses: members.clone(), token: token.clone() },
+            Beginning::Join { members, token } => {
+                Start::Join { addresses: members.clone(), token: token.clone() }
+            }
         },
         listen: kept_port(decided.listen, quic_port, |address| UdpSocket::bind(address).is_ok()),
         http_listen: kept_port(decided.http, http_port, |address| TcpListener::bind(address).is_ok()),
@@ -171,12 +177,12 @@ fn kept_port(wanted: SocketAddr, before: Option<u16>, is_free: impl Fn(SocketAdd
 }
 
 fn not_started(decided: &Decided, error: &StartError) -> Failure {
-    Failure::new(exit_of(error), format!("cannot start the node in {}", decided.data.display())).caused_by(error).cure(
-        match decided.beginning {
+    Failure::new(exit_of(error), format!("cannot start the node in {}", decided.data.display()))
+        .caused_by(error)
+        .cure(match decided.beginning {
             Beginning::Join { .. } => "the same with a fresh token (nomad token new) and members that run",
             Beginning::Bootstrap | Beginning::Resume => "the same once the cause above is gone",
-        },
-    )
+        })
 }
 
 /// What a failed start means to a script.

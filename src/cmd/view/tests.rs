@@ -24,22 +24,27 @@ fn cluster() -> (MapReply, StatusReply) {
     let map = MapReply {
         version: 9,
         cluster_id: "c".into(),
-        nodes: nodes.iter().map(|node| NodeRecord { node: *node, quic: format!("h:{node}"), ..NodeRecord::default() }).collect(),
+        nodes: nodes
+            .iter()
+            .map(|node| NodeRecord { node: *node, quic: format!("h:{node}"), ..NodeRecord::default() })
+            .collect(),
         shards: vec![record(1, &[0x10], b"", &nodes), record(0, &[0], &[0x10], &nodes)],
         leaders: Vec::new(),
     };
     let status = |node: &u64| NodeStatus {
         node: *node,
         state: "up".into(),
-        replicas: [0, 1].map(|shard| ReplicaStatus {
-            shard,
-            replica: shard * 10 + node - 1,
-            state: if *node == 1 { "leader".into() } else { "follower".into() },
-            term: 2,
-            bytes: 100,
-            keys: 10 * node,
-            ..ReplicaStatus::default()
-        }).into(),
+        replicas: [0, 1]
+            .map(|shard| ReplicaStatus {
+                shard,
+                replica: shard * 10 + node - 1,
+                state: if *node == 1 { "leader".into() } else { "follower".into() },
+                term: 2,
+                bytes: 100,
+                keys: 10 * node,
+                ..ReplicaStatus::default()
+            })
+            .into(),
         ..NodeStatus::default()
     };
     let status = StatusReply { nodes: nodes.iter().map(status).collect(), now: 0 };

@@ -8,7 +8,10 @@ use super::*;
 
 type Sent = Arc<Mutex<Vec<Vec<BatchOperation>>>>;
 
-fn recording(sent: &Sent, fail_at: Option<usize>) -> impl Fn(Vec<BatchOperation>) -> BoxFuture<'static, Result<u64, Failure>> {
+fn recording(
+    sent: &Sent,
+    fail_at: Option<usize>,
+) -> impl Fn(Vec<BatchOperation>) -> BoxFuture<'static, Result<u64, Failure>> {
     let sent = sent.clone();
     move |operations| {
         let count = operations.len() as u64;
@@ -91,7 +94,12 @@ fn what_lines_mean() {
         br#"{"del":{"key":"/a"},"put":{"key":"/a","value":""}}"#,
     ];
     for line in wrong {
-        assert_eq!(parse(line).err().map(|failure| failure.exit), Some(Exit::Usage), "{}", line.escape_ascii());
+        assert_eq!(
+            parse(line).err().map(|failure| failure.exit),
+            Some(Exit::Usage),
+            "{}",
+            line.escape_ascii()
+        );
     }
     assert_eq!(parse(br#"{"del":{"key":"_/a"}}"#).unwrap_err().exit, Exit::Forbidden);
 }

@@ -12,7 +12,8 @@ struct Only {
 }
 
 fn decide(args: &str, file: &str) -> Result<Decided, Failure> {
-    let only = Only::try_parse_from(std::iter::once("x").chain(args.split_whitespace())).expect("valid flags");
+    let only =
+        Only::try_parse_from(std::iter::once("x").chain(args.split_whitespace())).expect("valid flags");
     only.serve.over(toml::from_str(file).expect("a valid file"))
 }
 
@@ -21,7 +22,10 @@ fn defaults() {
     let decided = decide("--data /d", "").unwrap();
     assert_eq!(decided.beginning, Beginning::Resume);
     assert_eq!((decided.listen, decided.http), (LISTEN_DEFAULT, LISTEN_DEFAULT));
-    assert_eq!((decided.weight, decided.log_level.as_str(), decided.log_format), (100, "info", LogFormat::Human));
+    assert_eq!(
+        (decided.weight, decided.log_level.as_str(), decided.log_format),
+        (100, "info", LogFormat::Human)
+    );
 }
 
 #[test]

@@ -1,1 +1,305 @@
-//! (to be written)
+//! Jobs: how a change of placement is carried through, whoever crashes.
+//!
+//! A job is a durable record of the meta shard: which replica to add (its id reserved with the record), which voters to
+//! end with, which replica to remove. The meta leader drives it: it asks the shard's leader what the membership is and
+//! how far the learners are, calls [`next`], does that one step, and asks again. `next` decides from what is *seen*, not
+//! from what was done before, so a successor that knows nothing but the record goes on from wherever things stand.
+//!
+//! Rules, each of which the tests enumerate over all crash points:
+//!
+//! - Only committed memberships count: what a leader has not committed may still vanish (failures.md rows 1 and 2).
+//! - One membership change at a time, each made for the membership seen; a late copy of an earlier step is refused.
+//! - A joint membership is finished forward before anything else, whatever the job says.
+//! - Voters are odd in number whenever they rest. A learner that would make them even stays a learner; the next job
+//!   promotes it together with its own.
+//! - No step is taken towards voters of whom no majority is alive.
+//! - A replica id that was in a job and is in no membership at its end is retired, for good (failures.md row 3).
+//!
+//! Phases only say how far the record got; they never rise beyond what the membership shows to be done.
+//!
+//! | it crashes | what the successor sees | and does |
+//! |---|---|---|
+//! | before the record is written | no job; the ids reserved are skipped | plans anew |
+//! | LEARN: before `AddLearner` | the replica is no member | `AddLearner` |
+//! | LEARN: after it | it is a learner, its progress unknown | `AddLearner` again, which changes nothing and answers |
+//! | LEARN: before or after `Advance` | a learner that caught up | `Advance`, or goes on in PROMOTE |
+//! | PROMOTE: before `ChangeVoters` | the old voters | `ChangeVoters` |
+//! | PROMOTE: the joint entry is not committed | an uncommitted membership | waits: it commits or vanishes |
+//! | PROMOTE: between joint and uniform entry | a joint membership | `ChangeVoters` to its second half |
+//! | PROMOTE: after `ChangeVoters` | the voters aimed at | `Advance` or `Finish` |
+//! | REMOVE: before `RemoveMember` | the replica is a learner | `RemoveMember` |
+//! | REMOVE: after it | it is no member | `Finish` |
+//! | before `Finish` | everything done, the record still there | `Finish` |
+//! | after `Finish` | no job; map and tombstones came with its end | nothing |
+//! | giving up: before or after `RemoveMember` | the new node is gone; its learner is there or not | `RemoveMember`; `Abandon` |
+//!
+//! `Advance`, `Finish` and `Abandon` are one compare-and-set of the job's record each, together with all they write.
+//! Does not: send, write, wait, or know why a job was made (`placement`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::id::{NodeId, ReplicaId};
+use super::key::{Key, KeyRange};
+use super::wire::{JobPhase, JobRecord, Member, Membership, ReplicaRecord, ReplicaRole, ShardRecord, VoterSet};
+
+/// A learner this many log entries behind counts as caught up.
+pub const CAUGHT_UP_ENTRIES: u64 = 256;
+
+/// What is known of a shard, mostly from its leader.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observation {
+    /// The newest membership in the leader's log, committed or not.
+    pub membership: Membership,
+    /// Up to where the leader has applied its log.
+    pub applied_index: u64,
+    /// Where the leader's log ends.
+    pub last_index: u64,
+    /// The shard's epoch at `applied_index`.
+    pub epoch: u64,
+    /// Up to where each replica has the log, as far as the leader said so lately. To ask again, forget the answer.
+    pub matched: BTreeMap<ReplicaId, u64>,
+    /// Nodes heard of within the last seconds.
+    pub alive: BTreeSet<NodeId>,
+    /// Nodes not waited for any more: silent past the limit, or no members.
+    pub gone: BTreeSet<NodeId>,
+}
+
+/// What to do next. Steps on the membership are made for the membership seen and are refused if it changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// To the shard's leader. If it is a member already nothing changes, and the answer says how far it is.
+    AddLearner(Member),
+    /// To the shard's leader: make these the voters, everybody else a learner.
+    ChangeVoters(BTreeSet<ReplicaId>),
+    /// To the shard's leader: drop this learner.
+    RemoveMember(ReplicaId),
+    /// Nothing for now; look again later.
+    Wait(Reason),
+    /// Write the record with this phase.
+    Advance(JobPhase),
+    /// Write the shard's record with these replicas (see [`finished`]), tombstones for those retired, and delete the
+    /// job, all at once.
+    Finish { replicas: Vec<ReplicaRecord>, epoch: u64, retired: Vec<ReplicaId> },
+    /// Write the tombstones and delete the job, all at once. The membership is as it was before the job.
+    Abandon { reason: Reason, retired: Vec<ReplicaId> },
+}
+
+/// Why a job waits or ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("the shard has no known leader")]
+    NoLeader,
+    #[error("a membership change is being committed")]
+    Uncommitted,
+    #[error("{replica} is catching up, {entries} entries behind")]
+    CatchingUp { replica: ReplicaId, entries: u64 },
+    #[error("{0} does not answer")]
+    Silent(NodeId),
+    #[error("{0} is gone")]
+    Gone(NodeId),
+    #[error("too few of the shard's future voters are alive")]
+    NoQuorum,
+    #[error("the shard's members are not those the job was made for")]
+    Changed,
+    #[error("the job's record makes no sense")]
+    Malformed,
+}
+
+/// Decides the next step of a job. `seen` is `None` while no leader of the shard is known.
+pub fn next(job: &JobRecord, seen: Option<&Observation>) -> Step {
+    let Some(seen) = seen else { return Step::Wait(Reason::NoLeader) };
+    let members = &seen.membership;
+    let committed = members.log_id.is_none_or(|id| id.index <= seen.applied_index);
+    if !committed {
+        return Step::Wait(Reason::Uncommitted);
+    }
+    if let Some(voters) = joint(members) {
+        return Step::ChangeVoters(voters);
+    }
+    let task = Task { job, seen, voters: voters(members), target: ids(&job.voters) };
+    if !task.is_sound() {
+        return task.stop(Reason::Malformed);
+    }
+    match job.phase() {
+        JobPhase::JobUnspecified | JobPhase::JobLearn => task.learn(),
+        JobPhase::JobPromote => task.promote(),
+        JobPhase::JobRemove | JobPhase::JobDone => task.remove(),
+    }
+}
+
+/// The voters that a joint membership is on its way to; `None` if it is not joint. Whoever finds one finishes it, job
+/// or no job.
+pub fn joint(membership: &Membership) -> Option<BTreeSet<ReplicaId>> {
+    let last = membership.configs.last().filter(|_| membership.configs.len() > 1);
+    last.map(|config| ids(&config.replicas))
+}
+
+struct Task<'a> {
+    job: &'a JobRecord,
+    seen: &'a Observation,
+    voters: BTreeSet<ReplicaId>,
+    target: BTreeSet<ReplicaId>,
+}
+
+impl Task<'_> {
+    fn is_sound(&self) -> bool {
+        let added = self.job.add.as_ref();
+        let added_is_named = added.is_none_or(|add| add.replica != 0 && add.replica != self.job.remove);
+        let votes = |add: &ReplicaRecord| self.target.contains(&ReplicaId(add.replica));
+        let role_fits = added.is_none_or(|add| (add.role() == ReplicaRole::RoleVoter) == votes(add));
+        let leaves = !self.target.contains(&ReplicaId(self.job.remove));
+        self.target.len() % 2 == 1 && leaves && added_is_named && role_fits
+    }
+
+    fn learn(&self) -> Step {
+        let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
+        if self.seen.gone.contains(&NodeId(add.node)) {
+            return self.stop(Reason::Gone(NodeId(add.node)));
+        }
+        match self.ready(Member { replica: add.replica, node: add.node }) {
+            Some(step) => step,
+            None => Step::Advance(JobPhase::JobPromote),
+        }
+    }
+
+    fn promote(&self) -> Step {
+        if self.voters == self.target {
+            return match self.job.remove {
+                0 => self.finish(),
+                _ => Step::Advance(JobPhase::JobRemove),
+            };
+        }
+        let Some(members) = self.target.iter().map(|id| self.member(*id)).collect::<Option<Vec<Member>>>() else {
+            return self.stop(Reason::Changed);
+        };
+        for member in members.iter().filter(|member| !self.voters.contains(&ReplicaId(member.replica))) {
+            if self.seen.gone.contains(&NodeId(member.node)) {
+                return self.stop(Reason::Gone(NodeId(member.node)));
+            }
+            if let Some(step) = self.ready(*member) {
+                return step;
+            }
+        }
+        let alive = members.iter().filter(|member| self.seen.alive.contains(&NodeId(member.node))).count();
+        match alive > members.len() / 2 {
+            true => Step::ChangeVoters(self.target.clone()),
+            false => Step::Wait(Reason::NoQuorum),
+        }
+    }
+
+    fn remove(&self) -> Step {
+        let id = ReplicaId(self.job.remove);
+        match self.member(id) {
+            None => self.finish(),
+            // The record ran ahead of the membership, which only damage can explain: the change comes first.
+            Some(_) if self.voters.contains(&id) => self.promote(),
+            Some(_) => Step::RemoveMember(id),
+        }
+    }
+
+    /// What is missing for a replica to be a learner that has caught up; `None`: nothing.
+    fn ready(&self, member: Member) -> Option<Step> {
+        let (id, node) = (ReplicaId(member.replica), NodeId(member.node));
+        let known = self.seen.matched.get(&id).filter(|_| self.member(id).is_some());
+        if !self.seen.alive.contains(&node) {
+            return Some(Step::Wait(Reason::Silent(node)));
+        }
+        let Some(matched) = known else { return Some(Step::AddLearner(member)) };
+        let entries = self.seen.last_index.saturating_sub(*matched);
+        (entries > CAUGHT_UP_ENTRIES).then_some(Step::Wait(Reason::CatchingUp { replica: id, entries }))
+    }
+
+    /// Ends the job early. What it added stays if it is there and its node is; the next plan makes use of it.
+    fn stop(&self, reason: Reason) -> Step {
+        let add = self.job.add.as_ref();
+        let Some(member) = add.and_then(|add| self.member(ReplicaId(add.replica))) else {
+            return Step::Abandon { reason, retired: self.retired() };
+        };
+        let id = ReplicaId(member.replica);
+        let useless = self.seen.gone.contains(&NodeId(member.node)) && !self.voters.contains(&id);
+        if useless { Step::RemoveMember(id) } else { self.finish() }
+    }
+
+    fn finish(&self) -> Step {
+        let replicas = replicas(&self.seen.membership);
+        Step::Finish { replicas, epoch: self.seen.epoch, retired: self.retired() }
+    }
+
+    /// Of the job's replicas those that are no members, at a committed and uniform membership: they never will be again.
+    fn retired(&self) -> Vec<ReplicaId> {
+        let named = self.job.add.iter().map(|add| add.replica).chain([self.job.remove]);
+        let gone = named.filter(|id| *id != 0 && self.member(ReplicaId(*id)).is_none());
+        gone.map(ReplicaId).collect()
+    }
+
+    fn member(&self, id: ReplicaId) -> Option<Member> {
+        self.seen.membership.members.iter().find(|member| member.replica == id.0).copied()
+    }
+}
+
+/// The shard's record after a job that ended with these replicas.
+pub fn finished(record: &ShardRecord, replicas: Vec<ReplicaRecord>, epoch: u64) -> ShardRecord {
+    ShardRecord { replicas, epoch: epoch.max(record.epoch), ..record.clone() }
+}
+
+/// The record that agrees with what the shard's own log says (its applied membership, epoch and bounds); `None` if
+/// `record` does already, or knows better. The log is the truth and the map follows, never the other way.
+///
+/// The epoch rises with every uniform membership and change of bounds, so a report with a lower one is old. At the same
+/// epoch the report may add to the record, but nobody is dropped on the word of it.
+pub fn map_repair(
+    record: &ShardRecord,
+    membership: &Membership,
+    epoch: u64,
+    bounds: &KeyRange,
+) -> Option<ShardRecord> {
+    if epoch < record.epoch || membership.configs.len() != 1 || voters(membership).is_empty() {
+        return None;
+    }
+    let end = bounds.end.as_ref().map(Key::to_bytes).unwrap_or_default();
+    let replicas = replicas(membership);
+    let repaired = ShardRecord { start: bounds.start.to_bytes(), end, epoch, replicas, ..record.clone() };
+    let same_bounds = repaired.start == record.start && repaired.end == record.end;
+    if epoch == record.epoch && !(dropped(record, &repaired).is_empty() && same_bounds) {
+        return None;
+    }
+    // Order means nothing: a mere shuffle is no repair.
+    let sorted = |record: &ShardRecord| {
+        let mut record = record.clone();
+        record.replicas.sort_by_key(|replica| replica.replica);
+        record
+    };
+    (sorted(&repaired) != sorted(record)).then_some(repaired)
+}
+
+/// The replicas that `before` lists and `after` does not: to be retired in the same write that makes it so.
+pub fn dropped(before: &ShardRecord, after: &ShardRecord) -> Vec<ReplicaId> {
+    let kept: BTreeSet<u64> = after.replicas.iter().map(|replica| replica.replica).collect();
+    let gone = before.replicas.iter().filter(|replica| !kept.contains(&replica.replica));
+    gone.map(|replica| ReplicaId(replica.replica)).collect()
+}
+
+/// The replicas of a uniform membership, as records.
+pub fn replicas(membership: &Membership) -> Vec<ReplicaRecord> {
+    let voters = voters(membership);
+    let record = |member: &Member| {
+        let role = match voters.contains(&ReplicaId(member.replica)) {
+            true => ReplicaRole::RoleVoter,
+            false => ReplicaRole::RoleLearner,
+        };
+        ReplicaRecord { replica: member.replica, node: member.node, role: role.into() }
+    };
+    membership.members.iter().map(record).collect()
+}
+
+fn voters(membership: &Membership) -> BTreeSet<ReplicaId> {
+    let all = membership.configs.iter().flat_map(|VoterSet { replicas }| replicas);
+    all.map(|id| ReplicaId(*id)).collect()
+}
+
+fn ids(numbers: &[u64]) -> BTreeSet<ReplicaId> {
+    numbers.iter().copied().map(ReplicaId).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,386 @@
-//! (to be written)
+//! Plans: which changes of placement to make next.
+//!
+//! [`plan`] looks at the map and at who is silent, and proposes jobs, the most urgent first: at most one a shard, and no
+//! more at a time than the cluster should be copying. Called again after each change it leads to where everything is as
+//! it should be, and then proposes nothing.
+//!
+//! *User shards* have `replicas` replicas, or one on every node if there are fewer nodes. Voters are 1, 3 or 5, so with
+//! two nodes there is one voter and one learner. Where to: `assign`.
+//! *The meta shard* has a replica on every member node, of which one, three or five vote, in different zones if possible;
+//! the others learn. It is never dropped from a member.
+//! *A silent node* is replaced after the limit if there is a node to take its place; if not, its replicas stay, since it
+//! may come back and fewer voters would make nothing safer. A node that left is not waited for.
+//!
+//! Promises: the same map, settings and silences give the same plan. No proposal leads to an even number of voters. Does
+//! not carry anything out (`job`), and does not move what may stay: rebalancing is another plan's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::assign::{Balance, Site};
+use super::config::Settings;
+use super::id::{NodeId, ReplicaId, ShardId};
+use super::map::{ClusterMap, Node, NodeState, Replica, Role, Shard};
+use super::wire::{JobPhase, JobRecord, ReplicaRecord, ReplicaRole};
+
+/// Jobs on user shards at one time.
+pub const JOBS_MAX: usize = 16;
+/// Of these, how many may copy to the same node.
+pub const JOBS_PER_TARGET_MAX: usize = 4;
+/// A node silent for longer than this is nowhere to copy to, in milliseconds.
+pub const TARGET_SILENT_MAX_MS: u64 = 10_000;
+/// Most voters of the meta shard.
+pub const META_VOTERS_MAX: usize = 5;
+
+/// How long each node has been silent, in milliseconds, counted from the meta leader's own election on. A node that is
+/// not listed was heard just now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Liveness(pub BTreeMap<NodeId, u64>);
+
+/// A change worth making.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub shard: ShardId,
+    /// Where a new replica is to be made.
+    pub add: Option<NodeId>,
+    /// The replica to go.
+    pub remove: Option<ReplicaId>,
+    /// Of the replicas there are, those to vote in the end; with the new one, if it votes, an odd number.
+    pub voters: BTreeSet<ReplicaId>,
+    /// True if the new one is to vote.
+    pub add_votes: bool,
+    pub reason: Reason,
+}
+
+/// What a change is good for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The meta shard follows the nodes.
+    Meta,
+    /// A replica whose id was retired is a member: a step came late.
+    Retired,
+    /// A node is silent past the limit.
+    Repair,
+    /// A node left.
+    Leave,
+    /// A node is draining.
+    Drain,
+    /// Learners can be voters.
+    Promote,
+    /// There are fewer replicas than there should be.
+    Grow,
+    /// There are more replicas than there should be.
+    Shrink,
+}
+
+impl Liveness {
+    fn silent_ms(&self, node: NodeId) -> u64 {
+        self.0.get(&node).copied().unwrap_or(0)
+    }
+}
+
+impl Proposal {
+    /// The record of the job that makes this change. `replica` is the id reserved for the new replica, if there is one.
+    pub fn job(&self, id: u64, replica: ReplicaId, now_ms: u64) -> JobRecord {
+        let role = if self.add_votes { ReplicaRole::RoleVoter } else { ReplicaRole::RoleLearner };
+        let add = self.add.map(|node| ReplicaRecord { replica: replica.0, node: node.0, role: role.into() });
+        let mut voters: Vec<u64> = self.voters.iter().map(|voter| voter.0).collect();
+        voters.extend(add.iter().filter(|_| self.add_votes).map(|add| add.replica));
+        assert!(voters.len() % 2 == 1, "a plan never aims at {} voters", voters.len());
+        JobRecord {
+            id,
+            shard: self.shard.0,
+            add,
+            remove: self.remove.map_or(0, |replica| replica.0),
+            reason: self.reason.to_string(),
+            started_at_ms: now_ms,
+            phase: JobPhase::JobLearn.into(),
+            voters,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Meta => "meta",
+            Reason::Retired => "retired",
+            Reason::Repair => "repair",
+            Reason::Leave => "leave",
+            Reason::Drain => "drain",
+            Reason::Promote => "promote",
+            Reason::Grow => "grow",
+            Reason::Shrink => "shrink",
+        })
+    }
+}
+
+/// The changes to start now, the most urgent first, besides the jobs under way.
+pub fn plan(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Proposal> {
+    let mut planner = Planner::new(map, settings, liveness);
+    let idle = |shard: &&Shard| map.job(shard.id).is_none();
+    let meta = map.shard(ShardId::META).filter(idle).and_then(|shard| planner.meta(shard));
+    let users = map.shards().filter(|shard| shard.id != ShardId::META).filter(idle);
+    let mut needy: Vec<(Reason, usize, &Shard)> = users
+        .filter_map(|shard| planner.need(shard).map(|reason| (reason, planner.sound(shard).count(), shard)))
+        .collect();
+    // Of equally urgent ones, those first that have the least left.
+    needy.sort_by_key(|(reason, sound, shard)| (*reason, *sound, shard.id));
+    let mut proposals: Vec<Proposal> = meta.into_iter().collect();
+    for (_, _, shard) in needy {
+        if planner.running >= JOBS_MAX {
+            break;
+        }
+        if let Some(proposal) = planner.user(shard) {
+            planner.start(&proposal);
+            proposals.push(proposal);
+        }
+    }
+    proposals
+}
+
+struct Planner<'a> {
+    map: &'a ClusterMap,
+    liveness: &'a Liveness,
+    silent_after_ms: u64,
+    /// As set; `balance` knows how many there can be.
+    replicas: usize,
+    balance: Balance,
+    /// Jobs on user shards.
+    running: usize,
+    incoming: BTreeMap<NodeId, usize>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(map: &'a ClusterMap, settings: &Settings, liveness: &'a Liveness) -> Planner<'a> {
+        let silent_after_ms = settings.silent_after_ms;
+        let fit = |node: &&Node| {
+            node.state == NodeState::Member && liveness.silent_ms(node.id) <= silent_after_ms
+        };
+        let site = |node: &Node| Site { node: node.id, zone: node.zone.clone(), weight: node.weight };
+        let users = || map.shards().filter(|shard| shard.id != ShardId::META);
+        let replicas = usize::try_from(settings.replicas).expect("a setting is small");
+        let mut balance = Balance::new(map.nodes().filter(fit).map(site), users().count(), replicas);
+        users().flat_map(|shard| &shard.replicas).for_each(|replica| balance.add(replica.node));
+        let mut planner =
+            Planner { map, liveness, silent_after_ms, replicas, balance, running: 0, incoming: BTreeMap::new() };
+        for job in map.jobs().filter(|job| job.shard != ShardId::META.0) {
+            planner.running += 1;
+            let shard = map.shard(ShardId(job.shard));
+            let listed = |id: u64| shard.is_some_and(|shard| shard.replica(ReplicaId(id)).is_some());
+            if let Some(add) = job.add.as_ref().filter(|add| !listed(add.replica)) {
+                planner.coming(NodeId(add.node));
+            }
+            let gone = shard.and_then(|shard| shard.replica(ReplicaId(job.remove)));
+            gone.into_iter().for_each(|replica| planner.balance.take(replica.node));
+        }
+        planner
+    }
+
+    fn coming(&mut self, node: NodeId) {
+        self.balance.add(node);
+        *self.incoming.entry(node).or_default() += 1;
+    }
+
+    fn start(&mut self, proposal: &Proposal) {
+        self.running += 1;
+        proposal.add.into_iter().for_each(|node| self.coming(node));
+        let shard = self.map.shard(proposal.shard);
+        let gone = proposal.remove.and_then(|id| shard.and_then(|shard| shard.replica(id)));
+        gone.into_iter().for_each(|replica| self.balance.take(replica.node));
+    }
+
+    /// Why a replica should not be where it is; `None`: it may stay.
+    fn fault(&self, replica: &Replica) -> Option<Reason> {
+        if self.map.is_retired(replica.id) {
+            return Some(Reason::Retired);
+        }
+        let state = self.map.node(replica.node).map_or(NodeState::Left, |node| node.state);
+        match state {
+            NodeState::Left => Some(Reason::Leave),
+            _ if self.liveness.silent_ms(replica.node) > self.silent_after_ms => Some(Reason::Repair),
+            NodeState::Draining => Some(Reason::Drain),
+            NodeState::Member => None,
+        }
+    }
+
+    fn sound<'s>(&'s self, shard: &'s Shard) -> impl Iterator<Item = &'s Replica> {
+        shard.replicas.iter().filter(|replica| self.fault(replica).is_none())
+    }
+
+    /// The replicas that should not be where they are, the most urgent first.
+    fn faults<'s>(&self, shard: &'s Shard) -> Vec<(Reason, &'s Replica)> {
+        let faults = shard.replicas.iter().filter_map(|replica| Some((self.fault(replica)?, replica)));
+        let mut faults: Vec<_> = faults.collect();
+        faults.sort_by_key(|(reason, replica)| (*reason, replica.id));
+        faults
+    }
+
+    /// The most urgent thing to do about a user shard, cheaply: perhaps nothing can be done about it.
+    fn need(&self, shard: &Shard) -> Option<Reason> {
+        if let Some((reason, _)) = self.faults(shard).first() {
+            return Some(*reason);
+        }
+        match shard.replicas.len().cmp(&self.balance.replicas()) {
+            std::cmp::Ordering::Less => Some(Reason::Grow),
+            std::cmp::Ordering::Greater => Some(Reason::Shrink),
+            std::cmp::Ordering::Equal => self.promotion(shard).map(|_| Reason::Promote),
+        }
+    }
+
+    fn user(&self, shard: &Shard) -> Option<Proposal> {
+        let sound: Vec<&Replica> = self.sound(shard).collect();
+        let faults = self.faults(shard);
+        if !faults.is_empty() {
+            return faults.into_iter().find_map(|(reason, out)| self.replace(shard, &sound, reason, out));
+        }
+        let nodes: Vec<NodeId> = sound.iter().map(|replica| replica.node).collect();
+        match sound.len().cmp(&self.balance.replicas()) {
+            std::cmp::Ordering::Less => {
+                let add = self.target(shard, &nodes)?;
+                let (voters, add_votes) = self.elect(&sound, Some(add), odd(sound.len() + 1));
+                let (shard, add) = (shard.id, Some(add));
+                Some(Proposal { shard, add, remove: None, voters, add_votes, reason: Reason::Grow })
+            }
+            std::cmp::Ordering::Greater => {
+                let node = self.balance.fullest(&nodes)?;
+                let rest: Vec<&Replica> = sound.iter().copied().filter(|replica| replica.node != node).collect();
+                self.without(shard, &rest, shard.replica_on(node)?, Reason::Shrink)
+            }
+            std::cmp::Ordering::Equal => self.promotion(shard),
+        }
+    }
+
+    /// Replaces a replica that cannot stay, or does without it.
+    fn replace(&self, shard: &Shard, sound: &[&Replica], reason: Reason, out: &Replica) -> Option<Proposal> {
+        let nodes: Vec<NodeId> = sound.iter().map(|replica| replica.node).collect();
+        let missing = sound.len() < self.balance.replicas();
+        let target = if missing && reason != Reason::Retired { self.target(shard, &nodes) } else { None };
+        let Some(add) = target else {
+            // A silent node may come back, and fewer voters would make nothing safer.
+            let wait = reason == Reason::Repair && sound.len() < self.replicas;
+            let room_later = missing && reason != Reason::Retired && self.best(shard, &nodes).is_some();
+            return if wait || room_later { None } else { self.without(shard, sound, out, reason) };
+        };
+        // The newcomer takes the place of the one that goes; if that left an even number, they are chosen anew.
+        let mut voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
+        let mut add_votes = voters.remove(&out.id);
+        if (voters.len() + usize::from(add_votes)) % 2 == 0 {
+            (voters, add_votes) = self.elect(sound, Some(add), odd(sound.len() + 1));
+        }
+        let (shard, add, remove) = (shard.id, Some(add), Some(out.id));
+        Some(Proposal { shard, add, remove, voters, add_votes, reason })
+    }
+
+    /// Drops a replica without a successor.
+    fn without(&self, shard: &Shard, rest: &[&Replica], out: &Replica, reason: Reason) -> Option<Proposal> {
+        let mut voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
+        voters.remove(&out.id);
+        if voters.len() % 2 == 0 {
+            voters = self.elect(rest, None, odd(rest.len())).0;
+        }
+        let proposal =
+            Proposal { shard: shard.id, add: None, remove: Some(out.id), voters, add_votes: false, reason };
+        (proposal.voters.len() % 2 == 1).then_some(proposal)
+    }
+
+    /// Makes voters of learners (or the reverse) where nothing is to be copied.
+    fn promotion(&self, shard: &Shard) -> Option<Proposal> {
+        let all: Vec<&Replica> = shard.replicas.iter().collect();
+        let (voters, _) = self.elect(&all, None, odd(all.len()));
+        let now: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
+        let (shard, reason) = (shard.id, Reason::Promote);
+        let differs = voters != now && !voters.is_empty();
+        differs.then_some(Proposal { shard, add: None, remove: None, voters, add_votes: false, reason })
+    }
+
+    /// Where one more replica of a shard goes that stays on `nodes`. A node that is busy or silent just now is passed
+    /// over, unless the others would break zones: then it is worth waiting for.
+    fn target(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
+        let choice = self.best(shard, nodes)?;
+        let free = |node: NodeId| {
+            let busy = self.incoming.get(&node).is_some_and(|jobs| *jobs >= JOBS_PER_TARGET_MAX);
+            !busy && self.takes(shard, node)
+        };
+        if free(choice) {
+            return Some(choice);
+        }
+        let other = self.balance.pick(shard.ring_position, nodes, free)?;
+        let breaks = |node: NodeId| self.balance.crowded(&[nodes, &[node]].concat()).is_some();
+        (breaks(choice) || !breaks(other)).then_some(other)
+    }
+
+    /// Where it would go if everybody had time.
+    fn best(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
+        self.balance.pick(shard.ring_position, nodes, |node| shard.replica_on(node).is_none())
+    }
+
+    fn takes(&self, shard: &Shard, node: NodeId) -> bool {
+        self.liveness.silent_ms(node) <= TARGET_SILENT_MAX_MS && shard.replica_on(node).is_none()
+    }
+
+    /// Chooses `count` voters among replicas and a newcomer: in as many zones as possible, then those that vote now.
+    fn elect(&self, from: &[&Replica], add: Option<NodeId>, count: usize) -> (BTreeSet<ReplicaId>, bool) {
+        let zone = |node: NodeId| self.map.node(node).map_or("", |node| node.zone.as_str());
+        let known = from.iter().map(|r| (zone(r.node), r.role != Role::Voter, Some(r.id)));
+        let mut left: Vec<(&str, bool, Option<ReplicaId>)> = known.collect();
+        left.extend(add.map(|node| (zone(node), true, None)));
+        let mut crowd: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut chosen = Vec::new();
+        for _ in 0..count.min(left.len()) {
+            // The newcomer sorts behind all others of its kind: its id will be the highest.
+            let order = |(zone, learner, id): &(&str, bool, Option<ReplicaId>)| {
+                (crowd.get(zone).copied().unwrap_or(0), *learner, id.is_none(), *id)
+            };
+            let best = (0..left.len()).min_by_key(|i| order(&left[*i])).expect("one is left");
+            let (zone, _, id) = left.swap_remove(best);
+            *crowd.entry(zone).or_default() += 1;
+            chosen.push(id);
+        }
+        (chosen.iter().flatten().copied().collect(), chosen.contains(&None))
+    }
+
+    /// The meta shard follows the nodes: out with those that left, in with those that joined, then the voters.
+    fn meta(&self, shard: &Shard) -> Option<Proposal> {
+        let reason = Reason::Meta;
+        let belongs = |replica: &&Replica| !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired));
+        let stay: Vec<&Replica> = shard.replicas.iter().filter(belongs).collect();
+        let out = shard.replicas.iter().find(|replica| !belongs(replica));
+        let absent = |node: &&Node| shard.replica_on(node.id).is_none() && self.takes(shard, node.id);
+        let add = self.map.members().find(absent).filter(|_| out.is_none()).map(|node| node.id);
+        let (voters, add_votes) = self.meta_voters(&stay, add);
+        let now: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
+        let changes = out.is_some() || add.is_some() || voters != now;
+        let odd = (voters.len() + usize::from(add_votes)) % 2 == 1;
+        let (shard, remove) = (shard.id, out.map(|replica| replica.id));
+        (changes && odd).then_some(Proposal { shard, add, remove, voters, add_votes, reason })
+    }
+
+    /// As many voters as the nodes call for, of those that are sound, else also of those that drain; if these are too
+    /// few, who votes goes on voting.
+    fn meta_voters(&self, stay: &[&Replica], add: Option<NodeId>) -> (BTreeSet<ReplicaId>, bool) {
+        let newcomer = usize::from(add.is_some());
+        let wanted = odd(stay.len() + newcomer).clamp(1, META_VOTERS_MAX);
+        let fit = |drain: bool| -> Vec<&Replica> {
+            let fits = |fault: Option<Reason>| fault.is_none() || (drain && fault == Some(Reason::Drain));
+            stay.iter().copied().filter(|replica| fits(self.fault(replica))).collect()
+        };
+        let enough = [fit(false), fit(true)].into_iter().find(|fit| fit.len() + newcomer >= wanted);
+        if let Some(fit) = enough {
+            return self.elect(&fit, add, wanted);
+        }
+        let voting: Vec<&Replica> = stay.iter().copied().filter(|r| r.role == Role::Voter).collect();
+        match voting.is_empty() {
+            true => self.elect(stay, None, 1),
+            false => self.elect(&voting, None, odd(voting.len())),
+        }
+    }
+}
+
+/// The largest odd number up to `count`; 0 for 0.
+fn odd(count: usize) -> usize {
+    count - usize::from(count > 0 && count % 2 == 0)
+}
+
+#[cfg(test)]
+mod tests;

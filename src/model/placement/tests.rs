@@ -1,0 +1,326 @@
+use proptest::prelude::*;
+
+use super::super::key::{Key, KeyRange};
+use super::super::system::SystemKey;
+use super::super::time::Timestamp;
+use super::super::wire::{NodeRecord, ShardRecord};
+use super::*;
+use prost::Message;
+
+/// A cluster whose jobs are carried out at once, as its records.
+#[derive(Clone)]
+struct Cluster {
+    nodes: BTreeMap<NodeId, Node>,
+    shards: BTreeMap<ShardId, Shard>,
+    silent: Liveness,
+    settings: Settings,
+    next_replica: u64,
+}
+
+impl Cluster {
+    /// One node with the meta shard and `users` user shards on it.
+    fn young(users: u64) -> Cluster {
+        let (nodes, shards, settings) = (BTreeMap::new(), BTreeMap::new(), Settings::default());
+        let mut cluster = Cluster { nodes, shards, silent: Liveness::default(), settings, next_replica: 1 };
+        cluster.join(1, "");
+        for id in 0..=users {
+            let range = match id {
+                0 => KeyRange::system(),
+                _ => KeyRange::new(Key::from_name(format!("{id:06}").as_bytes()).unwrap(), None),
+            };
+            let replica = Replica { id: cluster.fresh(), node: NodeId(1), role: Role::Voter };
+            let ring_position = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
+            let shard = Shard { id: ShardId(id), range, epoch: 1, replicas: vec![replica], ring_position };
+            cluster.shards.insert(ShardId(id), shard);
+        }
+        cluster
+    }
+
+    fn fresh(&mut self) -> ReplicaId {
+        self.next_replica += 1;
+        ReplicaId(self.next_replica)
+    }
+
+    fn join(&mut self, id: u64, zone: &str) {
+        let (quic, http, zone) = (String::new(), String::new(), zone.to_owned());
+        let state = NodeState::Member;
+        let node = Node { id: NodeId(id), quic, http, zone, weight: 100, joined_at_ms: 0, state };
+        self.nodes.insert(NodeId(id), node);
+    }
+
+    fn state(&mut self, id: u64, state: NodeState) {
+        self.nodes.get_mut(&NodeId(id)).unwrap().state = state;
+    }
+
+    fn silence(&mut self, id: u64) {
+        self.silent.0.insert(NodeId(id), self.settings.silent_after_ms + 1);
+    }
+
+    fn map(&self) -> ClusterMap {
+        let nodes = self.nodes.values().map(|node| {
+            (SystemKey::Node(node.id).key(), NodeRecord::from(node).encode_to_vec(), Timestamp(1))
+        });
+        let shards = self.shards.values().map(|shard| {
+            (SystemKey::Shard(shard.id).key(), ShardRecord::from(shard).encode_to_vec(), Timestamp(1))
+        });
+        ClusterMap::from_rows(nodes.chain(shards)).unwrap()
+    }
+
+    fn plan(&self) -> Vec<Proposal> {
+        plan(&self.map(), &self.settings, &self.silent)
+    }
+
+    fn carry_out(&mut self, proposal: &Proposal) {
+        let fresh = self.fresh();
+        let job = proposal.job(1, fresh, 0);
+        assert_eq!(job.voters.len() % 2, 1);
+        let shard = self.shards.get_mut(&proposal.shard).unwrap();
+        if let Some(node) = proposal.add {
+            assert!(shard.replica_on(node).is_none(), "two replicas of a shard on one node");
+            assert_ne!(self.nodes[&node].state, NodeState::Left);
+            shard.replicas.push(Replica { id: fresh, node, role: Role::Learner });
+        }
+        for replica in &mut shard.replicas {
+            replica.role = if job.voters.contains(&replica.id.0) { Role::Voter } else { Role::Learner };
+        }
+        assert_eq!(shard.voters().count(), job.voters.len(), "all voters are there");
+        let removed = proposal.remove.map(|id| *shard.replica(id).unwrap());
+        assert!(removed.is_none_or(|replica| replica.role == Role::Learner));
+        shard.replicas.retain(|replica| Some(replica.id) != proposal.remove);
+        shard.epoch += 1;
+    }
+
+    /// Carries out plans until there is nothing left to do; returns how many jobs that took.
+    fn settle(&mut self) -> usize {
+        let mut jobs = 0;
+        for _ in 0..10_000 {
+            let proposals = self.plan();
+            if proposals.is_empty() {
+                return jobs;
+            }
+            let shards: BTreeSet<ShardId> = proposals.iter().map(|proposal| proposal.shard).collect();
+            assert_eq!(shards.len(), proposals.len(), "one job a shard");
+            assert!(proposals.len() <= JOBS_MAX + 1);
+            jobs += proposals.len();
+            proposals.iter().for_each(|proposal| self.carry_out(proposal));
+        }
+        panic!("no end of plans: {:?}", self.plan());
+    }
+
+    fn roles(&self, shard: u64) -> (usize, usize) {
+        let shard = &self.shards[&ShardId(shard)];
+        let voters = shard.voters().count();
+        (voters, shard.replicas.len() - voters)
+    }
+
+    fn voters(&self, shard: u64) -> Vec<u64> {
+        let mut nodes: Vec<u64> = self.shards[&ShardId(shard)].voters().map(|r| r.node.0).collect();
+        nodes.sort_unstable();
+        nodes
+    }
+
+    fn on(&self, node: u64) -> usize {
+        self.shards.values().filter(|shard| shard.replica_on(NodeId(node)).is_some()).count()
+    }
+}
+
+#[test]
+fn a_cluster_grows_node_by_node() {
+    let mut cluster = Cluster::young(4);
+    cluster.settings.replicas = 5;
+    let expected = [(1, 0), (1, 1), (3, 0), (3, 1), (5, 0), (5, 0)];
+    let meta = [(1, 0), (1, 1), (3, 0), (3, 1), (5, 0), (5, 1), (5, 2)];
+    for nodes in 1..=7usize {
+        cluster.join(nodes as u64, "");
+        cluster.settle();
+        assert_eq!(cluster.roles(0), meta[nodes - 1], "meta with {nodes} nodes");
+        for shard in 1..=4 {
+            assert_eq!(cluster.roles(shard), expected[nodes.min(6) - 1], "{shard} with {nodes} nodes");
+        }
+    }
+}
+
+#[test]
+fn three_copies_are_enough_by_default() {
+    let mut cluster = Cluster::young(6);
+    (2..=5).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    for shard in 1..=6 {
+        assert_eq!(cluster.roles(shard), (3, 0));
+    }
+    cluster.settings.replicas = 5;
+    cluster.settle();
+    assert_eq!(cluster.roles(3), (5, 0));
+    cluster.settings.replicas = 1;
+    cluster.settle();
+    assert_eq!((cluster.roles(3), cluster.roles(0)), ((1, 0), (5, 0)));
+}
+
+#[test]
+fn a_silent_node_is_replaced_after_the_limit() {
+    let mut cluster = Cluster::young(6);
+    (2..=4).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    let held = cluster.on(2) - 1;
+    cluster.silent.0.insert(NodeId(2), cluster.settings.silent_after_ms);
+    assert_eq!(cluster.plan(), vec![], "not before the limit");
+    cluster.silence(2);
+    assert!(cluster.plan().iter().all(|p| matches!(p.reason, Reason::Repair | Reason::Meta)));
+    let votes = cluster.voters(0).contains(&2);
+    assert_eq!(cluster.settle(), held + usize::from(votes));
+    // The meta replica of a member stays, but votes no more.
+    assert_eq!((cluster.on(2), cluster.roles(0)), (1, (3, 1)));
+    assert!(!cluster.voters(0).contains(&2));
+    assert!((1..=6).all(|shard| cluster.roles(shard) == (3, 0)));
+}
+
+#[test]
+fn without_a_spare_node_nothing_is_given_up() {
+    let mut cluster = Cluster::young(2);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    cluster.silence(3);
+    assert_eq!(cluster.plan(), vec![]);
+    cluster.silence(2);
+    assert_eq!(cluster.plan(), vec![]);
+}
+
+#[test]
+fn a_node_that_left_is_not_waited_for() {
+    let mut cluster = Cluster::young(2);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    cluster.state(2, NodeState::Left);
+    cluster.silence(2);
+    cluster.settle();
+    assert_eq!((cluster.on(2), cluster.roles(0), cluster.roles(1), cluster.roles(2)), (0, (1, 1), (1, 1), (1, 1)));
+    // The last copy is never dropped.
+    cluster.state(1, NodeState::Left);
+    cluster.state(3, NodeState::Left);
+    cluster.settle();
+    assert!((0..=2).all(|shard| cluster.roles(shard).0 == 1));
+}
+
+#[test]
+fn a_draining_node_keeps_only_its_meta_replica() {
+    let mut cluster = Cluster::young(5);
+    (2..=5).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    cluster.state(1, NodeState::Draining);
+    cluster.settle();
+    assert_eq!((cluster.on(1), cluster.roles(0)), (1, (5, 0)));
+    assert!((1..=5).all(|shard| cluster.roles(shard) == (3, 0)));
+    cluster.join(6, "");
+    cluster.settle();
+    assert_eq!(cluster.voters(0), [2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_drain_goes_on_beside_a_dead_node() {
+    // 1 and 2 hold everything with 3; 3 is silent and nobody can take its place, but 2 can still be drained to 4.
+    let mut cluster = Cluster::young(1);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    cluster.silence(3);
+    cluster.join(4, "");
+    cluster.state(2, NodeState::Draining);
+    cluster.settle();
+    assert!(cluster.on(2) == 1 && cluster.shards[&ShardId(1)].replica_on(NodeId(4)).is_some());
+}
+
+#[test]
+fn zones_are_used() {
+    let mut cluster = Cluster::young(8);
+    cluster.join(1, "a");
+    for (id, zone) in [(2, "a"), (3, "a"), (4, "b"), (5, "b"), (6, "c")] {
+        cluster.join(id, zone);
+    }
+    cluster.settle();
+    let zone = |node: &NodeId| cluster.nodes[node].zone.clone();
+    for shard in cluster.shards.values() {
+        let zones: BTreeSet<String> = shard.voters().map(|replica| zone(&replica.node)).collect();
+        assert_eq!(zones.len(), 3, "{shard:?}");
+    }
+}
+
+#[test]
+fn a_learner_that_came_back_from_retirement_is_removed() {
+    // failures.md row 3: a late step made a member of a replica that was given up.
+    let mut cluster = Cluster::young(1);
+    cluster.join(2, "");
+    cluster.settle();
+    let learner = *cluster.shards[&ShardId(1)].replica_on(NodeId(2)).unwrap();
+    let mut map = cluster.map();
+    map.set(&SystemKey::Retired(learner.id).key(), Some(b""), Timestamp(2)).unwrap();
+    let proposals = plan(&map, &cluster.settings, &cluster.silent);
+    assert_eq!((proposals.len(), proposals[0].reason, proposals[0].remove), (1, Reason::Retired, Some(learner.id)));
+}
+
+#[test]
+fn jobs_under_way_count() {
+    let mut cluster = Cluster::young(40);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    let first = cluster.plan();
+    let users = first.iter().filter(|proposal| proposal.shard != ShardId::META).count();
+    assert_eq!(users, 2 * JOBS_PER_TARGET_MAX, "bounded by what two targets take");
+    let mut map = cluster.map();
+    for (i, proposal) in first.iter().enumerate() {
+        let job = proposal.job(i as u64, ReplicaId(1_000 + i as u64), 0);
+        let key = SystemKey::Job(proposal.shard).key();
+        map.set(&key, Some(&job.encode_to_vec()), Timestamp(2)).unwrap();
+    }
+    assert_eq!(plan(&map, &cluster.settings, &cluster.silent), vec![]);
+}
+
+#[test]
+fn nothing_is_copied_to_a_node_that_does_not_answer() {
+    let mut cluster = Cluster::young(3);
+    cluster.join(2, "");
+    cluster.silent.0.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
+    assert_eq!(cluster.plan(), vec![]);
+}
+
+proptest! {
+    #[test]
+    fn plans_come_to_an_end_and_a_sound_state(
+        users in 1u64..6,
+        replicas in prop::sample::select(vec![1u64, 3, 5]),
+        events in prop::collection::vec((1u64..9, 0u8..6, 0u64..4), 1..16),
+    ) {
+        let mut cluster = Cluster::young(users);
+        cluster.settings.replicas = replicas;
+        for (id, event, zone) in events {
+            let known = cluster.nodes.contains_key(&NodeId(id));
+            let others = cluster.nodes.values().filter(|n| n.id.0 != id && n.state == NodeState::Member);
+            let last = others.filter(|n| !cluster.silent.0.contains_key(&n.id)).count() == 0;
+            match (event, known) {
+                (0..=2, false) => cluster.join(id, &format!("z{zone}")),
+                (3, true) if !last => cluster.state(id, NodeState::Left),
+                (4, true) if !last && cluster.nodes[&NodeId(id)].state == NodeState::Member => {
+                    cluster.state(id, NodeState::Draining);
+                }
+                (5, true) if !last => cluster.silence(id),
+                (_, true) => _ = cluster.silent.0.remove(&NodeId(id)),
+                _ => {}
+            }
+            cluster.settle();
+            let voters: Vec<usize> = (0..=users).map(|shard| cluster.roles(shard).0).collect();
+            prop_assert!(voters.iter().all(|voters| voters % 2 == 1), "{:?}", voters);
+            for node in cluster.nodes.values().filter(|node| node.state != NodeState::Left) {
+                let meta = cluster.shards[&ShardId::META].replica_on(node.id);
+                prop_assert!(meta.is_some() || cluster.silent.0.contains_key(&node.id), "{} lost meta", node.id);
+            }
+        }
+        // With everybody back, everything is as it should be.
+        cluster.silent = Liveness::default();
+        cluster.settle();
+        let fit = cluster.nodes.values().filter(|node| node.state == NodeState::Member).count();
+        for shard in 1..=users {
+            let (voters, learners) = cluster.roles(shard);
+            prop_assert_eq!(voters + learners, fit.min(replicas as usize));
+            prop_assert_eq!(voters, odd(voters + learners));
+        }
+        let members = cluster.nodes.values().filter(|node| node.state != NodeState::Left).count();
+        prop_assert_eq!(cluster.roles(0), (odd(members).min(5), members - odd(members).min(5)));
+    }
+}

@@ -1,8 +1,56 @@
 //! # Bytes between peers
+//!
+//! What it is: connections between members, clients and joiners, with a proved identity at each end; calls and streams of
+//! frames above them; and the fences through which chance, tasks and the network itself enter, so that the same code runs
+//! in a simulation.
+//!
+//! ## Classes, and who may have them
+//!
+//! A connection has one class, fixed by the handshake. Each pair of members has one connection a class and direction, so
+//! that a snapshot never delays a vote.
+//!
+//! | class | for | members | clients | strangers |
+//! |---|---|---|---|---|
+//! | control | votes, heartbeats, reports, small requests | yes | no | no |
+//! | append | log entries | yes | no | no |
+//! | bulk | snapshots | yes | no | no |
+//! | client | requests of clients | yes | yes | no |
+//! | join | the one request of a node that joins | as a stranger | as a stranger | yes |
+//!
+//! The accepting side decides, before anything else is read ([`transport::Class::admits`]). Who may make which *call* on a
+//! connection is decided above, by its [`transport::Peer`]; there is no other identity in a request.
+//!
+//! ## Frames
+//!
+//! Small calls share one long-lived stream (three times the rate of a stream a call, at a quarter of the CPU); large ones
+//! and streams of payloads have their own. The format is in [`rpc`], what goes into the bodies in `proto/`.
+//!
+//! ## What a broken connection means
+//!
+//! A call that was not handed to the transport is `NotSent`: it can be made again. One that was is `Lost`: perhaps it was
+//! done, and only a retry with an identity of its own may follow. Handlers run to their end whatever happens to the
+//! connection. A stream without its end mark is broken, never short. Nothing here retries.
+//!
+//! A dead machine is noticed after 10 s without a sign of life ([`transport::IDLE_TIMEOUT_MS`]), a restarted member with
+//! the next packet it gets. Neither is a judgement about who leads: Raft has time-outs of its own.
+//!
+//! ## Limits
+//!
+//! | what | bound |
+//! |---|---|
+//! | body of a frame; of one that shares a stream | 20 MiB; 256 KiB |
+//! | calls in flight, as caller | 8192, and 64 MiB not handed to the transport; then `Busy` |
+//! | calls in flight, served, of a connection | 4096 of members, 1024 of clients, 1 of joiners; then nothing is read |
+//! | answers not taken, of a connection | at 16 MiB reading stops, at 256 MiB or after 10 s it is closed |
+//! | connections; handshakes under way; strangers | 4096; 256; 16 |
+//! | attempts to connect | 3 s each, then 50 ms to 1 s apart |
+//!
+//! Relies on `model` for ids only. Does not: know the shard map, route, retry, judge liveness.
+
 pub mod chance;
 pub mod exec;
 pub mod identity;
-pub mod peers;
-pub mod rpc;
 pub mod transport;
+pub mod rpc;
+pub mod peers;
 pub mod wire;

@@ -19,6 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::model::id::NodeId;
 
+pub use crate::net::identity::Peer;
+
+/// An attempt to connect is given up after this long, milliseconds.
+pub const CONNECT_TIMEOUT_MS: u64 = 3_000;
+/// A connection over which nothing arrived for this long is gone, milliseconds.
+pub const IDLE_TIMEOUT_MS: u64 = 10_000;
+
 /// What a connection is for. One connection a pair of members and class, so that bulk never delays a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
@@ -34,15 +41,19 @@ pub enum Class {
     Join,
 }
 
-/// Who is at the other end, as proved by its certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A member of this cluster.
-    Node(NodeId),
-    /// A client with this name.
-    Client(String),
-    /// Nobody we know: may join, nothing else.
-    Stranger,
+impl Class {
+    /// Whether somebody with this identity may make such a connection. The side that accepts asks this before it hands
+    /// the connection out.
+    pub fn admits(self, peer: &Peer) -> bool {
+        match (self, peer) {
+            (Class::Control | Class::Append | Class::Bulk, Peer::Node(_)) => true,
+            (Class::Control | Class::Append | Class::Bulk, Peer::Client(_) | Peer::Stranger) => false,
+            // A member forwards and asks like a client.
+            (Class::Client, Peer::Node(_) | Peer::Client(_)) => true,
+            (Class::Client, Peer::Stranger) => false,
+            (Class::Join, _) => true,
+        }
+    }
 }
 
 /// Where a member can be reached: `HOST:PORT`.
@@ -110,15 +121,5 @@ pub enum ConnectError {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Peer::Node(node) => write!(f, "node {node}"),
-            Peer::Client(name) => write!(f, "client {name}"),
-            Peer::Stranger => f.write_str("a stranger"),
-        }
     }
 }

@@ -1,164 +1,131 @@
 //! # A cluster as a value
 //!
-//! A stand-in with the names that the real room will have: nothing is reachable.
-use std::sync::Arc;
-use std::time::Duration;
+//! A [`Client`] is made from the address of any member and from then on is the cluster: it knows all members and which
+//! shard holds which key, keeps one pipelined connection to each member it needs, follows leaders and shards wherever they
+//! go, and repeats what failed until it is answered or its time is up.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use nodenomad::client::{Cas, Client, Expected, Options, RangeQuery};
+//! use nodenomad::model::key::KeyRange;
+//! use nodenomad::net::{chance::Chance, exec::Exec, transport::{Address, Transport}};
+//! use futures_util::TryStreamExt;
+//!
+//! # async fn run(transport: Arc<dyn Transport>) -> Result<(), Box<dyn std::error::Error>> {
+//! let endpoints = vec![Address("one.example:7300".to_owned()), Address("two.example:7300".to_owned())];
+//! let client = Client::connect(Options::new(transport, endpoints, Exec::Threads, Chance::system())).await?;
+//!
+//! client.put(b"/greeting", "hello").await?;
+//! let value = client.get(b"/greeting").await?.expect("it was just put");
+//! assert_eq!(value.value, "hello");
+//!
+//! assert_eq!(client.incr(b"/visits", 1).await?, 1);
+//! match client.cas(b"/greeting", Expected::Stamp(value.stamp), "good day").await? {
+//!     Cas::Done { stamp } => println!("written at {stamp}"),
+//!     Cas::Failed { found } => println!("somebody was first: {found:?}"),
+//! }
+//!
+//! let mut rows = client.range(RangeQuery::new(KeyRange::with_prefix(b"/")?));
+//! while let Some(row) = rows.try_next().await? {
+//!     println!("{} = {}", row.key.escape_ascii(), row.value.escape_ascii());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ## Promises
+//!
+//! - An operation ends within its time-out (10 s unless told otherwise) as done, failed (nothing changed, and nothing will)
+//!   or unknown. Unknown is never called failed, and nothing that is repeated in here is applied twice.
+//! - Single-key operations are linearizable unless a weaker read is asked for. A `session` read sees at least what this
+//!   client has seen; a `stale` one whatever the replica has.
+//! - It goes on working as long as the shards do, whichever member it first met.
+//! - Memory and load are bounded: writes under way ([`IN_FLIGHT_MAX`]), pieces of a batch, rows of a page, attempts by
+//!   growing pauses with jitter.
+//!
+//! Relies on: a transport that proves who is at the other end; `CallError::NotSent` meaning just that; servers that answer
+//! "nothing changed" only when that is so. Does not: keep anything on disk, know the command line, do transactions, cache
+//! values.
+//!
+//! ## A write, from its first copy to its answer
+//!
+//! A write carries an identity: the client's random number, a sequence, the highest server timestamp the client held when
+//! it first tried, and the lowest sequence the client still waits for. All copies of one write carry the same. A shard
+//! remembers the outcome of every *applied* write until its client no longer waits for it.
+//!
+//! | what an attempt met | what is known | what follows |
+//! |---|---|---|
+//! | not sent; NOT_LEADER, WRONG_SHARD, BUSY, TIMEOUT | this copy changed nothing and never will | again, elsewhere or by a new map |
+//! | connection lost, no answer in time, UNKNOWN, an answer that cannot be read | this copy may be applied, also later | **doubt**; again, same identity |
+//! | outcome *applied* | done, by this copy or an earlier one, once | answered |
+//! | outcome *condition failed* or a number refused | this copy changed nothing | answered if there is no doubt, else unknown |
+//! | outcome *wrong epoch*, *out of bounds*, *stale stamp* | this copy changed nothing | again, by a new map |
+//! | outcome *forgotten* | this copy was not evaluated | without doubt: again with a new identity; else unknown |
+//! | INVALID, FORBIDDEN, ... | this copy changed nothing | the error, or unknown if there is doubt |
+//!
+//! **Doubt never goes away but by an applied outcome.** A copy that was sent and not answered may sit in a queue of a
+//! member that is about to lead again. That another copy was refused says nothing about it.
+//!
+//! **Why applied outcomes settle it.** The shard judges every copy by the table first. Whichever copy is evaluated first
+//! and applies is remembered; all others, before and after the answer, get its outcome and change nothing. When the client
+//! no longer waits, `lowest_awaited` passes the sequence, the shard drops the row, and any later copy is *superseded*.
+//!
+//! **Why a failed condition does not, in doubt.** Outcomes that changed nothing are not remembered. If copy 2 is evaluated
+//! first and its condition fails, copy 1 may be evaluated after it, find the condition to hold by then, and apply: the
+//! client would have called failed what is then done. (If copy 1 came first in the log all is well, but nothing in the
+//! answer tells which it was.) So in doubt a failed condition is answered unknown. Should the shard one day remember failed
+//! conditions as well, `write.rs` may answer them. The same goes for an increment of what is no number. A malformed
+//! write is another matter: its form is the same in every copy and at any time.
+//!
+//! **Why a client that waits never meets *superseded*.** A shard's `lowest_awaited` of a client is one that an identity of
+//! this client carried. An identity is made under a lock, in one step with becoming awaited, and carries the least awaited
+//! sequence, itself included. Take a sequence still awaited: identities made before it carry at most their own, lower
+//! sequence; those made since carry at most it. So no shard's mark lies above it. Two clients with one number would break
+//! this; the number is 64 random bits.
+//!
+//! **Why it is not forgotten unnoticed.** See `model::repeat`: a shard answers *forgotten* when the identity's timestamp is
+//! older than what it has evicted. To be met by it in doubt, a client must be thrown out in the midst of a retry. To keep
+//! first attempts clear of it, a timestamp is taken on connecting and after [`IDLE_MS`] without an answer.
+//!
+//! **Why shards never refuse the window.** A sequence waits to be given until it is less than `WINDOW_MAX` above the
+//! lowest awaited. So one stuck write lets a few thousand others pass and then holds the rest until its own time is up.
+//!
+//! **A write of many keys whose shard is split meanwhile** goes on as a write of its first keys, those of one shard, with
+//! the same identity. The outcome has a result for each operation applied, so it tells whether it is that of the whole (an
+//! earlier copy was applied, before the split) or of the part. What is left is a new write. Epochs make this right: a copy
+//! routed by the map before the split can no longer be applied after it.
+//!
+//! ## Reads, and whom to ask
+//!
+//! Linearizable reads and writes go to the shard's leader: whoever answered last, or was named by NOT_LEADER, or else each
+//! voter in turn. Weaker reads go to the member first met if it has a replica, else to all in turn. A member that did not
+//! answer is *suspect* until it answers anything: it is asked after the others and waited for less. An attempt waits 2 s,
+//! then twice as long each time; the operation's whole time is the bound of all.
+//!
+//! A map is fetched when a shard is not where the map says, when a member is not known, and after every third miss; many
+//! who want it share one fetch, and it never goes back to an older version. If no member known answers, the endpoints given
+//! at first are tried again.
+pub mod error;
+pub mod map;
+mod session;
+mod pool;
+mod course;
+mod cluster;
+mod routed;
+mod write;
+mod kv;
+mod batch;
+mod range;
+mod admin;
 
-use bytes::Bytes;
-use futures_util::stream::{self, BoxStream};
+pub use batch::{BatchOperation, BatchSummary, Batcher};
+pub use cluster::{IDLE_MS, Options};
+pub use error::{Error, ErrorOutcome, Trouble};
+pub use kv::{Cas, Client, Consistency, Expected, PutOptions, ReadOptions, Value};
+pub use map::ClusterMap;
+pub use range::{RangeQuery, RangeStream, Row};
+pub use session::IN_FLIGHT_MAX;
 
-use crate::model::id::{NodeId, ShardId};
-use crate::model::key::KeyRange;
-use crate::model::time::Timestamp;
-use crate::model::wire::{NodeRecord, ShardRecord};
-use crate::net::chance::Chance;
-use crate::net::exec::Exec;
-use crate::net::transport::{Address, Transport};
-use crate::net::wire;
-
-pub struct Options {
-    pub transport: Arc<dyn Transport>,
-    pub endpoints: Vec<Address>,
-    pub exec: Exec,
-    pub chance: Chance,
-    pub timeout: Duration,
-}
-#[derive(Clone)]
-pub struct Client {
-    nobody: Arc<Map>,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Failed,
-    Unknown,
-}
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("no member answered")]
-    Unreachable,
-}
-impl Error {
-    pub fn outcome(&self) -> Outcome {
-        Outcome::Failed
-    }
-    pub fn exit_code(&self) -> u8 {
-        3
-    }
-    pub fn retryable(&self) -> bool {
-        true
-    }
-}
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    #[default]
-    Linearizable,
-    Session,
-    Stale,
-}
-#[derive(Clone, Debug, Default)]
-pub struct ReadOptions {
-    pub consistency: Consistency,
-    pub at: Option<Timestamp>,
-}
-#[derive(Clone, Debug, Default)]
-pub struct PutOptions {
-    pub ttl: Option<Duration>,
-}
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
-    pub value: Bytes,
-    pub stamp: Timestamp,
-    pub expires_at_ms: Option<u64>,
-}
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    pub key: Bytes,
-    pub value: Bytes,
-    pub stamp: Timestamp,
-    pub expires_at_ms: Option<u64>,
-}
-#[derive(Clone, Debug)]
-pub enum Expected {
-    Absent,
-    Present,
-    Value(Bytes),
-    Stamp(Timestamp),
-}
-#[derive(Clone, Debug)]
-pub enum Cas {
-    Done { stamp: Timestamp },
-    Failed { found: Option<Value> },
-}
-#[derive(Clone, Debug)]
-pub enum BatchOperation {
-    Put { key: Bytes, value: Bytes, ttl: Option<Duration> },
-    Delete { key: Bytes },
-}
-#[derive(Clone, Debug, Default)]
-pub struct BatchSummary {
-    pub operations: u64,
-}
-#[derive(Clone, Debug)]
-pub struct RangeQuery {
-    pub range: KeyRange,
-    pub limit: Option<u64>,
-    pub reverse: bool,
-    pub options: ReadOptions,
-}
-pub type RangeStream = BoxStream<'static, Result<Row, Error>>;
-#[derive(Default)]
-pub struct Map {
-    pub version: u64,
-    pub cluster_id: String,
-    pub nodes: Vec<NodeRecord>,
-    pub shards: Vec<ShardRecord>,
-    pub leaders: Vec<wire::Leader>,
-}
-impl Client {
-    pub async fn connect(options: Options) -> Result<Client, Error> {
-        for endpoint in &options.endpoints {
-            let connect =
-                options.transport.connect(endpoint, crate::net::transport::Class::Client, None).await;
-            if connect.is_ok() {
-                return Ok(Client { nobody: Arc::default() });
-            }
-        }
-        Err(Error::Unreachable)
-    }
-    pub async fn get_with(&self, _key: &[u8], _options: &ReadOptions) -> Result<Option<Value>, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn put_with(&self, _: &[u8], _: impl Into<Bytes>, _: &PutOptions) -> Result<Timestamp, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn delete(&self, _key: &[u8]) -> Result<bool, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn cas(&self, _: &[u8], _: Expected, _: impl Into<Bytes>) -> Result<Cas, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn incr(&self, _key: &[u8], _by: i64) -> Result<i64, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn batch(&self, _operations: Vec<BatchOperation>) -> Result<BatchSummary, Error> {
-        Err(Error::Unreachable)
-    }
-    pub fn range(&self, _query: RangeQuery) -> RangeStream {
-        Box::pin(stream::once(async { Err(Error::Unreachable) }))
-    }
-    pub fn map(&self) -> Arc<Map> {
-        self.nobody.clone()
-    }
-    pub async fn status(&self) -> Result<wire::StatusReply, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn digest(&self, _node: NodeId, _shard: ShardId) -> Result<wire::DigestReply, Error> {
-        Err(Error::Unreachable)
-    }
-    pub async fn admin(&self, _body: wire::admin_request::Body) -> Result<wire::AdminReply, Error> {
-        Err(Error::Unreachable)
-    }
-    pub fn seen(&self) -> Timestamp {
-        Timestamp::ZERO
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,63 @@
-//! A stand-in for calls over a connection: the interface the client is written against, thin, for its tests only.
+//! Calls and streams of frames above any [`crate::net::transport`].
 //!
-//! One stream a connection; frames of call id, kind, length and body. No bounds beyond a frame's length.
+//! Every stream begins with one byte that says what it is, then come payloads: `u32` length, that many bytes (all
+//! numbers little-endian).
+//!
+//! | first byte | the dialer writes | the other side writes |
+//! |---|---|---|
+//! | 1, calls | any number of frames, bodies up to [`INLINE_MAX_BYTES`] | a frame for each, in any order |
+//! | 2, one call | one frame, body up to [`FRAME_MAX_BYTES`] | one frame |
+//! | 3, stream | `u16` kind and head, then payloads | payloads |
+//!
+//! A frame is a payload of `u64` call id, `u16` kind, body. A reply has the id and kind of its call and is up to
+//! [`FRAME_MAX_BYTES`] long, on either kind of stream. A stream of payloads ends with the length `0xFFFF_FFFF`: without it,
+//! the end is a break, so that half a scan is never taken for a whole one.
+//!
+//! Promises:
+//! - Small calls reach the service in the order in which [`Caller::call`] was first polled. Large ones overtake and are
+//!   overtaken.
+//! - [`CallError::NotSent`] means that the service will never see the call; [`CallError::Lost`] that nobody knows.
+//! - No memory is taken for a length that was announced, only for bytes that came. Everything that waits is counted and
+//!   bounded ([`ServeLimits`], [`CALLS_IN_FLIGHT_MAX`], [`CALLS_QUEUED_MAX_BYTES`]). What breaks these rules is cut off.
+//!
+//! Does not: time calls out (drop the future; the call goes on at the other side), retry, route, know any message.
+//! Bodies share the memory of what was read with them: whoever keeps a small part for long copies it.
 
-use std::collections::BTreeMap;
+mod frame;
+mod stream;
+mod caller;
+mod output;
+mod serve;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
 
-use crate::net::exec::Exec;
 use crate::net::transport::{Class, Connection};
+
+pub use caller::Caller;
+pub use serve::serve;
+pub use stream::{FrameStream, open_stream};
 
 /// Body of a frame, at most.
 pub const FRAME_MAX_BYTES: usize = 20 * 1024 * 1024;
-const QUEUE_MAX: usize = 8 * 1024;
-
-/// What a call is.
-pub mod kind {
-    /// An encoded `Request` of a client; the answer is an encoded `Reply`.
-    pub const CLIENT_REQUEST: u16 = 1;
-}
+/// Body of a call that shares a stream with others; larger ones get one of their own.
+pub const INLINE_MAX_BYTES: usize = 256 * 1024;
+/// Calls of one [`Caller`] without an answer, at most.
+pub const CALLS_IN_FLIGHT_MAX: usize = 8 * 1024;
+/// Bodies that one [`Caller`] has accepted and not handed to the transport, at most.
+pub const CALLS_QUEUED_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Large calls of one [`Caller`] on their way at once; more wait.
+pub const LARGE_CALLS_MAX: usize = 8;
 
 /// How a call came to nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CallError {
-    /// The other side never saw it and never will.
+    /// The other side never saw it and never will: it can be made again.
     #[error("the call was not sent")]
     NotSent(#[source] Arc<io::Error>),
     /// It was sent and the connection broke: perhaps it was done.
@@ -43,12 +71,13 @@ pub enum CallError {
     Busy,
 }
 
-/// Not part of the stand-in.
-pub struct FrameStream(());
-
-/// What answers at the other side.
+/// What answers at the other side. One is shared by all connections.
 pub trait Service: Send + Sync + 'static {
+    /// Answers a call. The future is polled once before the next frame is read, so what it does up to its first wait is
+    /// done in order. It is run to its end even if the caller goes.
     fn call(&self, from: &Arc<dyn Connection>, kind: u16, body: Bytes) -> BoxFuture<'static, Bytes>;
+
+    /// Handles a stream that the other side opened.
     fn stream(
         &self,
         from: &Arc<dyn Connection>,
@@ -58,128 +87,51 @@ pub trait Service: Send + Sync + 'static {
     ) -> BoxFuture<'static, ()>;
 }
 
-/// Not part of the stand-in.
+/// What one connection may make us hold.
 #[derive(Clone, Copy, Debug)]
-pub struct ServeLimits(());
+pub struct ServeLimits {
+    /// Calls begun and not answered to the transport; beyond it nothing more is read.
+    pub calls_in_flight: usize,
+    /// Large calls read or answered at once.
+    pub large_calls: usize,
+    /// Streams open at once.
+    pub streams: usize,
+    /// Body of a large call, and each payload of a stream.
+    pub frame_max_bytes: usize,
+    /// While this much of answers is unread by the other side, no call is read.
+    pub output_pause_bytes: usize,
+    /// With more than this the connection is closed.
+    pub output_max_bytes: usize,
+    /// An answer of which nothing was taken for so long closes the connection.
+    pub stall_ms: u64,
+    /// The connection is closed after this time; 0: never.
+    pub lifetime_ms: u64,
+}
 
 impl ServeLimits {
-    pub fn for_class(_: Class) -> ServeLimits {
-        ServeLimits(())
-    }
-}
-
-type Frame = (u64, u16, Bytes);
-type Waiting = Mutex<BTreeMap<u64, oneshot::Sender<Bytes>>>;
-
-struct Shared {
-    _connection: Arc<dyn Connection>,
-    queue: mpsc::Sender<Frame>,
-    waiting: Waiting,
-    next: AtomicU64,
-    closed: AtomicBool,
-}
-
-/// The calling side.
-#[derive(Clone)]
-pub struct Caller(Arc<Shared>);
-
-impl Caller {
-    pub async fn open(connection: Arc<dyn Connection>, exec: Exec) -> io::Result<Caller> {
-        let pipe = connection.open().await?;
-        let (queue, mut queued) = mpsc::channel(QUEUE_MAX);
-        let waiting = Mutex::default();
-        let (next, closed) = (AtomicU64::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { _connection: connection, queue, waiting, next, closed });
-        let weak = Arc::downgrade(&shared);
-        let (mut reader, mut writer) = (pipe.reader, pipe.writer);
-        exec.spawn(async move {
-            while let Some(frame) = queued.recv().await {
-                if write_frame(&mut *writer, frame).await.is_err() {
-                    return;
-                }
-            }
-        });
-        exec.spawn(async move {
-            while let Ok((id, _, body)) = read_frame(&mut *reader).await {
-                let Some(shared) = weak.upgrade() else { return };
-                if let Some(answer) = shared.waiting.lock().remove(&id) {
-                    let _ = answer.send(body);
-                }
-            }
-            if let Some(shared) = weak.upgrade() {
-                shared.closed.store(true, Ordering::SeqCst);
-                shared.waiting.lock().clear();
-            }
-        });
-        Ok(Caller(shared))
-    }
-
-    pub async fn call(&self, kind: u16, body: Bytes) -> Result<Bytes, CallError> {
-        if body.len() > FRAME_MAX_BYTES {
-            return Err(CallError::TooLarge { bytes: body.len() });
-        }
-        let broken = || Arc::new(io::Error::from(io::ErrorKind::ConnectionReset));
-        if self.is_closed() {
-            return Err(CallError::NotSent(broken()));
-        }
-        let id = self.0.next.fetch_add(1, Ordering::SeqCst);
-        let (answer, answered) = oneshot::channel();
-        self.0.waiting.lock().insert(id, answer);
-        match self.0.queue.try_send((id, kind, body)) {
-            Ok(()) => answered.await.map_err(|_| CallError::Lost(broken())),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(CallError::Busy),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(CallError::NotSent(broken())),
+    /// For connections of this class.
+    pub fn for_class(class: Class) -> ServeLimits {
+        let usual = ServeLimits {
+            calls_in_flight: 4 * 1024,
+            large_calls: 4,
+            streams: 256,
+            frame_max_bytes: FRAME_MAX_BYTES,
+            output_pause_bytes: 16 * 1024 * 1024,
+            output_max_bytes: 256 * 1024 * 1024,
+            stall_ms: 10_000,
+            lifetime_ms: 0,
+        };
+        match class {
+            Class::Control | Class::Append | Class::Bulk => usual,
+            Class::Client => ServeLimits { calls_in_flight: 1024, large_calls: 2, streams: 64, ..usual },
+            Class::Join => ServeLimits {
+                calls_in_flight: 1,
+                large_calls: 1,
+                streams: 2,
+                frame_max_bytes: 16 * 1024,
+                lifetime_ms: 30_000,
+                ..usual
+            },
         }
     }
-
-    pub fn is_closed(&self) -> bool {
-        self.0.closed.load(Ordering::SeqCst)
-    }
-}
-
-/// Answers the calls of a connection until it ends.
-pub async fn serve(connection: Arc<dyn Connection>, service: Arc<dyn Service>, exec: Exec, _: ServeLimits) {
-    while let Ok(pipe) = connection.accept().await {
-        let (answers, mut answered) = mpsc::channel::<Frame>(QUEUE_MAX);
-        let (connection, service) = (Arc::clone(&connection), Arc::clone(&service));
-        let (mut reader, mut writer) = (pipe.reader, pipe.writer);
-        exec.spawn(async move {
-            while let Some(frame) = answered.recv().await {
-                if write_frame(&mut *writer, frame).await.is_err() {
-                    return;
-                }
-            }
-        });
-        exec.spawn(async move {
-            while let Ok((id, kind, body)) = read_frame(&mut *reader).await {
-                let (answer, answers) = (service.call(&connection, kind, body), answers.clone());
-                exec.spawn(async move {
-                    let _ = answers.send((id, kind, answer.await)).await;
-                });
-            }
-        });
-    }
-}
-
-async fn read_frame(reader: &mut (dyn AsyncRead + Send + Unpin)) -> io::Result<Frame> {
-    let id = reader.read_u64().await?;
-    let kind = reader.read_u16().await?;
-    let bytes = reader.read_u32().await? as usize;
-    if bytes > FRAME_MAX_BYTES {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut body = vec![0; bytes];
-    reader.read_exact(&mut body).await?;
-    Ok((id, kind, body.into()))
-}
-
-async fn write_frame(
-    writer: &mut (dyn AsyncWrite + Send + Unpin),
-    (id, kind, body): Frame,
-) -> io::Result<()> {
-    writer.write_u64(id).await?;
-    writer.write_u16(kind).await?;
-    writer.write_u32(body.len() as u32).await?;
-    writer.write_all(&body).await?;
-    writer.flush().await
 }

@@ -1,1 +1,9 @@
-fn main() {}
+//! The executable: hands its arguments to [`nodenomad::cmd`], which ends with the exit code.
+
+/// Threads allocate and free each other's memory all the time here; this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    nodenomad::cmd::main(std::env::args_os())
+}

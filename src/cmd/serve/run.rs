@@ -1,0 +1,240 @@
+//! Runs a node until it is told to stop.
+//!
+//! Promises: `node.json` is written and the ready line printed only once the node serves; the administrator's context
+//! follows the members within seconds. Does not: decide (see `options`).
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cmd::context_file::{Context, Contexts, DEFAULT};
+use crate::cmd::exit::Exit;
+use crate::cmd::fail::{Answer, Failure, OrFail};
+use crate::cmd::global::Global;
+use crate::cmd::node_file::NodeFile;
+use crate::cmd::serve::options::{Beginning, Decided, Serve};
+use crate::cmd::ui::Ui;
+use crate::cmd::{log, private_file, session};
+use crate::node::server::{ReadyInfo, Server, ServerOptions, Start, StartError};
+
+/// How often contexts are compared with the members.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+impl Serve {
+    pub async fn run(self, global: &Global) -> Answer {
+        let ui = global.ui();
+        let decided = self.decide()?;
+        log::start(&ui, decided.log_format, &decided.log_level)?;
+        check_directory(&decided)?;
+        let mut signals = Signals::listen()?;
+        let server = tokio::select! {
+            biased;
+            () = signals.next() => return Ok(Exit::Interrupted),
+            started = Server::start(server_options(&decided)) => started.map_err(|error| not_started(&decided, &error))?,
+        };
+        let ready = server.ready_info();
+        let contexts = announce(&ui, &decided, &ready)?;
+        serve_until_told(&server, &contexts, &mut signals).await?;
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::warn!("told to stop twice: stopping at once");
+                Ok(Exit::Interrupted)
+            }
+            () = server.shutdown() => Ok(Exit::Done),
+        }
+    }
+}
+
+/// Returns when told to stop; fails if the node stops by itself.
+async fn serve_until_told(
+    server: &Server,
+    contexts: &[PathBuf],
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let mut refresh = tokio::time::interval(REFRESH_EVERY);
+    let mut members = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                tracing::info!("told to stop: handing leadership over");
+                return Ok(());
+            }
+            _ = server.stopped() => {
+                return Err(Failure::new(Exit::Bug, "the node stopped by itself")
+                    .because("the lines above say why")
+                    .cure("the same again; what was acknowledged is on disk"));
+            }
+            _ = refresh.tick() => {
+                let now = server.members();
+                if now != members {
+                    for file in contexts {
+                        if let Ok(context) = Context::read(file) {
+                            session::refresh(file, &context, &now);
+                        }
+                    }
+                    members = now;
+                }
+            }
+        }
+    }
+}
+
+/// Writes and prints what others need. Returns the context files to keep fresh.
+fn announce(ui: &Ui, decided: &Decided, ready: &ReadyInfo) -> Result<Vec<PathBuf>, Failure> {
+    let mut contexts = Vec::new();
+    let admin_file = decided.data.join("admin.toml");
+    if let Some(admin) = administrator(decided, ready) {
+        admin.write(&admin_file)?;
+        if !decided.no_context {
+            // The node runs whether the user's home can be written or not.
+            match Contexts::of_user().and_then(|contexts| contexts.save(&admin)) {
+                Ok(file) => contexts.push(file),
+                Err(failure) => ui.warn(&format!("{}: {}", failure.error, failure.because.join(": "))),
+            }
+        }
+    }
+    if admin_file.exists() {
+        contexts.push(admin_file);
+    }
+    let (quic, http) = (ready.quic.to_string(), ready.http.to_string());
+    let (node, cluster_id) = (ready.node_id, ready.cluster_id.clone());
+    let line = format!("ready: node {node} quic={quic} http={http} cluster={cluster_id}");
+    NodeFile { node_id: node.0, pid: std::process::id(), quic, http, cluster_id }.write(&decided.data)?;
+    if decided.insecure {
+        ui.warn("this cluster is insecure: whoever reaches it may read and write everything");
+    }
+    ui.line(&line)?;
+    match &ready.join_line {
+        Some(join) if !ui.is_quiet() => ui.line(&format!("on the next machine: {join}"))?,
+        _ => {}
+    }
+    Ok(contexts)
+}
+
+/// The administrator's context, if this node has just made the cluster.
+fn administrator(decided: &Decided, ready: &ReadyInfo) -> Option<Context> {
+    let insecure = decided.insecure && decided.beginning == Beginning::Bootstrap;
+    if ready.admin_identity.is_none() && !insecure {
+        return None;
+    }
+    let identity = ready.admin_identity.as_ref();
+    Some(Context {
+        name: DEFAULT.to_owned(),
+        cluster_id: ready.cluster_id.clone(),
+        endpoints: vec![ready.quic.to_string()],
+        insecure,
+        timeout: None,
+        ca: identity.map(|identity| identity.ca_pem.clone()),
+        cert: identity.map(|identity| identity.cert_pem.clone()),
+        key: identity.map(|identity| identity.key_pem.clone()),
+    })
+}
+
+/// A directory that was never used, and nothing that says how to begin.
+fn check_directory(decided: &Decided) -> Result<(), Failure> {
+    let dir = decided.data.display();
+    private_file::make_folder(&decided.data).or_fail(|| format!("cannot use {dir}"))?;
+    let mut entries = std::fs::read_dir(&decided.data).or_fail(|| format!("cannot use {dir}"))?;
+    if decided.beginning == Beginning::Resume && entries.next().is_none() {
+        return Err(Failure::usage(format!("there is no node in {dir}"))
+            .because("the directory is empty, and nothing says whether to make a cluster or to join one")
+            .cure(format!("nomad serve --data {dir} --bootstrap, or with --join HOST:PORT --token T")));
+    }
+    Ok(())
+}
+
+fn server_options(decided: &Decided) -> ServerOptions {
+    let before = NodeFile::read(&decided.data);
+    let port_of = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let quic_port = before.as_ref().and_then(|before| port_of(&before.quic));
+    let http_port = before.as_ref().and_then(|before| port_of(&before.http));
+    ServerOptions {
+        data_dir: decided.data.clone(),
+        mode: match &decided.beginning {
+            Beginning::Resume => Start::Resume,
+            Beginning::Bootstrap => Start::Bootstrap { split_at: decided.split_at.clone() },
+            Beginning::Join { members, token } => {
+                Start::Join { addresses: members.clone(), token: token.clone() }
+            }
+        },
+        listen: kept_port(decided.listen, quic_port, |address| UdpSocket::bind(address).is_ok()),
+        http_listen: kept_port(decided.http, http_port, |address| TcpListener::bind(address).is_ok()),
+        advertise: decided.advertise.clone(),
+        zone: decided.zone.clone(),
+        weight: decided.weight,
+        insecure: decided.insecure,
+    }
+}
+
+/// Port 0 is the port of before, if there was one and it is still free.
+fn kept_port(wanted: SocketAddr, before: Option<u16>, is_free: impl Fn(SocketAddr) -> bool) -> SocketAddr {
+    let kept = before.map(|port| SocketAddr::new(wanted.ip(), port));
+    kept.filter(|kept| wanted.port() == 0 && kept.port() != 0 && is_free(*kept)).unwrap_or(wanted)
+}
+
+fn not_started(decided: &Decided, error: &StartError) -> Failure {
+    Failure::new(exit_of(error), format!("cannot start the node in {}", decided.data.display()))
+        .caused_by(error)
+        .cure(match decided.beginning {
+            Beginning::Join { .. } => "the same with a fresh token (nomad token new) and members that run",
+            Beginning::Bootstrap | Beginning::Resume => "the same once the cause above is gone",
+        })
+}
+
+/// What a failed start means to a script.
+fn exit_of(_error: &StartError) -> Exit {
+    Exit::Unreachable
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, Failure> {
+        let what = || "cannot listen for signals".to_owned();
+        let interrupt = signal(SignalKind::interrupt()).or_fail(what)?;
+        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate()).or_fail(what)? })
+    }
+
+    /// Returns when one arrives.
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_0_stays_where_it_was_if_it_can() {
+        let zero: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let named: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        assert_eq!(kept_port(zero, Some(7), |_| true).port(), 7);
+        assert_eq!(kept_port(zero, Some(7), |_| false).port(), 0);
+        assert_eq!(kept_port(zero, None, |_| true).port(), 0);
+        assert_eq!(kept_port(named, Some(7), |_| true).port(), 9);
+    }
+
+    #[test]
+    fn an_empty_directory_needs_a_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("new");
+        let serve = Serve { data: Some(data.clone()), ..Serve::default() };
+        let failure = check_directory(&serve.clone().decide().unwrap()).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        std::fs::write(data.join("something"), "").unwrap();
+        assert!(check_directory(&serve.decide().unwrap()).is_ok());
+    }
+}

@@ -27,6 +27,7 @@ use super::flusher;
 use super::member::Member;
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
+use super::meta::controller::Controller;
 use super::meta::join::Door;
 use super::meta::keeper;
 use super::meta::records::Records;
@@ -147,6 +148,8 @@ impl Node {
         parts.exec.spawn(reports.clone().run(peers.clone()));
         parts.exec.spawn(keeper::follow_addresses(view.clone(), peers.clone(), parts.member.clone(), settings_sender));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
+        let controller = Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
+        parts.exec.spawn(controller.run(stop.subscribe()));
         parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), stopped_sender));
         Ok(Node {
             member: parts.member,

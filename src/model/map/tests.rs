@@ -99,6 +99,7 @@ fn an_empty_map_is_one_gap() {
 fn rows_come_and_go() {
     let mut map = ClusterMap::from_rows(tiled(&BTreeSet::new()).iter().map(row)).unwrap();
     let node = Node {
+        meta_replica: ReplicaId(0),
         id: NodeId(4),
         quic: "[::1]:7300".to_owned(),
         http: "[::1]:7300".to_owned(),

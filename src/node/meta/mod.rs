@@ -18,3 +18,4 @@ pub mod reports;
 pub mod join;
 pub mod admin;
 pub mod keeper;
+pub mod controller;

@@ -205,6 +205,12 @@ impl Group {
         self.applied.clone()
     }
 
+    /// True if the newest membership in this replica's log has this member.
+    pub fn has_member(&self, replica: u64) -> bool {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().membership_config.membership().get_node(&replica).is_some()
+    }
+
     /// Adds a replica that copies but does not vote. Returns once the change is committed, not once it has caught up.
     pub async fn add_learner(
         &self,

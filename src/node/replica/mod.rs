@@ -211,10 +211,8 @@ impl Replica {
 
     /// Does one step of a placement job, as the shard's leader, and tells how things are.
     ///
-    /// The members told are those of the newest *applied* entry, confirmed by a majority: what follows from them (a
-    /// replica's retirement, above all) must not rest on a change that may yet be undone.
+    /// Leadership is confirmed by a majority after the step, so what is told is not a deposed leader's memory.
     pub async fn placement_answer(&self, step: wire::PlacementStep) -> wire::PlacementReply {
-        let about = step.about;
         let stepped = self.placement_step(step).await;
         let confirmed = self.group.confirm().await.map_err(|_| {
             let leadership = self.group.leadership();
@@ -231,12 +229,19 @@ impl Replica {
                 (false, Some(wire::PeerFailure { code: code.into(), message: error.to_string() }))
             }
         };
+        // The epoch first: it may only be older than the index told, never newer.
+        let epoch = self.store.state(|state| state.epoch);
         let group = self.group.status();
+        let progress = group.matched.iter();
         wire::PlacementReply {
             done,
-            matched_index: group.matched.get(&about).copied().unwrap_or(0),
+            membership: Some(group.membership),
+            progress: progress
+                .map(|(replica, matched_index)| wire::Progress { replica: *replica, matched_index: *matched_index })
+                .collect(),
+            applied_index: group.applied.index,
             last_index: group.last_index,
-            membership: Some(self.store.applied().1),
+            epoch,
             failure,
         }
     }
@@ -244,6 +249,8 @@ impl Replica {
     async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
         let seen = step.seen_membership.as_ref();
         match step.step {
+            // Adding a member again would append an entry that changes nothing.
+            Some(wire::placement_step::Step::AddLearner(member)) if self.group.has_member(member.replica) => Ok(()),
             Some(wire::placement_step::Step::AddLearner(member)) => self.group.add_learner(&member, seen).await,
             Some(wire::placement_step::Step::ChangeVoters(set)) => {
                 self.group.change_voters(&set.replicas, seen).await

@@ -207,7 +207,8 @@ impl Balance {
                     false => self.loads[*from] as f64 > self.shares[*from].exact + ROUNDING,
                     true => self.loads[*from] > self.shares[*from].low,
                 };
-                let from = nodes.iter().copied().filter(|from| spare(from) && self.may_replace(nodes, *from, to));
+                let from =
+                    nodes.iter().copied().filter(|from| spare(from) && self.may_replace(nodes, *from, to));
                 if let Some(from) = from.max_by(|a, b| self.fullness(*a, *b)) {
                     self.replace(nodes, from, to);
                 }
@@ -299,7 +300,8 @@ pub fn assign(sites: impl IntoIterator<Item = Site>, shards: &[Placed], replicas
 
 /// Replicas of `after` that are on nodes where `before` has none of that shard: copies to be made.
 pub fn copies(before: &[Placed], after: &[Vec<NodeId>]) -> usize {
-    let new = |(old, new): (&Placed, &Vec<NodeId>)| new.iter().filter(|node| !old.nodes.contains(node)).count();
+    let new =
+        |(old, new): (&Placed, &Vec<NodeId>)| new.iter().filter(|node| !old.nodes.contains(node)).count();
     before.iter().zip(after).map(new).sum()
 }
 
@@ -351,7 +353,8 @@ fn pour(total: f64, vessels: &[(f64, f64)]) -> Vec<f64> {
         let weight: f64 = (0..vessels.len()).filter(open).map(|i| vessels[i].0).sum();
         let left = total - filled.iter().flatten().sum::<f64>();
         let level = |i: usize| left * vessels[i].0 / weight;
-        let full: Vec<usize> = (0..vessels.len()).filter(open).filter(|i| level(*i) > vessels[*i].1).collect();
+        let full: Vec<usize> =
+            (0..vessels.len()).filter(open).filter(|i| level(*i) > vessels[*i].1).collect();
         if full.is_empty() {
             return (0..vessels.len()).map(|i| filled[i].unwrap_or_else(|| level(i))).collect();
         }

@@ -287,7 +287,8 @@ mod tests {
         let value = setting("value_max_bytes").unwrap();
         assert_eq!(value.parse("16MiB"), Ok(VALUE_MAX_BYTES as u64));
         assert_eq!(value.parse("64K"), Ok(65_536));
-        for bad in ["", "m", "5 minutes", "-1", "1e3", "99999999999999999999", "18446744073709551615G", "5x"] {
+        for bad in ["", "m", "5 minutes", "-1", "1e3", "99999999999999999999", "18446744073709551615G", "5x"]
+        {
             assert!(matches!(value.parse(bad), Err(ConfigError::Unreadable { .. })), "{bad}");
         }
         for bad in ["17MiB", "0"] {
@@ -322,7 +323,12 @@ mod tests {
         let defaults = Settings::default();
         for setting in TABLE {
             assert_eq!(setting.get(&defaults), setting.default);
-            assert_eq!(setting.parse(&setting.show(setting.default)), Ok(setting.default), "{}", setting.name);
+            assert_eq!(
+                setting.parse(&setting.show(setting.default)),
+                Ok(setting.default),
+                "{}",
+                setting.name
+            );
         }
         assert_eq!(setting("retention_ms").unwrap().show(300_000), "5m");
     }

@@ -40,7 +40,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{NodeId, ReplicaId};
 use super::key::{Key, KeyRange};
-use super::wire::{JobPhase, JobRecord, Member, Membership, ReplicaRecord, ReplicaRole, ShardRecord, VoterSet};
+use super::wire::{
+    JobPhase, JobRecord, Member, Membership, ReplicaRecord, ReplicaRole, ShardRecord, VoterSet,
+};
 
 /// A learner this many log entries behind counts as caught up.
 pub const CAUGHT_UP_ENTRIES: u64 = 256;
@@ -169,7 +171,8 @@ impl Task<'_> {
                 _ => Step::Advance(JobPhase::JobRemove),
             };
         }
-        let Some(members) = self.target.iter().map(|id| self.member(*id)).collect::<Option<Vec<Member>>>() else {
+        let Some(members) = self.target.iter().map(|id| self.member(*id)).collect::<Option<Vec<Member>>>()
+        else {
             return self.stop(Reason::Changed);
         };
         for member in members.iter().filter(|member| !self.voters.contains(&ReplicaId(member.replica))) {

@@ -297,7 +297,8 @@ impl ClusterMap {
                 }
                 _ => {}
             }
-            let further = range.end.is_none() || end.as_ref().is_some_and(|end| range.end.as_ref() > Some(end));
+            let further =
+                range.end.is_none() || end.as_ref().is_some_and(|end| range.end.as_ref() > Some(end));
             if end.is_some() && further {
                 (end, reaches) = (range.end.clone(), Some(*id));
             }

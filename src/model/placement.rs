@@ -154,16 +154,22 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(map: &'a ClusterMap, settings: &Settings, liveness: &'a Liveness) -> Planner<'a> {
         let silent_after_ms = settings.silent_after_ms;
-        let fit = |node: &&Node| {
-            node.state == NodeState::Member && liveness.silent_ms(node.id) <= silent_after_ms
-        };
+        let fit =
+            |node: &&Node| node.state == NodeState::Member && liveness.silent_ms(node.id) <= silent_after_ms;
         let site = |node: &Node| Site { node: node.id, zone: node.zone.clone(), weight: node.weight };
         let users = || map.shards().filter(|shard| shard.id != ShardId::META);
         let replicas = usize::try_from(settings.replicas).expect("a setting is small");
         let mut balance = Balance::new(map.nodes().filter(fit).map(site), users().count(), replicas);
         users().flat_map(|shard| &shard.replicas).for_each(|replica| balance.add(replica.node));
-        let mut planner =
-            Planner { map, liveness, silent_after_ms, replicas, balance, running: 0, incoming: BTreeMap::new() };
+        let mut planner = Planner {
+            map,
+            liveness,
+            silent_after_ms,
+            replicas,
+            balance,
+            running: 0,
+            incoming: BTreeMap::new(),
+        };
         for job in map.jobs().filter(|job| job.shard != ShardId::META.0) {
             planner.running += 1;
             let shard = map.shard(ShardId(job.shard));
@@ -244,7 +250,8 @@ impl<'a> Planner<'a> {
             }
             std::cmp::Ordering::Greater => {
                 let node = self.balance.fullest(&nodes)?;
-                let rest: Vec<&Replica> = sound.iter().copied().filter(|replica| replica.node != node).collect();
+                let rest: Vec<&Replica> =
+                    sound.iter().copied().filter(|replica| replica.node != node).collect();
                 self.without(shard, &rest, shard.replica_on(node)?, Reason::Shrink)
             }
             std::cmp::Ordering::Equal => self.promotion(shard),
@@ -343,7 +350,8 @@ impl<'a> Planner<'a> {
     /// The meta shard follows the nodes: out with those that left, in with those that joined, then the voters.
     fn meta(&self, shard: &Shard) -> Option<Proposal> {
         let reason = Reason::Meta;
-        let belongs = |replica: &&Replica| !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired));
+        let belongs =
+            |replica: &&Replica| !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired));
         let stay: Vec<&Replica> = shard.replicas.iter().filter(belongs).collect();
         let out = shard.replicas.iter().find(|replica| !belongs(replica));
         let absent = |node: &&Node| shard.replica_on(node.id).is_none() && self.takes(shard, node.id);

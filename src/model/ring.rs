@@ -138,7 +138,10 @@ mod tests {
     #[test]
     fn an_empty_ring_has_no_candidates() {
         let none = ring([]);
-        assert_eq!((none.candidates(7).count(), none.distance(7, NodeId(1)), none.parts().len()), (0, None, 0));
+        assert_eq!(
+            (none.candidates(7).count(), none.distance(7, NodeId(1)), none.parts().len()),
+            (0, None, 0)
+        );
     }
 
     #[test]

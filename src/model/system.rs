@@ -162,7 +162,8 @@ pub fn is_name(name: &str) -> bool {
 /// If the stored value is not a number from 1 up or the ids run out.
 pub fn take_ids(stored: Option<&[u8]>, count: u64) -> Result<(u64, String), CounterError> {
     let text = stored.unwrap_or(b"1");
-    let error = || CounterError { found: String::from_utf8_lossy(text).chars().take(NAME_MAX_BYTES).collect() };
+    let error =
+        || CounterError { found: String::from_utf8_lossy(text).chars().take(NAME_MAX_BYTES).collect() };
     let number = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     let first: u64 = number.filter(|first| *first > 0).ok_or_else(error)?;
     let next = first.checked_add(count).ok_or_else(error)?;
@@ -230,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_number_has_one_spelling() {
-        for name in ["_/nodes/7", "_/nodes/+0000000000000000007", "_/nodes/99999999999999999999", "_/nodes/"] {
+        for name in ["_/nodes/7", "_/nodes/+0000000000000000007", "_/nodes/99999999999999999999", "_/nodes/"]
+        {
             assert_eq!(SystemKey::parse(&Key::from_name(name.as_bytes()).unwrap()), None, "{name}");
         }
     }

@@ -92,7 +92,13 @@ mod tests {
 
     fn token(uses_left: u32) -> TokenRecord {
         let secret_hash = Bytes::from_static(b"secret");
-        TokenRecord { id: "t".to_owned(), secret_hash, expires_at_ms: 1_000, uses_left, ..TokenRecord::default() }
+        TokenRecord {
+            id: "t".to_owned(),
+            secret_hash,
+            expires_at_ms: 1_000,
+            uses_left,
+            ..TokenRecord::default()
+        }
     }
 
     fn accept(record: &TokenRecord, key: &[u8], node: u64) -> TokenRecord {

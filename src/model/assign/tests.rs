@@ -83,7 +83,10 @@ fn growing_one_by_one_stays_even() {
         let copied = copies(&shards, &after);
         if nodes > 3 {
             let minimum = 3_000.0 / nodes as f64;
-            assert!(copied as f64 <= minimum * 1.1, "{copied} copies for node {nodes}, the minimum is {minimum}");
+            assert!(
+                copied as f64 <= minimum * 1.1,
+                "{copied} copies for node {nodes}, the minimum is {minimum}"
+            );
         }
         shards = settle(&shards, after);
     }
@@ -94,7 +97,8 @@ fn shares_follow_weights_as_far_as_shards_allow() {
     let site = |id, weight| Site { node: NodeId(id), zone: String::new(), weight };
     let balance = Balance::new([site(1, 100), site(2, 100), site(3, 200), site(4, 400)], 80, 3);
     // Node 4 would be due 120 of 240, but a shard has one replica a node.
-    let shares: Vec<u64> = (1..=4).map(|id| balance.share(NodeId(id)).unwrap().exact.round() as u64).collect();
+    let shares: Vec<u64> =
+        (1..=4).map(|id| balance.share(NodeId(id)).unwrap().exact.round() as u64).collect();
     assert_eq!(shares, [40, 40, 80, 80]);
 }
 
@@ -130,7 +134,8 @@ fn nobody_to_place_on_is_no_panic() {
 fn sites() -> impl Strategy<Value = Vec<Site>> {
     let zoned = prop::collection::vec((1u64..4, prop::sample::select(vec![50u32, 100, 200])), 1..14);
     let sites = zoned.prop_map(|all| {
-        let site = |(i, (zone, weight))| Site { node: NodeId(i as u64 + 1), zone: format!("z{zone}"), weight };
+        let site =
+            |(i, (zone, weight))| Site { node: NodeId(i as u64 + 1), zone: format!("z{zone}"), weight };
         all.into_iter().enumerate().map(site).collect::<Vec<_>>()
     });
     (sites, any::<bool>()).prop_map(|(mut sites, zones)| {

@@ -86,7 +86,8 @@ impl World {
             phase: JobPhase::JobLearn.into(),
             ..JobRecord::default()
         };
-        let record = ShardRecord { shard: 1, epoch: 1, replicas: replicas(&membership), ..ShardRecord::default() };
+        let record =
+            ShardRecord { shard: 1, epoch: 1, replicas: replicas(&membership), ..ShardRecord::default() };
         let dead: BTreeSet<NodeId> = scenario.dead.iter().copied().map(NodeId).collect();
         World {
             membership,
@@ -125,7 +126,8 @@ impl World {
     fn commit(&mut self, configs: Vec<VoterSet>, members: Vec<Member>) {
         self.applied += 1;
         let before: BTreeSet<ReplicaId> = self.ids();
-        self.membership = Membership { log_id: Some(LogId { term: 1, index: self.applied }), configs, members };
+        self.membership =
+            Membership { log_id: Some(LogId { term: 1, index: self.applied }), configs, members };
         let after = self.ids();
         assert!(after.is_disjoint(&self.once), "a replica id is used again");
         self.once.extend(before.difference(&after));
@@ -375,7 +377,12 @@ fn observation(voters: &[u64], learners: &[u64]) -> Observation {
 }
 
 fn promotion(voters: &[u64]) -> JobRecord {
-    JobRecord { shard: 1, voters: voters.to_vec(), phase: JobPhase::JobPromote.into(), ..JobRecord::default() }
+    JobRecord {
+        shard: 1,
+        voters: voters.to_vec(),
+        phase: JobPhase::JobPromote.into(),
+        ..JobRecord::default()
+    }
 }
 
 #[test]

@@ -29,7 +29,8 @@ fn tiled(starts: &BTreeSet<Key>) -> Vec<Shard> {
 
 fn keys() -> impl Strategy<Value = BTreeSet<Key>> {
     let name = prop::collection::vec(any::<u8>(), 1..4);
-    let key = name.prop_map(|name| Key::from_name(&name).unwrap()).prop_filter("user", |key| !key.is_system());
+    let key =
+        name.prop_map(|name| Key::from_name(&name).unwrap()).prop_filter("user", |key| !key.is_system());
     prop::collection::btree_set(key, 1..12)
 }
 

@@ -193,7 +193,10 @@ fn a_node_that_left_is_not_waited_for() {
     cluster.state(2, NodeState::Left);
     cluster.silence(2);
     cluster.settle();
-    assert_eq!((cluster.on(2), cluster.roles(0), cluster.roles(1), cluster.roles(2)), (0, (1, 1), (1, 1), (1, 1)));
+    assert_eq!(
+        (cluster.on(2), cluster.roles(0), cluster.roles(1), cluster.roles(2)),
+        (0, (1, 1), (1, 1), (1, 1))
+    );
     // The last copy is never dropped.
     cluster.state(1, NodeState::Left);
     cluster.state(3, NodeState::Left);
@@ -253,7 +256,10 @@ fn a_learner_that_came_back_from_retirement_is_removed() {
     let mut map = cluster.map();
     map.set(&SystemKey::Retired(learner.id).key(), Some(b""), Timestamp(2)).unwrap();
     let proposals = plan(&map, &cluster.settings, &cluster.silent);
-    assert_eq!((proposals.len(), proposals[0].reason, proposals[0].remove), (1, Reason::Retired, Some(learner.id)));
+    assert_eq!(
+        (proposals.len(), proposals[0].reason, proposals[0].remove),
+        (1, Reason::Retired, Some(learner.id))
+    );
 }
 
 #[test]

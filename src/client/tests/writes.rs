@@ -265,14 +265,16 @@ async fn lowest_awaited_rises_only_past_answered_writes() {
 
 #[tokio::test(start_paused = true)]
 async fn writes_under_way_are_bounded() {
-    let fake = Fake::new(&[]);
+    let fake = Fake::new(&["k1", "k2"]); // three leaders, so that no connection's own bound is met first
     let client = fake.client().await;
-    client.put(b"k", "0").await.unwrap();
+    for key in ["k0", "k1", "k2"] {
+        client.put(key.as_bytes(), "0").await.unwrap();
+    }
     fake.asked();
     fake.rule(|_, _| Some(Fault::Slow(1_000)));
     let writes = join_all((0..IN_FLIGHT_MAX + 500).map(|n| {
         let client = client.clone();
-        async move { client.put(format!("k{n}").as_bytes(), "v").await }
+        async move { client.put(format!("k{}/{n}", n % 3).as_bytes(), "v").await }
     }));
     let look = async {
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::id::NodeId;
 use crate::model::wire::NodeRecord;
+use crate::net::identity::Identity;
 
 pub enum Start {
     Resume,
@@ -20,18 +21,13 @@ pub struct ServerOptions {
     pub weight: u32,
     pub insecure: bool,
 }
-pub struct AdminIdentity {
-    pub ca_pem: String,
-    pub cert_pem: String,
-    pub key_pem: String,
-}
 pub struct ReadyInfo {
     pub node_id: NodeId,
     pub cluster_id: String,
     pub quic: String,
     pub http: String,
     pub join_line: Option<String>,
-    pub admin_identity: Option<AdminIdentity>,
+    pub admin_identity: Option<Identity>,
 }
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

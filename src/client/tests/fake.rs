@@ -211,6 +211,11 @@ impl Fake {
         world.old_map = Some((world.map(), times));
     }
 
+    /// Tells the map that was frozen `times` more times.
+    pub fn tell_frozen_map(&self, times: u32) {
+        self.world.lock().old_map.as_mut().expect("a map was frozen").1 = times;
+    }
+
     /// Does what came to [`Fault::Late`].
     pub fn do_late(&self) {
         let mut world = self.world.lock();

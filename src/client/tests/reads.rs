@@ -223,7 +223,7 @@ async fn an_old_map_never_replaces_a_newer_one() {
     let version = client.map().version;
     assert_eq!(client.get(b"k").await.unwrap().unwrap().value, "K");
     assert!(client.map().version > version);
-    fake.freeze_map(1);
+    fake.tell_frozen_map(1);
     assert!(client.refresh().await.unwrap().version > version);
 }
 

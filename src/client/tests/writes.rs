@@ -105,6 +105,22 @@ async fn a_dead_leader_costs_no_more_than_one_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_leader_that_others_still_name_is_not_waited_for_again_and_again() {
+    let fake = Fake::new(&[]);
+    let client = fake.client().await;
+    client.put(b"k", "1").await.unwrap();
+    fake.wires.set(2, How::Silent);
+    let begun = Instant::now();
+    let election = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        fake.lead(1, 3);
+    };
+    let (put, ()) = tokio::join!(client.put(b"k", "2"), election);
+    put.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(3_600), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_never_arrived_changed_nothing() {
     let fake = Fake::new(&[]);
     let client = fake.client().await;

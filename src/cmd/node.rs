@@ -25,7 +25,7 @@ impl Node {
     pub async fn run(self, global: &Global) -> Answer {
         let ui = global.ui();
         let client = session::connect(global).await?;
-        let (status, map) = (session::status(&client).await?, session::map(&client));
+        let (status, map) = (session::status(&client).await?, session::map(&client).await?);
         let nodes = Cluster::new(&map, &status).nodes();
         match self {
             Node::Ls => {

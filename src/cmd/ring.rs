@@ -1,13 +1,15 @@
 //! `nomad ring`: how shards lie on the ring, and how evenly on the nodes.
 
+use prost::Message;
 use serde::Serialize;
 
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::Answer;
 use crate::cmd::global::Global;
 use crate::cmd::view::Cluster;
-use crate::cmd::{session, table};
+use crate::cmd::{meta, session, table};
 use crate::model::id::{NodeId, ShardId};
+use crate::model::wire::ShardRecord;
 
 /// Show the ring: shares of the nodes, positions of the shards
 #[derive(Debug, clap::Args)]
@@ -44,7 +46,7 @@ impl Ring {
     pub async fn run(self, global: &Global) -> Answer {
         let ui = global.ui();
         let client = session::connect(global).await?;
-        let (status, map) = (session::status(&client).await?, session::map(&client));
+        let (status, map) = (session::status(&client).await?, session::map(&client).await?);
         let cluster = Cluster::new(&map, &status);
         let shards: Vec<_> = cluster.shards().into_iter().filter(|shard| shard.id != 0).collect();
         let on = |node: u64| {
@@ -63,7 +65,11 @@ impl Ring {
             share_percent: percent(on(node.id), replicas),
             want_percent: percent(node.weight.into(), weights),
         });
-        let mut records: Vec<_> = map.shards.iter().filter(|shard| shard.shard != 0).collect();
+        // Where a shard lies on the ring is in its record; routing needs no such thing.
+        let stored = meta::rows(&client, b"_/shards/").await?;
+        let mut records: Vec<ShardRecord> =
+            stored.iter().filter_map(|row| ShardRecord::decode(row.value.clone()).ok()).collect();
+        records.retain(|shard| shard.shard != 0);
         records.sort_by_key(|shard| (shard.ring_position, shard.shard));
         let positions = records.iter().map(|shard| Position {
             position: format!("{:016x}", shard.ring_position),

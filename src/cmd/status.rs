@@ -28,7 +28,7 @@ impl Status {
 pub async fn health(client: &Client) -> Result<Health, Failure> {
     // Whoever cannot even read the settings still learns how the cluster is.
     let replicas = config::stored(client).await.unwrap_or_default().replicas;
-    let (status, map) = (session::status(client).await?, session::map(client));
+    let (status, map) = (session::status(client).await?, session::map(client).await?);
     Ok(Cluster::new(&map, &status).health(replicas))
 }
 

@@ -134,7 +134,7 @@ impl Stage {
 
 /// All shards as they are now.
 pub async fn shards(client: &Client) -> Result<Vec<ShardView>, Failure> {
-    let (status, map) = (session::status(client).await?, session::map(client));
+    let (status, map) = (session::status(client).await?, session::map(client).await?);
     Ok(Cluster::new(&map, &status).shards())
 }
 

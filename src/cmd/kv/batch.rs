@@ -210,8 +210,7 @@ impl<W: Fn(Vec<BatchOperation>) -> BoxFuture<'static, Result<u64, Failure>>> Wri
                 Ok(())
             }
             Err(failure) => {
-                // A group spans shards: one of them may have written its part.
-                self.maybe_written |= group.keys.len() > 1 || !failure.exit.promises_no_change();
+                self.maybe_written |= !failure.exit.promises_no_change();
                 Err(Failure {
                     error: format!("lines {} to {}: {}", group.first_line, group.last_line, failure.error),
                     ..failure

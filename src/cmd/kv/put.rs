@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::client::PutOptions;
+use crate::client::{Cas, PutOptions};
 use crate::cmd::escape::{self, JsonKey};
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure, OrFail};
@@ -55,8 +55,9 @@ impl Put {
             None => typed(&self.value.unwrap_or_default())?,
         };
         let client = session::connect(global).await?;
-        let written = client.put_with(&key, value, &PutOptions { ttl: self.ttl }).await;
-        let ts = written.or_fail(|| format!("cannot write {}", escape::short(&key, 60)))?;
+        let written = client.put_with(&key, value, &PutOptions { ttl: self.ttl, condition: None }).await;
+        let written = written.or_fail(|| format!("cannot write {}", escape::short(&key, 60)))?;
+        let Cas::Done { stamp: ts } = written else { unreachable!("there was no condition that could fail") };
         if ui.is_json() {
             ui.show(&Written { key: JsonKey::new(&key), ts }, String::new, String::new)?;
         }

@@ -73,7 +73,7 @@ async fn serve_until_told(
                 if now != members {
                     for file in contexts {
                         if let Ok(context) = Context::read(file) {
-                            session::refresh(file, &context, &now);
+                            session::refresh(file, &context, &session::member_endpoints(&now));
                         }
                     }
                     members = now;
@@ -121,16 +121,16 @@ fn administrator(decided: &Decided, ready: &ReadyInfo) -> Option<Context> {
     if ready.admin_identity.is_none() && !insecure {
         return None;
     }
-    let identity = ready.admin_identity.as_ref();
-    Some(Context {
+    let context = Context {
         name: DEFAULT.to_owned(),
         cluster_id: ready.cluster_id.clone(),
         endpoints: vec![ready.quic.to_string()],
         insecure,
-        timeout: None,
-        ca: identity.map(|identity| identity.ca_pem.clone()),
-        cert: identity.map(|identity| identity.cert_pem.clone()),
-        key: identity.map(|identity| identity.key_pem.clone()),
+        ..Context::default()
+    };
+    Some(match &ready.admin_identity {
+        Some(identity) => session::with_identity(context, identity),
+        None => context,
     })
 }
 

@@ -39,12 +39,6 @@ use futures_util::future::BoxFuture;
 
 use crate::net::transport::{Class, Connection};
 
-/// What calls are of.
-pub mod kind {
-    /// An encoded `Request` of a client; the answer is an encoded `Reply`.
-    pub const CLIENT_REQUEST: u16 = 1;
-}
-
 pub use caller::Caller;
 pub use serve::serve;
 pub use stream::{FrameStream, open_stream};

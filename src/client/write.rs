@@ -45,7 +45,7 @@ impl Cluster {
             let answer =
                 self.routed(&mut course, Aim::Leader, |map| map.route(&first).cloned(), make).await?;
             let (shard, node) = (answer.route.shard, answer.node);
-            let miss = match self.settle(&course, answer, operations.len())? {
+            let miss = match self.settle(answer, operations.len())? {
                 Ok(written) => return Ok(written),
                 Err(miss) => miss,
             };
@@ -83,7 +83,6 @@ impl Cluster {
     /// What an answer says about the write; the error ends it, a miss does not.
     fn settle(
         &self,
-        course: &Course,
         answer: Answer,
         operations: usize,
     ) -> Result<Result<Written, Miss>, Error> {
@@ -97,9 +96,8 @@ impl Cluster {
                 results if results == 0 || results > operations => garbled("another write's results"),
                 _ => Ok(Ok(Written::Applied { stamp, results: applied.results })),
             },
-            // Only applied outcomes are remembered, so an earlier copy may come after this one and find its condition
-            // to hold.
-            Some(outcome::Kind::ConditionFailed(_)) if course.in_doubt() => {
+            // The shard remembers this outcome, so no other copy will find another one; but not a long value found.
+            Some(outcome::Kind::ConditionFailed(failed)) if failed.value_left_out => {
                 Err(Error::Unknown(Trouble::FailedAfterDoubt { node }))
             }
             Some(outcome::Kind::ConditionFailed(failed)) => Ok(Ok(Written::ConditionFailed(failed))),

@@ -298,6 +298,7 @@ fn condition_failed(operation: usize, found: Option<Version>) -> Outcome {
         present: found.is_some(),
         stamp: found.as_ref().map_or(0, |version| version.stamp.0),
         value: found.and_then(|version| version.value).unwrap_or_default(),
+        value_left_out: false,
     };
     Outcome { stamp: 0, kind: Some(outcome::Kind::ConditionFailed(failed)) }
 }

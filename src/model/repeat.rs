@@ -9,8 +9,12 @@
 //! repeat of something forgotten, so it is answered "unknown" rather than applied. Why that is enough: the leader stamps
 //! a write above the timestamp its client held, hence a forgotten write's `first_seen` lies below `forgotten`.
 //!
-//! Only applied outcomes are kept. A write that failed its condition or was refused changed nothing, so judging its
-//! repeat anew is right as well.
+//! A client that was evicted and writes again gets a new row, which keeps the `forgotten` of its making as `since`: the
+//! row knows nothing of what the client wrote before, so a write first tried below `since` is answered "unknown" too.
+//!
+//! Kept is every outcome that the client is told as final: applied, condition failed, not a number, overflow. If a failed
+//! condition were not kept, a first copy that arrives after its repeat was answered could find the condition to hold.
+//! Refusals that only send the client elsewhere (epoch, bounds, stamp) are not final and are not kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +25,8 @@ use super::wire::{self, Identity, Outcome, Refusal};
 pub const CLIENTS_MAX: usize = 4096;
 /// Outcomes remembered by a shard, of all clients together.
 pub const OUTCOMES_MAX: usize = 65_536;
+/// A found value longer than this is not kept with a failed condition, in bytes.
+pub const VALUE_KEPT_MAX_BYTES: usize = 1024;
 /// How far a client's sequence may run ahead of the lowest one it still waits for.
 pub const WINDOW_MAX: u64 = 4096;
 
@@ -37,6 +43,7 @@ pub struct RepeatTable {
 struct ClientRows {
     lowest_awaited: u64,
     touched: Timestamp,
+    since: Timestamp,
     outcomes: BTreeMap<u64, Outcome>,
 }
 
@@ -65,6 +72,7 @@ impl RepeatTable {
         }
         match client {
             Some(rows) if identity.sequence < rows.lowest_awaited => Verdict::Refused(Refusal::Superseded),
+            Some(rows) if Timestamp(identity.first_seen) < rows.since => Verdict::Refused(Refusal::Forgotten),
             Some(_) => Verdict::Fresh,
             None if Timestamp(identity.first_seen) < self.forgotten => Verdict::Refused(Refusal::Forgotten),
             None => Verdict::Fresh,
@@ -73,7 +81,9 @@ impl RepeatTable {
 
     /// Notes an evaluated write of `identity`, stamped `stamp`, and makes room.
     pub fn note(&mut self, identity: &Identity, stamp: Timestamp, outcome: &Outcome) {
-        let rows = self.clients.entry(identity.client).or_default();
+        let since = self.forgotten;
+        let rows =
+            self.clients.entry(identity.client).or_insert_with(|| ClientRows { since, ..ClientRows::default() });
         self.by_touch.remove(&(rows.touched, identity.client));
         rows.touched = rows.touched.max(stamp);
         self.by_touch.insert((rows.touched, identity.client));
@@ -83,8 +93,8 @@ impl RepeatTable {
             self.outcomes -= rows.outcomes.len();
             rows.outcomes = kept;
         }
-        if matches!(outcome.kind, Some(wire::outcome::Kind::Applied(_)))
-            && rows.outcomes.insert(identity.sequence, outcome.clone()).is_none()
+        if let Some(kept) = final_outcome(outcome)
+            && rows.outcomes.insert(identity.sequence, kept).is_none()
         {
             self.outcomes += 1;
         }
@@ -113,6 +123,7 @@ impl RepeatTable {
                 client: *client,
                 lowest_awaited: rows.lowest_awaited,
                 touched: rows.touched.0,
+                since: rows.since.0,
                 remembered: remembered(rows),
             })
             .collect()
@@ -130,7 +141,8 @@ impl RepeatTable {
             let touched = Timestamp(stored.touched);
             table.outcomes += outcomes.len();
             table.by_touch.insert((touched, stored.client));
-            let rows = ClientRows { lowest_awaited: stored.lowest_awaited, touched, outcomes };
+            let since = Timestamp(stored.since);
+            let rows = ClientRows { lowest_awaited: stored.lowest_awaited, touched, since, outcomes };
             table.clients.insert(stored.client, rows);
         }
         table
@@ -143,6 +155,25 @@ impl RepeatTable {
             self.outcomes -= rows.outcomes.len();
             self.forgotten = self.forgotten.max(touched);
         }
+    }
+}
+
+/// What is kept of an outcome; `None` if the client is not done with it.
+fn final_outcome(outcome: &Outcome) -> Option<Outcome> {
+    use wire::outcome::Kind;
+    match outcome.kind.as_ref()? {
+        Kind::Applied(_) => Some(outcome.clone()),
+        Kind::ConditionFailed(failed) => {
+            let mut kept = failed.clone();
+            if kept.value.len() > VALUE_KEPT_MAX_BYTES {
+                (kept.value, kept.value_left_out) = (Default::default(), true);
+            }
+            Some(Outcome { stamp: outcome.stamp, kind: Some(Kind::ConditionFailed(kept)) })
+        }
+        Kind::Refused(refused) => match refused.reason() {
+            Refusal::NotANumber | Refusal::Overflow => Some(outcome.clone()),
+            _ => None,
+        },
     }
 }
 
@@ -187,6 +218,33 @@ mod tests {
         assert_eq!(table.forgotten(), Timestamp(100));
         assert_eq!(table.judge(&identity(0, 1, 99, 1)), Verdict::Refused(Refusal::Forgotten));
         assert_eq!(table.judge(&identity(u64::MAX, 1, 100, 1)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn a_row_made_anew_knows_that_it_has_forgotten() {
+        let mut table = RepeatTable::default();
+        let lost = identity(0, 1, 50, 1);
+        table.note(&lost, Timestamp(60), &applied(60));
+        for client in 1..=CLIENTS_MAX as u64 {
+            table.note(&identity(client, 1, 100, 1), Timestamp(100 + client), &applied(100 + client));
+        }
+        table.note(&identity(0, 2, 9_000, 1), Timestamp(9_001), &applied(9_001));
+        assert_eq!(table.judge(&lost), Verdict::Refused(Refusal::Forgotten));
+        assert_eq!(table.judge(&identity(0, 3, 9_000, 1)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn a_failed_condition_is_an_answer_for_good() {
+        let mut table = RepeatTable::default();
+        for (length, left_out) in [(10, false), (VALUE_KEPT_MAX_BYTES + 1, true)] {
+            let failed = wire::ConditionFailed { present: true, value: vec![7; length].into(), ..Default::default() };
+            let outcome = Outcome { stamp: 0, kind: Some(wire::outcome::Kind::ConditionFailed(failed)) };
+            let who = identity(7, length as u64, 10, length as u64);
+            table.note(&who, Timestamp(11 + length as u64), &outcome);
+            let Verdict::Repeat(kept) = table.judge(&who) else { panic!() };
+            let Some(wire::outcome::Kind::ConditionFailed(kept)) = kept.kind else { panic!() };
+            assert_eq!((kept.value_left_out, kept.value.is_empty()), (left_out, left_out));
+        }
     }
 
     #[test]

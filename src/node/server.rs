@@ -23,7 +23,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
-use crate::model::wire::AuthorityRecord;
+use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
 use crate::net::identity::{Authority, Identity, IdentityError, JoinToken, NodeKey, fingerprint};
@@ -36,7 +36,8 @@ use super::disk::real::RealDisk;
 use super::member::{Bootstrap, Member, Seed, read_file, write_file};
 use super::meta::bootstrap::{FIRST_NODE, FIRST_REPLICA};
 use super::meta::join::{self, JoinError};
-use super::running::{Node, NodeError, NodeParts, Stopped};
+pub use super::running::Stopped;
+use super::running::{Node, NodeError, NodeParts};
 use super::store::StoreOptions;
 use super::wal::WalOptions;
 use super::wall::{SystemWall, Wall};
@@ -200,6 +201,11 @@ impl Server {
         };
         write_node_file(&disk, &info).map_err(directory)?;
         Ok(Server { node, info })
+    }
+
+    /// The members as this node knows them.
+    pub fn members(&self) -> Vec<NodeRecord> {
+        join::members(&self.node.view.now().map)
     }
 
     pub fn ready_info(&self) -> &ReadyInfo {

@@ -3,7 +3,6 @@
 //! Promises: `node.json` is written and the ready line printed only once the node serves; the administrator's context
 //! follows the members within seconds. Does not: decide (see `options`).
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use crate::cmd::context_file::{Context, Contexts, DEFAULT};
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure, OrFail};
 use crate::cmd::global::Global;
-use crate::cmd::node_file::NodeFile;
 use crate::cmd::serve::options::{Beginning, Decided, Serve};
 use crate::cmd::ui::Ui;
 use crate::cmd::{log, private_file, session};
-use crate::node::server::{ReadyInfo, Server, ServerOptions, Start, StartError};
+use crate::net::transport::Address;
+use crate::node::server::{ReadyInfo, Server, ServerOptions, Start, StartError, Stopped};
 
 /// How often contexts are compared with the members.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -63,10 +62,14 @@ async fn serve_until_told(
                 tracing::info!("told to stop: handing leadership over");
                 return Ok(());
             }
-            _ = server.stopped() => {
-                return Err(Failure::new(Exit::Bug, "the node stopped by itself")
-                    .because("the lines above say why")
-                    .cure("the same again; what was acknowledged is on disk"));
+            stopped = server.stopped() => {
+                let cause = match stopped {
+                    Stopped::Disk(cause) => cause,
+                    Stopped::Asked => "it was asked to".to_owned(),
+                };
+                return Err(Failure::new(Exit::Damaged, "the node stopped by itself")
+                    .because(cause)
+                    .cure("the same again once the disk is well; what was acknowledged is on it"));
             }
             _ = refresh.tick() => {
                 let now = server.members();
@@ -87,7 +90,7 @@ async fn serve_until_told(
 fn announce(ui: &Ui, decided: &Decided, ready: &ReadyInfo) -> Result<Vec<PathBuf>, Failure> {
     let mut contexts = Vec::new();
     let admin_file = decided.data.join("admin.toml");
-    if let Some(admin) = administrator(decided, ready) {
+    if let Some(admin) = administrator(ready) {
         admin.write(&admin_file)?;
         if !decided.no_context {
             // The node runs whether the user's home can be written or not.
@@ -101,24 +104,26 @@ fn announce(ui: &Ui, decided: &Decided, ready: &ReadyInfo) -> Result<Vec<PathBuf
         contexts.push(admin_file);
     }
     let (quic, http) = (ready.quic.to_string(), ready.http.to_string());
-    let (node, cluster_id) = (ready.node_id, ready.cluster_id.clone());
+    let (node, cluster_id) = (ready.node, ready.cluster_id.clone());
     let line = format!("ready: node {node} quic={quic} http={http} cluster={cluster_id}");
-    NodeFile { node_id: node.0, pid: std::process::id(), quic, http, cluster_id }.write(&decided.data)?;
     if decided.insecure {
         ui.warn("this cluster is insecure: whoever reaches it may read and write everything");
     }
     ui.line(&line)?;
-    match &ready.join_line {
-        Some(join) if !ui.is_quiet() => ui.line(&format!("on the next machine: {join}"))?,
+    match &ready.join_token {
+        Some(token) if !ui.is_quiet() => {
+            ui.line("on the next machine:")?;
+            ui.line(&format!("  nomad serve --data DIR --join {} --token {token}", ready.quic))?;
+        }
         _ => {}
     }
     Ok(contexts)
 }
 
 /// The administrator's context, if this node has just made the cluster.
-fn administrator(decided: &Decided, ready: &ReadyInfo) -> Option<Context> {
-    let insecure = decided.insecure && decided.beginning == Beginning::Bootstrap;
-    if ready.admin_identity.is_none() && !insecure {
+fn administrator(ready: &ReadyInfo) -> Option<Context> {
+    let insecure = ready.insecure && ready.bootstrapped;
+    if ready.admin.is_none() && !insecure {
         return None;
     }
     let context = Context {
@@ -128,7 +133,7 @@ fn administrator(decided: &Decided, ready: &ReadyInfo) -> Option<Context> {
         insecure,
         ..Context::default()
     };
-    Some(match &ready.admin_identity {
+    Some(match &ready.admin {
         Some(identity) => session::with_identity(context, identity),
         None => context,
     })
@@ -148,32 +153,22 @@ fn check_directory(decided: &Decided) -> Result<(), Failure> {
 }
 
 fn server_options(decided: &Decided) -> ServerOptions {
-    let before = NodeFile::read(&decided.data);
-    let port_of = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-    let quic_port = before.as_ref().and_then(|before| port_of(&before.quic));
-    let http_port = before.as_ref().and_then(|before| port_of(&before.http));
     ServerOptions {
         data_dir: decided.data.clone(),
-        mode: match &decided.beginning {
+        start: match &decided.beginning {
             Beginning::Resume => Start::Resume,
             Beginning::Bootstrap => Start::Bootstrap { split_at: decided.split_at.clone() },
             Beginning::Join { members, token } => {
-                Start::Join { addresses: members.clone(), token: token.clone() }
+                Start::Join { addresses: members.iter().cloned().map(Address).collect(), token: token.clone() }
             }
         },
-        listen: kept_port(decided.listen, quic_port, |address| UdpSocket::bind(address).is_ok()),
-        http_listen: kept_port(decided.http, http_port, |address| TcpListener::bind(address).is_ok()),
+        listen: decided.listen,
+        http_listen: Some(decided.http),
         advertise: decided.advertise.clone(),
         zone: decided.zone.clone(),
         weight: decided.weight,
         insecure: decided.insecure,
     }
-}
-
-/// Port 0 is the port of before, if there was one and it is still free.
-fn kept_port(wanted: SocketAddr, before: Option<u16>, is_free: impl Fn(SocketAddr) -> bool) -> SocketAddr {
-    let kept = before.map(|port| SocketAddr::new(wanted.ip(), port));
-    kept.filter(|kept| wanted.port() == 0 && kept.port() != 0 && is_free(*kept)).unwrap_or(wanted)
 }
 
 fn not_started(decided: &Decided, error: &StartError) -> Failure {
@@ -216,16 +211,6 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn port_0_stays_where_it_was_if_it_can() {
-        let zero: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let named: SocketAddr = "127.0.0.1:9".parse().unwrap();
-        assert_eq!(kept_port(zero, Some(7), |_| true).port(), 7);
-        assert_eq!(kept_port(zero, Some(7), |_| false).port(), 0);
-        assert_eq!(kept_port(zero, None, |_| true).port(), 0);
-        assert_eq!(kept_port(named, Some(7), |_| true).port(), 9);
-    }
 
     #[test]
     fn an_empty_directory_needs_a_beginning() {

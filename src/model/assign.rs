@@ -12,7 +12,7 @@
 //!
 //! Does not know what a replica costs: all count the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::id::NodeId;
 use super::ring::Ring;
@@ -141,10 +141,10 @@ impl Balance {
             let site = self.index(node).expect("the ring is made of the sites");
             let crowd = self.in_zone(&held, self.zones[site]);
             if crowd < self.zone_max {
-                if (self.loads[site] as f64) < self.shares[site].exact - ROUNDING {
+                if self.has_room(site, false) {
                     return Some(node);
                 }
-                if stretched.is_none() && self.loads[site] < self.shares[site].high {
+                if stretched.is_none() && self.has_room(site, true) {
                     stretched = Some(node);
                 }
             }
@@ -172,6 +172,22 @@ impl Balance {
     fn fullness(&self, a: usize, b: usize) -> std::cmp::Ordering {
         let full = |site: usize| self.loads[site] as f64 / self.shares[site].exact.max(ROUNDING);
         full(a).total_cmp(&full(b))
+    }
+
+    /// True if a node can give a replica away: it is above its share or, if it is `generous`, above its low mark.
+    fn can_spare(&self, site: usize, generous: bool) -> bool {
+        match generous {
+            false => self.loads[site] as f64 > self.shares[site].exact + ROUNDING,
+            true => self.loads[site] > self.shares[site].low,
+        }
+    }
+
+    /// True if a node can take a replica: it is below its share or, if `stretched`, below its high mark.
+    fn has_room(&self, site: usize, stretched: bool) -> bool {
+        match stretched {
+            false => (self.loads[site] as f64) < self.shares[site].exact - ROUNDING,
+            true => self.loads[site] < self.shares[site].high,
+        }
     }
 
     /// True if `to` may take `from`'s place in a shard held by `nodes`.
@@ -203,12 +219,10 @@ impl Balance {
                     break;
                 }
                 let nodes = &mut shards[*shard].1;
-                let spare = |from: &usize| match generous {
-                    false => self.loads[*from] as f64 > self.shares[*from].exact + ROUNDING,
-                    true => self.loads[*from] > self.shares[*from].low,
-                };
-                let from =
-                    nodes.iter().copied().filter(|from| spare(from) && self.may_replace(nodes, *from, to));
+                let from = nodes
+                    .iter()
+                    .copied()
+                    .filter(|from| self.can_spare(*from, generous) && self.may_replace(nodes, *from, to));
                 if let Some(from) = from.max_by(|a, b| self.fullness(*a, *b)) {
                     self.replace(nodes, from, to);
                 }
@@ -233,12 +247,10 @@ impl Balance {
                 if self.loads[from] <= high || !nodes.contains(&from) {
                     continue;
                 }
-                let room = |to: &usize| match stretched {
-                    false => (self.loads[*to] as f64) < self.shares[*to].exact - ROUNDING,
-                    true => self.loads[*to] < self.shares[*to].high,
-                };
                 let candidates = self.ring.candidates(*position).filter_map(|node| self.index(node));
-                let to = candidates.into_iter().find(|to| room(to) && self.may_replace(nodes, from, *to));
+                let to = candidates
+                    .into_iter()
+                    .find(|to| self.has_room(*to, stretched) && self.may_replace(nodes, from, *to));
                 if let Some(to) = to {
                     self.replace(nodes, from, to);
                 }
@@ -246,35 +258,72 @@ impl Balance {
         }
         self.loads[from] < before
     }
+
+    /// What single moves could not even out: a node below its low mark or above its high mark is helped by a chain of
+    /// moves, in which the nodes between give one replica and get one.
+    fn chain(&mut self, shards: &mut [(u64, Vec<usize>)], site: usize) -> bool {
+        let (load, share) = (self.loads[site], self.shares[site]);
+        let path = if load > share.high {
+            self.path(shards, &[site], |to| self.has_room(to, true))
+        } else if load < share.low {
+            let givers =
+                |generous| (0..self.sites.len()).filter(|from| self.can_spare(*from, generous)).collect();
+            let to_site = |givers: Vec<usize>| self.path(shards, &givers, |to| to == site);
+            to_site(givers(false)).or_else(|| to_site(givers(true)))
+        } else {
+            None
+        };
+        let Some(path) = path else { return false };
+        for (from, to, shard) in path {
+            self.replace(&mut shards[shard].1, from, to);
+        }
+        true
+    }
+
+    /// The shortest chain of moves (from, to, index of the shard) from one of `sources` to a `goal`, no shard twice.
+    fn path(
+        &self,
+        shards: &[(u64, Vec<usize>)],
+        sources: &[usize],
+        goal: impl Fn(usize) -> bool,
+    ) -> Option<Vec<(usize, usize, usize)>> {
+        let mut came: Vec<Option<(usize, usize)>> = vec![None; self.sites.len()];
+        let mut queue: VecDeque<usize> = sources.iter().copied().collect();
+        while let Some(from) = queue.pop_front() {
+            let holding = shards.iter().enumerate().filter(|(_, (_, nodes))| nodes.contains(&from));
+            for (shard, (_, nodes)) in holding {
+                for to in 0..self.sites.len() {
+                    let new = came[to].is_none() && !sources.contains(&to);
+                    if !new || !self.may_replace(nodes, from, to) {
+                        continue;
+                    }
+                    came[to] = Some((from, shard));
+                    queue.push_back(to);
+                    if goal(to) {
+                        return self.trace(&came, to);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn trace(&self, came: &[Option<(usize, usize)>], goal: usize) -> Option<Vec<(usize, usize, usize)>> {
+        let (mut path, mut to) = (Vec::new(), goal);
+        while let Some((from, shard)) = came[to] {
+            path.push((from, to, shard));
+            to = from;
+        }
+        let distinct: BTreeSet<usize> = path.iter().map(|(_, _, shard)| *shard).collect();
+        (distinct.len() == path.len()).then_some(path)
+    }
 }
 
 /// Where the replicas of all shards belong, given where they are. The answer has the nodes of each shard, in the order
 /// of `shards`; a node that stays keeps its place in the list.
 pub fn assign(sites: impl IntoIterator<Item = Site>, shards: &[Placed], replicas: usize) -> Vec<Vec<NodeId>> {
     let mut balance = Balance::new(sites, shards.len(), replicas);
-    let mut places: Vec<Vec<NodeId>> = Vec::with_capacity(shards.len());
-    for shard in shards {
-        let mut nodes: Vec<NodeId> = Vec::new();
-        for node in &shard.nodes {
-            if balance.index(*node).is_some() && !nodes.contains(node) {
-                balance.add(*node);
-                nodes.push(*node);
-            }
-        }
-        places.push(nodes);
-    }
-    for nodes in &mut places {
-        let excess = |nodes: &[NodeId]| match nodes.len() > balance.replicas {
-            true => balance.fullest(nodes),
-            false => balance.crowded(nodes),
-        };
-        let mut gone = Vec::new();
-        while let Some(node) = excess(nodes) {
-            nodes.retain(|other| *other != node);
-            gone.push(node);
-        }
-        gone.into_iter().for_each(|node| balance.take(node));
-    }
+    let mut places: Vec<Vec<NodeId>> = shards.iter().map(|shard| keep(&mut balance, &shard.nodes)).collect();
     for (shard, nodes) in shards.iter().zip(&mut places) {
         while nodes.len() < balance.replicas {
             let node = balance.pick(shard.ring_position, nodes, |_| true).expect("there are nodes enough");
@@ -282,6 +331,29 @@ pub fn assign(sites: impl IntoIterator<Item = Site>, shards: &[Placed], replicas
             nodes.push(node);
         }
     }
+    even_out(&mut balance, shards, places)
+}
+
+/// The nodes on which a shard can stay: known, not too many, zones kept apart. Those are counted.
+fn keep(balance: &mut Balance, nodes: &[NodeId]) -> Vec<NodeId> {
+    let known: BTreeSet<NodeId> =
+        nodes.iter().copied().filter(|node| balance.index(*node).is_some()).collect();
+    let mut kept: Vec<NodeId> = nodes.to_vec();
+    // In the order given, each once.
+    let mut left = known;
+    kept.retain(|node| left.remove(node));
+    while let Some(node) = match kept.len() > balance.replicas {
+        true => balance.fullest(&kept),
+        false => balance.crowded(&kept),
+    } {
+        kept.retain(|other| *other != node);
+    }
+    kept.iter().for_each(|node| balance.add(*node));
+    kept
+}
+
+/// Moves replicas until nobody is beyond a mark, or nothing more can be done.
+fn even_out(balance: &mut Balance, shards: &[Placed], places: Vec<Vec<NodeId>>) -> Vec<Vec<NodeId>> {
     let index = |node: &NodeId| balance.index(*node).expect("only sites were placed");
     let numbered = shards.iter().zip(&places);
     let mut numbered: Vec<(u64, Vec<usize>)> =
@@ -289,8 +361,9 @@ pub fn assign(sites: impl IntoIterator<Item = Site>, shards: &[Placed], replicas
     for _ in 0..PASSES_MAX {
         let sites = 0..balance.sites.len();
         let pulled = sites.clone().filter(|to| balance.pull(&mut numbered, *to)).count();
-        let pushed = sites.filter(|from| balance.push(&mut numbered, *from)).count();
-        if pulled + pushed == 0 {
+        let pushed = sites.clone().filter(|from| balance.push(&mut numbered, *from)).count();
+        let chained = sites.filter(|site| balance.chain(&mut numbered, *site)).count();
+        if pulled + pushed + chained == 0 {
             break;
         }
     }

@@ -1,0 +1,172 @@
+//! Applying committed log entries, in memory.
+//!
+//! Promises: entries are evaluated in log order by the rules of the model; readers see the rows of an entry together with
+//! its log id and all it changed, or nothing of it. Nothing is waited for but reads of the file. Does not write to disk.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::model::evaluate::{ApplyError, Rows};
+use crate::model::key::Key;
+use crate::model::row::Version;
+use crate::model::wire;
+
+use super::engine::EngineError;
+use super::error::{FailedEarlier, StoreError};
+use super::handle::{Applier, Shared, Store, summary};
+
+/// Rows that become visible together, unless one entry has more: bounds how long readers wait.
+const VISIBLE_ROWS_MAX: usize = 256;
+
+/// A committed entry of the shard's log.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub log_id: wire::LogId,
+    pub payload: Payload,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Nothing; a new leader's first.
+    Blank,
+    /// An encoded `wire::Entry`.
+    Normal(Bytes),
+    /// Who the members are from here on.
+    Membership(wire::Membership),
+}
+
+/// The rows as evaluation sees them: what is not yet visible, over what is.
+struct Overlay<'a> {
+    shared: &'a Shared,
+    written: Vec<(Key, Version)>,
+    index: RefCell<Index>,
+}
+
+/// Where among the rows written the newest of a key is. Blind writes alone never need it, so it lags behind.
+#[derive(Default)]
+struct Index {
+    newest: BTreeMap<Key, usize>,
+    indexed: usize,
+}
+
+impl Store {
+    /// Applies entries, which follow the last applied one without a gap. The outcomes of each entry's writes, in order.
+    ///
+    /// # Errors
+    /// After any error the store refuses to go on: `Apply` for an entry that cannot be applied, and the errors of
+    /// [`Store::get`].
+    pub fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Vec<wire::Outcome>>, StoreError> {
+        let shared = &*self.shared;
+        let mut applier = shared.applier.lock();
+        shared.check_usable()?;
+        let mut overlay = Overlay { shared, written: Vec::new(), index: RefCell::default() };
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            match applier.apply(entry, &mut overlay) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    // The state may have changed by half an entry.
+                    shared.fail(FailedEarlier);
+                    return Err(StoreError::Apply(error));
+                }
+            }
+            if overlay.written.len() >= VISIBLE_ROWS_MAX {
+                overlay.show(&applier);
+            }
+        }
+        overlay.show(&applier);
+        Ok(outcomes)
+    }
+}
+
+impl Applier {
+    fn apply(
+        &mut self,
+        entry: Committed,
+        rows: &mut Overlay<'_>,
+    ) -> Result<Vec<wire::Outcome>, ApplyError<EngineError>> {
+        if let Some(applied) = self.applied {
+            let (last, next) = (applied.index, entry.log_id.index);
+            assert!(next == last + 1, "entry {next} is to be applied after {last}");
+        }
+        let outcomes = match entry.payload {
+            Payload::Blank => Vec::new(),
+            Payload::Normal(bytes) => {
+                let entry = wire::Entry::decode(bytes).map_err(|_| ApplyError::Malformed)?;
+                self.state.apply(entry, rows)?
+            }
+            Payload::Membership(membership) => {
+                self.set_membership(membership);
+                Vec::new()
+            }
+        };
+        self.applied = Some(entry.log_id);
+        Ok(outcomes)
+    }
+
+    /// The epoch rises when other members are settled on, not while they are changing.
+    fn set_membership(&mut self, membership: wire::Membership) {
+        if membership.configs.len() == 1 {
+            if self.uniform.as_ref().map(members) != Some(members(&membership)) {
+                self.state.members_changed();
+            }
+            self.uniform = Some(membership.clone());
+        }
+        self.membership = membership;
+    }
+}
+
+/// Voters and members, in an order of their own.
+fn members(membership: &wire::Membership) -> (BTreeSet<u64>, BTreeSet<(u64, u64)>) {
+    let voters = membership.configs.iter().flat_map(|config| config.replicas.iter().copied());
+    (voters.collect(), membership.members.iter().map(|member| (member.replica, member.node)).collect())
+}
+
+impl Overlay<'_> {
+    /// Lets readers see what was written and the state that came of it.
+    fn show(&mut self, applier: &Applier) {
+        *self.index.get_mut() = Index::default();
+        let mut seen = self.shared.seen.write();
+        for (key, version) in self.written.drain(..) {
+            seen.active.write(&key, version, applier.state.watermark);
+        }
+        seen.state = summary(&applier.state);
+        seen.applied = applier.applied;
+        if seen.membership != applier.membership {
+            seen.membership = applier.membership.clone();
+        }
+    }
+}
+
+impl Rows for Overlay<'_> {
+    type Error = EngineError;
+
+    fn newest(&self, key: &Key) -> Result<Option<Version>, EngineError> {
+        let mut index = self.index.borrow_mut();
+        while let Some((written, _)) = self.written.get(index.indexed) {
+            let n = index.indexed;
+            index.newest.insert(written.clone(), n);
+            index.indexed += 1;
+        }
+        let fresh = index.newest.get(key).map(|&n| &self.written[n].1);
+        if let Some(version) = fresh {
+            return Ok(Some(version.clone()));
+        }
+        let picture = {
+            let seen = self.shared.seen.read();
+            if let Some(version) = seen.in_memory(key, None) {
+                return Ok(Some(version.clone()));
+            }
+            seen.picture.clone()
+        };
+        picture.get(key, None)
+    }
+
+    fn write(&mut self, key: Key, version: Version) {
+        self.written.push((key, version));
+    }
+}

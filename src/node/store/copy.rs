@@ -1,0 +1,139 @@
+//! Private copies of the shard's file, and installing one that came from elsewhere.
+//!
+//! Promises: a copy is taken while nobody writes, and is durable under its name when it is returned; an installed file
+//! was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
+//! point leaves the old file or the new one. Does not send or receive.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::wire;
+
+use super::engine::{Engine, EngineError};
+use super::error::StoreError;
+use super::file::ShardFile;
+use super::handle::{Basis, Place, Seen, Shared, Store, open_checked, parent};
+use super::record::Head;
+use tokio::sync::OwnedMutexGuard;
+
+/// Bytes read at once for a digest.
+const READ_BYTES: usize = 1 << 20;
+
+/// A private copy of the shard's file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileCopy {
+    /// What it holds.
+    pub base: Basis,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its bytes.
+    pub digest: [u8; 32],
+}
+
+impl Store {
+    /// Copies the file as of the last flush to `to`, which is replaced. The caller owns the copy and removes it; opening
+    /// the store does so for names in its directory that end in `.copy`.
+    ///
+    /// # Errors
+    /// `Failed` if the disk refuses the copy; the store itself stays usable then. `Closed`.
+    pub async fn copy_file(&self, to: &Path) -> Result<FileCopy, StoreError> {
+        let place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        let (store, to) = (self.clone(), to.to_owned());
+        let copy = move || store.copy_blocking(place, &to).map_err(|error| StoreError::Failed(error.into()));
+        self.shared.exec.blocking(copy).await
+    }
+
+    fn copy_blocking(&self, place: OwnedMutexGuard<Place>, to: &Path) -> std::io::Result<FileCopy> {
+        let disk = &*self.shared.disk;
+        let base = self.base();
+        disk.copy(&self.shared.path(), to)?;
+        // The copy is nobody else's, so the file may be written again while it is synced and read.
+        drop(place);
+        let file = disk.open(to, false)?;
+        file.sync_data()?;
+        disk.sync_dir(parent(to))?;
+        let bytes = file.len()?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; READ_BYTES];
+        let mut offset = 0;
+        while offset < bytes {
+            let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
+            file.read_at(offset, part)?;
+            hasher.update(part);
+            offset += part.len() as u64;
+        }
+        Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
+    }
+
+    /// Replaces the shard's file with the one at `from`, which must be on the same disk, be this shard's and hold just
+    /// what was applied up to `expect`. What is in memory is dropped. `from` is gone afterwards.
+    ///
+    /// # Errors
+    /// `Damaged`, `Unfit` and `Stale` leave the store as it was and `from` where it is; `Failed` stops it. `Closed`.
+    pub async fn install(&self, from: &Path, expect: &wire::LogId) -> Result<Basis, StoreError> {
+        let place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        let (shared, from, expect) = (self.shared.clone(), from.to_owned(), *expect);
+        self.shared.exec.blocking(move || shared.install(place, &from, expect)).await?;
+        Ok(self.base())
+    }
+}
+
+impl Shared {
+    fn install(
+        &self,
+        mut place: OwnedMutexGuard<Place>,
+        from: &Path,
+        expect: wire::LogId,
+    ) -> Result<(), StoreError> {
+        if place.engine.is_none() {
+            return Err(StoreError::Closed);
+        }
+        let damaged =
+            |error: EngineError| StoreError::Damaged { path: from.to_owned(), source: error.into() };
+        let head = ShardFile::check(&*self.disk, from).map_err(damaged)?;
+        self.check_fits(&head, expect)?;
+        // From here on nothing is applied until the new file is the shard's.
+        let mut applier = self.applier.lock();
+        if let Some(applied) = applier.applied.filter(|applied| applied.index > expect.index) {
+            return Err(StoreError::Stale { offered: expect, applied });
+        }
+        let path = self.path();
+        let (file, state) = self.replace(from, &path).map_err(|error| self.fail(error))?;
+        let seen = Seen::of(file.picture(), &state);
+        *applier = state;
+        let old = std::mem::replace(&mut *self.seen.write(), seen);
+        drop(applier);
+        let old = (old, place.engine.replace(Box::new(file)), place.frozen.take());
+        place.sweep_from = None;
+        self.room.notify_waiters();
+        drop(old); // slow: closes a file that has no name any more
+        Ok(())
+    }
+
+    fn check_fits(&self, head: &Head, expect: wire::LogId) -> Result<(), StoreError> {
+        let found = head.state.as_ref().map(|state| state.shard);
+        if found != Some(self.shard.0) {
+            return Err(StoreError::Unfit(format!("it is of shard {found:?}, not {}", self.shard.0)));
+        }
+        if head.applied != Some(expect) {
+            let found = head.applied;
+            return Err(StoreError::Unfit(format!("it ends at log entry {found:?}, not {expect:?}")));
+        }
+        Ok(())
+    }
+
+    /// Gives the received file the shard's name, durably, and opens it.
+    fn replace(
+        &self,
+        from: &Path,
+        path: &PathBuf,
+    ) -> Result<(ShardFile, super::handle::Applier), EngineError> {
+        self.disk.rename(from, path)?;
+        self.disk.sync_dir(&self.dir)?;
+        if parent(from) != self.dir {
+            self.disk.sync_dir(parent(from))?;
+        }
+        open_checked(&*self.disk, path, self.shard, self.options.cache_bytes)
+    }
+}

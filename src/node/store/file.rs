@@ -1,0 +1,279 @@
+//! A shard's file: the engine over redb.
+//!
+//! Promises: each flush and each sweep is one transaction, durable when it returns, after which the file holds what it
+//! says and before which it holds what it held; a file made here appears under its name only when it can be opened.
+//! Does not coordinate its users: one at a time. Tables: see `picture`.
+
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message;
+use redb::{Builder, Database, Durability, TableDefinition, WriteTransaction};
+
+use crate::model::evaluate::ShardState;
+use crate::model::id::ShardId;
+use crate::model::key::{Key, KeyRange};
+use crate::model::row::Version;
+use crate::model::time::Timestamp;
+use crate::node::disk::Disk;
+
+use super::backend::Backend;
+use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
+use super::memtable::Versions;
+use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, run_name};
+use super::record::{self, Head, RunHead, Tally};
+
+/// Rows that one sweep looks at.
+pub const SWEEP_ROWS_MAX: usize = 8192;
+/// Cache of a file that is only made or checked, in bytes.
+const BRIEF_CACHE_BYTES: usize = 4 << 20;
+
+/// An open file. Dropping it closes it.
+pub struct ShardFile {
+    database: Database,
+    picture: Arc<FilePicture>,
+}
+
+impl ShardFile {
+    /// Makes the file of a shard nothing was applied to, durable when this returns. `dir` must exist.
+    pub fn create(disk: &dyn Disk, dir: &Path, name: &str, shard: ShardId) -> Result<(), EngineError> {
+        let unfinished = dir.join(format!("{name}{UNFINISHED}"));
+        if disk.exists(&unfinished)? {
+            disk.remove(&unfinished)?;
+        }
+        let file = disk.open(&unfinished, true)?;
+        let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend(file.clone()))?;
+        let transaction = begin(&database)?;
+        transaction.open_table(LATEST)?;
+        put_head(&transaction, &Head::new(&ShardState::new(shard)))?;
+        transaction.commit()?;
+        drop(database);
+        file.sync_data()?;
+        disk.rename(&unfinished, &dir.join(name))?;
+        Ok(disk.sync_dir(dir)?)
+    }
+
+    /// Opens the file; a panic of the library below while it reads is taken for damage.
+    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<ShardFile, EngineError> {
+        guarded(|| {
+            let file = disk.open(path, false)?;
+            if file.is_empty()? {
+                return Err(EngineError::Damaged("the file is empty".into()));
+            }
+            let database = builder(cache_bytes).create_with_backend(Backend(file))?;
+            let picture = FilePicture::take(&database)?;
+            Ok(ShardFile { database, picture })
+        })
+    }
+
+    /// Reads and checks every page of a file that came from elsewhere, then closes it, durable. Its head.
+    pub fn check(disk: &dyn Disk, path: &Path) -> Result<Head, EngineError> {
+        let head = guarded(|| {
+            let file = ShardFile::open(disk, path, BRIEF_CACHE_BYTES)?;
+            let ShardFile { mut database, picture } = file;
+            drop(picture);
+            if !database.check_integrity()? {
+                return Err(EngineError::Damaged("its checksums do not match".into()));
+            }
+            let picture = FilePicture::take(&database)?;
+            picture.head().shard_state()?;
+            Ok(picture.head().clone())
+        })?;
+        disk.open(path, false)?.sync_data()?;
+        Ok(head)
+    }
+
+    fn commit(
+        &mut self,
+        transaction: WriteTransaction,
+        head: &Head,
+    ) -> Result<Arc<dyn Picture>, EngineError> {
+        put_head(&transaction, head)?;
+        transaction.commit()?;
+        self.picture = FilePicture::take(&self.database)?;
+        Ok(self.picture.clone())
+    }
+
+    /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on.
+    fn void_keys(&self, from: Option<&Key>) -> Result<(Vec<(Key, Version)>, Option<Key>), EngineError> {
+        let watermark = self.picture.head().watermark();
+        let start = from.cloned().unwrap_or(Key::FIRST);
+        let mut void = Vec::new();
+        for (n, row) in self.picture.scan(&KeyRange::new(start, None), false)?.enumerate() {
+            let (key, version) = row?;
+            if n == SWEEP_ROWS_MAX {
+                return Ok((void, Some(key)));
+            }
+            if record::is_void(&version, watermark) {
+                void.push((key, version));
+            }
+        }
+        Ok((void, None))
+    }
+}
+
+impl Engine for ShardFile {
+    fn picture(&self) -> Arc<dyn Picture> {
+        self.picture.clone()
+    }
+
+    fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError> {
+        let mut head = self.picture.head().clone();
+        head.state = Some(frozen.state.clone());
+        head.applied = Some(frozen.applied);
+        head.membership = Some(frozen.membership.clone());
+        head.uniform = frozen.uniform.clone();
+        let transaction = begin(&self.database)?;
+        drop_runs(&transaction, &mut head)?;
+        write_rows(&transaction, frozen, &mut head)?;
+        self.commit(transaction, &head)
+    }
+
+    fn sweep(&mut self, from: Option<&Key>) -> Result<Swept, EngineError> {
+        let mut head = self.picture.head().clone();
+        let watermark = head.watermark();
+        let mortal = head.tally.unwrap_or_default().mortal;
+        let (void, next) = if mortal == 0 { Default::default() } else { self.void_keys(from)? };
+        let stale = head.runs.iter().any(|run| Timestamp(run.replaced_max) <= watermark);
+        if void.is_empty() && !stale {
+            return Ok(Swept { picture: None, next });
+        }
+        let transaction = begin(&self.database)?;
+        drop_runs(&transaction, &mut head)?;
+        {
+            let mut latest = transaction.open_table(LATEST)?;
+            let tally = head.tally.get_or_insert_default();
+            for (key, version) in &void {
+                latest.remove(key.as_bytes())?;
+                tally.remove(key.as_bytes().len(), version);
+            }
+        }
+        Ok(Swept { picture: Some(self.commit(transaction, &head)?), next })
+    }
+}
+
+/// What a name ends in while its file is being made.
+pub const UNFINISHED: &str = ".new";
+
+fn builder(cache_bytes: usize) -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, EngineError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+fn put_head(transaction: &WriteTransaction, head: &Head) -> Result<(), EngineError> {
+    transaction.open_table(META)?.insert(HEAD, head.encode_to_vec().as_slice())?;
+    Ok(())
+}
+
+/// Drops the runs that no read at or above the head's watermark needs.
+fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), EngineError> {
+    let watermark = head.watermark();
+    let (gone, kept) =
+        std::mem::take(&mut head.runs).into_iter().partition(|run| Timestamp(run.replaced_max) <= watermark);
+    head.runs = kept;
+    for run in Vec::<RunHead>::from(gone) {
+        let name = run_name(run.id);
+        let table: TableDefinition<RunKey, &[u8]> = TableDefinition::new(&name);
+        if !transaction.delete_table(table)? {
+            return Err(EngineError::Damaged(format!("the table {name} is missing")));
+        }
+    }
+    Ok(())
+}
+
+/// Puts the frozen rows into the table of newest versions, and what they replace into a run of its own.
+fn write_rows(transaction: &WriteTransaction, frozen: &Frozen, head: &mut Head) -> Result<(), EngineError> {
+    let watermark = Timestamp(frozen.state.watermark);
+    let mut run = RunHead { id: head.next_run, ..RunHead::default() };
+    let name = run_name(run.id);
+    let definition: TableDefinition<RunKey, &[u8]> = TableDefinition::new(&name);
+    let mut tally = head.tally.unwrap_or_default();
+    {
+        let mut latest = transaction.open_table(LATEST)?;
+        let mut table = transaction.open_table(definition)?;
+        // Ascending into an empty table through a cursor costs a tenth of inserting.
+        let mut cursor = table.upper_bound_mut(Bound::<(&[u8], u64)>::Unbounded)?;
+        let mut stored = Vec::new();
+        let mut new_keys = 0;
+        for (key, versions) in frozen.table.iter() {
+            let old = replace(&mut latest, key, versions, watermark, &mut tally, &mut stored)?;
+            new_keys += u64::from(old.is_none());
+            let mut until = versions.newest().stamp;
+            for version in versions.iter().skip(1).chain(old.as_ref()) {
+                assert!(version.stamp < until, "versions of a key are older in the file than in memory");
+                if until <= watermark {
+                    break;
+                }
+                stored.clear();
+                record::encode_replaced(version, until, &mut stored);
+                cursor.insert_before((key.as_bytes(), !version.stamp.0), stored.as_slice())?;
+                run.rows += 1;
+                run.bytes += record::row_bytes(key.as_bytes().len(), version);
+                run.replaced_max = run.replaced_max.max(until.0);
+                until = version.stamp;
+            }
+        }
+        cursor.close()?;
+        if frozen.table.rows() > 0 {
+            tally.new_permille = new_keys * 1000 / frozen.table.rows() as u64;
+        }
+    }
+    match run.rows {
+        0 => _ = transaction.delete_table(definition)?,
+        _ => {
+            head.runs.push(run);
+            head.next_run += 1;
+        }
+    }
+    head.tally = Some(tally);
+    Ok(())
+}
+
+/// Makes the newest of `versions` the file's; returns what was there.
+fn replace(
+    latest: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    key: &Key,
+    versions: &Versions,
+    watermark: Timestamp,
+    tally: &mut Tally,
+    stored: &mut Vec<u8>,
+) -> Result<Option<Version>, EngineError> {
+    let (newest, key) = (versions.newest(), key.as_bytes());
+    stored.clear();
+    record::encode(newest, stored);
+    let void = record::is_void(newest, watermark);
+    let old = match void {
+        true => latest.remove(key)?,
+        false => latest.insert(key, stored.as_slice())?,
+    };
+    let old = old.map(|old| record::decode(old.value())).transpose()?;
+    if let Some(old) = &old {
+        tally.remove(key.len(), old);
+    }
+    if !void {
+        tally.add(key.len(), newest);
+    }
+    Ok(old)
+}
+
+/// Runs work on a file that may be anything; a panic below is taken for damage.
+pub fn guarded<R>(work: impl FnOnce() -> Result<R, EngineError>) -> Result<R, EngineError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(EngineError::Damaged(format!("reading it failed with a panic: {text}")))
+    })
+}

@@ -1,0 +1,116 @@
+//! Flushes and sweeps: what is in memory becomes durable, and what nobody needs goes.
+//!
+//! Promises: a flush writes rows and everything else replicated as of one log entry, after the log is durable up to it; it
+//! can be abandoned at any point (the next one then writes its rows too); one writer at a time. Does not decide when.
+
+use std::sync::Arc;
+
+use crate::model::time::Timestamp;
+use tokio::sync::OwnedMutexGuard;
+
+use super::engine::{BoxError, EngineError, Frozen};
+use super::error::StoreError;
+use super::file::guarded;
+use super::handle::{Basis, Place, Shared, Store};
+
+impl Store {
+    /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
+    /// until the call is durable in the log, truncations included), then writes what was frozen in one durable transaction. What
+    /// is applied meanwhile stays in memory. Does nothing if nothing was applied since the last flush.
+    ///
+    /// # Errors
+    /// `Log` if `log_synced` fails: nothing was written. `Failed` if the transaction fails: the store is of no further
+    /// use, and the process must stop. `Closed`.
+    pub async fn flush<F, E>(&self, log_synced: impl FnOnce() -> F) -> Result<Basis, StoreError>
+    where
+        F: Future<Output = Result<(), E>>,
+        E: Into<BoxError>,
+    {
+        let mut place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        if !self.shared.freeze(&mut place) {
+            return Ok(self.base());
+        }
+        log_synced().await.map_err(|error| StoreError::Log(error.into()))?;
+        let shared = self.shared.clone();
+        // The place goes along, so that it stays taken even if nobody awaits this any more.
+        self.shared.exec.blocking(move || shared.write_down(place)).await?;
+        Ok(self.base())
+    }
+
+    /// Removes a bounded amount of what no read at or above the file's own watermark can see: history runs, tombstones,
+    /// expired rows. True if there is more to look at.
+    ///
+    /// # Errors
+    /// Those of [`Store::flush`].
+    pub async fn sweep(&self) -> Result<bool, StoreError> {
+        let place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        let shared = self.shared.clone();
+        self.shared.exec.blocking(move || shared.sweep(place)).await
+    }
+
+    /// The watermark that sweeps go by: the one in the file.
+    pub fn flushed_watermark(&self) -> Timestamp {
+        self.shared.seen.read().picture.head().watermark()
+    }
+}
+
+impl Shared {
+    /// Puts the memtable and the state of this moment aside for writing. False if there is nothing to write.
+    fn freeze(&self, place: &mut Place) -> bool {
+        let applier = self.applier.lock();
+        let mut seen = self.seen.write();
+        let Some(applied) = applier.applied.filter(|_| applier.applied != seen.picture.head().applied) else {
+            return false;
+        };
+        assert_eq!(seen.applied, applier.applied, "readers see all that was applied when nobody is applying");
+        let mut table = std::mem::take(&mut seen.active);
+        if let Some(elder) = &seen.frozen {
+            table.absorb(elder); // left by a flush that was abandoned
+        }
+        let table = Arc::new(table);
+        seen.frozen = Some(table.clone());
+        drop(seen);
+        place.frozen = Some(Frozen {
+            table,
+            state: applier.state.to_wire(),
+            applied,
+            membership: applier.membership.clone(),
+            uniform: applier.uniform.clone(),
+        });
+        true
+    }
+
+    /// Writes what was frozen. Blocks.
+    fn write_down(&self, mut place: OwnedMutexGuard<Place>) -> Result<(), StoreError> {
+        let Place { engine, frozen, .. } = &mut *place;
+        let engine = engine.as_mut().ok_or(StoreError::Closed)?;
+        let frozen = frozen.as_ref().expect("freeze() was called under this guard");
+        let picture = match guarded(|| engine.flush(frozen)) {
+            Ok(picture) => picture,
+            Err(error) => return Err(self.fail(error)),
+        };
+        let done = {
+            let mut seen = self.seen.write();
+            seen.picture = picture;
+            (seen.frozen.take(), place.frozen.take())
+        };
+        self.room.notify_waiters();
+        drop(place);
+        drop(done); // slow: many rows
+        Ok(())
+    }
+
+    fn sweep(&self, mut place: OwnedMutexGuard<Place>) -> Result<bool, StoreError> {
+        let Place { engine, sweep_from, .. } = &mut *place;
+        let engine = engine.as_mut().ok_or(StoreError::Closed)?;
+        let swept: Result<_, EngineError> = guarded(|| engine.sweep(sweep_from.as_ref()));
+        let swept = swept.map_err(|error| self.fail(error))?;
+        if let Some(picture) = swept.picture {
+            self.seen.write().picture = picture;
+        }
+        place.sweep_from = swept.next;
+        Ok(place.sweep_from.is_some())
+    }
+}

@@ -1,0 +1,407 @@
+//! The store itself: what its parts share, how it is opened and closed, and what can be asked without reading rows.
+//!
+//! Promises: opening removes what an interrupted copy or installation left, and finds the state of the last flush.
+//! Does not decide when to flush; it only says that it should.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::model::evaluate::ShardState;
+use crate::model::id::ShardId;
+use crate::model::key::{Key, KeyRange};
+use crate::model::repeat::RepeatTable;
+use crate::model::row::Version;
+use crate::model::time::Timestamp;
+use crate::model::wire;
+use crate::net::exec::Exec;
+use crate::node::disk::Disk;
+
+use super::engine::{Engine, EngineError, Frozen, Picture};
+use super::error::{FailedEarlier, StoreError};
+use super::file::{ShardFile, UNFINISHED};
+use super::memtable::Memtable;
+use super::record::{BadRecord, Head};
+
+/// The shard's file in its directory.
+pub const FILE_NAME: &str = "shard.redb";
+/// What the names of private copies in the replica's directory end in; opening the store removes them.
+pub const COPY_SUFFIX: &str = ".copy";
+/// What the names of files being received into the replica's directory end in; opening the store removes them.
+pub const RECEIVED_SUFFIX: &str = ".received";
+
+/// Bounds of one store's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Bytes in the active memtable from which a flush is due.
+    pub freeze_bytes: usize,
+    /// Bytes in the memtables above which `wait_for_room` waits.
+    pub stall_bytes: usize,
+    /// Bytes of the file kept in memory.
+    pub cache_bytes: usize,
+}
+
+/// What a shard's file durably holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basis {
+    /// The last log entry whose effect it holds.
+    pub applied: Option<wire::LogId>,
+    pub membership: wire::Membership,
+    /// Without the repeat table, which stays in the file.
+    pub state: ShardState,
+}
+
+/// Numbers about a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Estimate: keys present.
+    pub keys: u64,
+    /// Estimate: bytes of keys and newest values.
+    pub live_bytes: u64,
+    /// Keys in the file, deleted ones included.
+    pub file_rows: u64,
+    /// History tables in the file.
+    pub history_runs: u64,
+    /// Replaced versions in them.
+    pub history_rows: u64,
+    /// Bytes of their keys and values.
+    pub history_bytes: u64,
+    /// Keys in memory.
+    pub memtable_rows: u64,
+    /// Memory these take, overhead included.
+    pub memtable_bytes: u64,
+}
+
+/// The storage of one replica of a shard. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub exec: Exec,
+    pub disk: Arc<dyn Disk>,
+    pub dir: PathBuf,
+    pub shard: ShardId,
+    pub options: StoreOptions,
+    /// Locked for whole batches, by whoever applies; before `seen` where both are.
+    pub applier: Mutex<Applier>,
+    /// What readers see; locked briefly.
+    pub seen: RwLock<Seen>,
+    /// Held by whoever writes the file or needs it not to be written; before the others.
+    pub place: Arc<tokio::sync::Mutex<Place>>,
+    pub room: Notify,
+    pub failed: AtomicBool,
+    pub closed: AtomicBool,
+}
+
+/// The full replicated state, at the end of the last batch.
+pub(super) struct Applier {
+    pub state: ShardState,
+    pub applied: Option<wire::LogId>,
+    pub membership: wire::Membership,
+    pub uniform: Option<wire::Membership>,
+}
+
+/// What readers see: changes only as a whole.
+pub(super) struct Seen {
+    pub active: Memtable,
+    pub frozen: Option<Arc<Memtable>>,
+    pub picture: Arc<dyn Picture>,
+    /// Without the repeat table.
+    pub state: ShardState,
+    pub applied: Option<wire::LogId>,
+    pub membership: wire::Membership,
+}
+
+/// The writer's place.
+pub(super) struct Place {
+    /// `None`: closed.
+    pub engine: Option<Box<dyn Engine>>,
+    /// What a flush that did not come to its end was to write.
+    pub frozen: Option<Frozen>,
+    pub sweep_from: Option<Key>,
+}
+
+impl Store {
+    /// Opens the store of a replica in its directory, both made if absent. Blocks.
+    ///
+    /// # Errors
+    /// `Damaged` if the file cannot be what this store has written; `Failed` if the disk refuses.
+    pub fn create_or_open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        shard: ShardId,
+        exec: Exec,
+        options: StoreOptions,
+    ) -> Result<Store, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let opened = prepare(&*disk, dir, shard)
+            .and_then(|()| open_checked(&*disk, &path, shard, options.cache_bytes));
+        let (file, applier) = opened.map_err(|error| sort(&path, error))?;
+        let seen = Seen::of(file.picture(), &applier);
+        let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None };
+        let shared = Shared {
+            exec,
+            disk,
+            dir: dir.to_owned(),
+            shard,
+            options,
+            applier: Mutex::new(applier),
+            seen: RwLock::new(seen),
+            place: Arc::new(tokio::sync::Mutex::new(place)),
+            room: Notify::new(),
+            failed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        };
+        Ok(Store { shared: Arc::new(shared) })
+    }
+
+    /// Removes all that a replica stored, durably. Its store must be closed.
+    pub fn destroy(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+        let removed = disk.remove_dir(dir).and_then(|()| disk.sync_dir(parent(dir)));
+        removed.map_err(|error| StoreError::Failed(error.into()))
+    }
+
+    /// What the file durably holds.
+    pub fn base(&self) -> Basis {
+        let picture = self.shared.seen.read().picture.clone();
+        basis(picture.head()).expect("a head is checked when its file is opened and made by us after")
+    }
+
+    /// The newest applied entry and the membership then, as readers see them.
+    pub fn applied(&self) -> (Option<wire::LogId>, wire::Membership) {
+        let seen = self.shared.seen.read();
+        (seen.applied, seen.membership.clone())
+    }
+
+    /// Reads the replicated state as readers see it. Its repeat table is left out and appears empty. `read` runs under
+    /// a lock that applying waits for, so it must be quick, and must not call the store.
+    pub fn state<R>(&self, read: impl FnOnce(&ShardState) -> R) -> R {
+        read(&self.shared.seen.read().state)
+    }
+
+    /// True once the active memtable is as full as it should get.
+    pub fn should_flush(&self) -> bool {
+        self.shared.seen.read().active.bytes() >= self.shared.options.freeze_bytes
+    }
+
+    /// Memory that the memtables take, in bytes.
+    pub fn memtable_bytes(&self) -> usize {
+        self.shared.seen.read().memory_bytes()
+    }
+
+    /// Keys in the memtables.
+    pub fn memtable_rows(&self) -> usize {
+        self.shared.seen.read().memory_rows()
+    }
+
+    /// Keys in the file, deleted ones included.
+    pub fn flushed_rows(&self) -> u64 {
+        self.stats().file_rows
+    }
+
+    /// Numbers about this store; cheap.
+    pub fn stats(&self) -> StoreStats {
+        let seen = self.shared.seen.read();
+        let head = seen.picture.head();
+        let tally = head.tally.unwrap_or_default();
+        let memory_live =
+            seen.active.live_bytes() + seen.frozen.as_ref().map_or(0, |table| table.live_bytes());
+        // Whether a key in memory is new to the file is not known; it is taken to be as likely as in the last flush.
+        let new = |n: u64| if tally.rows == 0 { n } else { n * tally.new_permille / 1000 };
+        StoreStats {
+            keys: tally.rows - tally.tombstones + new(seen.memory_rows() as u64),
+            live_bytes: tally.bytes + new(memory_live),
+            file_rows: tally.rows,
+            history_runs: head.runs.len() as u64,
+            history_rows: head.runs.iter().map(|run| run.rows).sum(),
+            history_bytes: head.runs.iter().map(|run| run.bytes).sum(),
+            memtable_rows: seen.memory_rows() as u64,
+            memtable_bytes: seen.memory_bytes() as u64,
+        }
+    }
+
+    /// Returns once the memtables take no more than `stall_bytes`, or the store has failed or was closed (which the
+    /// next call says). Somebody must flush meanwhile.
+    pub async fn wait_for_room(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.room.notified());
+            changed.as_mut().enable();
+            let full = self.memtable_bytes() > self.shared.options.stall_bytes;
+            if !full || self.shared.check_usable().is_err() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Closes the file, once whoever writes it is done. What is in memory is forgotten; the log has it.
+    pub async fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.room.notify_waiters();
+        let mut place = self.shared.place.clone().lock_owned().await;
+        place.frozen = None;
+        if let Some(engine) = place.engine.take() {
+            self.shared.exec.blocking(move || drop(engine)).await;
+        }
+    }
+}
+
+impl Shared {
+    /// # Errors
+    /// `Closed`; `Failed` if a write has failed before.
+    pub fn check_usable(&self) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Failed(FailedEarlier.into()));
+        }
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(StoreError::Closed),
+            false => Ok(()),
+        }
+    }
+
+    /// After a failed write nothing may be believed of the file.
+    pub fn fail(&self, error: impl Into<super::engine::BoxError>) -> StoreError {
+        self.failed.store(true, Ordering::Release);
+        self.room.notify_waiters();
+        StoreError::Failed(error.into())
+    }
+
+    /// What a failed read of the file means.
+    pub fn sort(&self, error: EngineError) -> StoreError {
+        sort(&self.path(), error)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.join(FILE_NAME)
+    }
+}
+
+impl Applier {
+    /// The state that a file holds.
+    pub fn of(head: &Head) -> Result<Applier, BadRecord> {
+        Ok(Applier {
+            state: head.shard_state()?,
+            applied: head.applied,
+            membership: head.membership.clone().unwrap_or_default(),
+            uniform: head.uniform.clone(),
+        })
+    }
+}
+
+impl Seen {
+    /// Just what the file holds.
+    pub fn of(picture: Arc<dyn Picture>, applier: &Applier) -> Seen {
+        Seen {
+            active: Memtable::default(),
+            frozen: None,
+            picture,
+            state: summary(&applier.state),
+            applied: applier.applied,
+            membership: applier.membership.clone(),
+        }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.active.bytes() + self.frozen.as_ref().map_or(0, |table| table.bytes())
+    }
+
+    pub fn memory_rows(&self) -> usize {
+        self.active.rows() + self.frozen.as_ref().map_or(0, |table| table.rows())
+    }
+
+    /// The newest version of `key` in memory, or the newest stamped at or below `at`.
+    pub fn in_memory(&self, key: &Key, at: Option<Timestamp>) -> Option<&Version> {
+        let tables = [Some(&self.active), self.frozen.as_deref()];
+        tables.into_iter().flatten().find_map(|table| table.get(key)?.pick(at))
+    }
+
+    /// The part of `range` that is the shard's.
+    pub fn own(&self, range: &KeyRange) -> Option<KeyRange> {
+        self.state.range.as_ref().map(|own| own.intersection(range))
+    }
+
+    /// # Errors
+    /// `Forgotten` if a read at `at` could not be answered right.
+    pub fn check_remembered(&self, at: Option<Timestamp>) -> Result<(), StoreError> {
+        match at {
+            Some(at) if !self.state.remembers(at) => {
+                Err(StoreError::Forgotten { watermark: self.state.watermark })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The state without its repeat table, which is large.
+pub(super) fn summary(state: &ShardState) -> ShardState {
+    ShardState {
+        shard: state.shard,
+        range: state.range.clone(),
+        epoch: state.epoch,
+        highest_stamp: state.highest_stamp,
+        ceiling: state.ceiling,
+        watermark: state.watermark,
+        repeats: RepeatTable::default(),
+    }
+}
+
+/// What a file with this head holds.
+pub(super) fn basis(head: &Head) -> Result<Basis, BadRecord> {
+    let stored = head.state.as_ref().ok_or(BadRecord("no shard state"))?;
+    let without_clients = wire::ShardState {
+        clients: Vec::new(),
+        start: stored.start.clone(),
+        end: stored.end.clone(),
+        ..*stored
+    };
+    let state = ShardState::from_wire(without_clients).map_err(|_| BadRecord("a bound of the shard"))?;
+    let state = summary(&state);
+    Ok(Basis { applied: head.applied, membership: head.membership.clone().unwrap_or_default(), state })
+}
+
+/// Opens a file and checks that it is this shard's.
+pub(super) fn open_checked(
+    disk: &dyn Disk,
+    path: &Path,
+    shard: ShardId,
+    cache_bytes: usize,
+) -> Result<(ShardFile, Applier), EngineError> {
+    let file = ShardFile::open(disk, path, cache_bytes)?;
+    let applier = Applier::of(file.picture().head())?;
+    if applier.state.shard != shard {
+        return Err(EngineError::Damaged(format!("it is of shard {}, not {shard}", applier.state.shard)));
+    }
+    Ok((file, applier))
+}
+
+/// The directory a name is in.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+fn sort(path: &Path, error: EngineError) -> StoreError {
+    match error {
+        EngineError::Damaged(_) => StoreError::Damaged { path: path.to_owned(), source: error.into() },
+        EngineError::Disk(source) => StoreError::Failed(source),
+    }
+}
+
+/// Leaves nothing in the directory but what was finished, and makes the file if there is none.
+fn prepare(disk: &dyn Disk, dir: &Path, shard: ShardId) -> Result<(), EngineError> {
+    disk.create_dir(dir)?;
+    disk.sync_dir(parent(dir))?;
+    for name in disk.list(dir)? {
+        if [UNFINISHED, COPY_SUFFIX, RECEIVED_SUFFIX].iter().any(|suffix| name.ends_with(suffix)) {
+            disk.remove(&dir.join(name))?;
+        }
+    }
+    match disk.exists(&dir.join(FILE_NAME))? {
+        true => Ok(()),
+        false => ShardFile::create(disk, dir, FILE_NAME, shard),
+    }
+}

@@ -47,6 +47,7 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             for replica in &replicas {
+                // One bounded pass now; what is left waits for the next time.
                 if let Err(error) = replica.store.sweep().await {
                     return error;
                 }

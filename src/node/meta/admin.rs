@@ -13,6 +13,7 @@ use crate::model::wire::{NodeRecord, TokenRecord};
 use crate::net::identity::JoinToken;
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
 use crate::node::clock::Clock;
+use crate::node::store::PageBounds;
 
 use super::records::{Change, MetaError, Records};
 use super::view::View;
@@ -161,7 +162,9 @@ impl Office {
     /// The rows of a range, without what is sealed.
     fn rows(&self, range: &KeyRange, limit: usize) -> Result<Vec<wire::Row>, AdminError> {
         let store = &self.records.replica()?.store;
-        let page = store.range(range, None, Timestamp::ZERO, limit, ROWS_MAX_BYTES, false);
+        let bounds =
+            PageBounds { at: None, live_at: Timestamp::ZERO, limit, max_bytes: ROWS_MAX_BYTES, reverse: false };
+        let page = store.range(range, &bounds);
         let page = page.map_err(MetaError::from)?;
         Ok(page
             .rows

@@ -13,7 +13,7 @@ use crate::model::map::ClusterMap;
 use crate::model::time::Timestamp;
 use crate::net::exec::Exec;
 use crate::node::replica::Replica;
-use crate::node::store::StoreError;
+use crate::node::store::{PageBounds, StoreError};
 
 /// Rows read at once.
 const PAGE_ROWS: usize = 4096;
@@ -68,8 +68,10 @@ impl View {
 fn read(replica: &Replica) -> Result<Cluster, StoreError> {
     let mut rows = Vec::new();
     let mut range = KeyRange::system();
+    let bounds =
+        PageBounds { at: None, live_at: Timestamp::ZERO, limit: PAGE_ROWS, max_bytes: PAGE_BYTES, reverse: false };
     loop {
-        let page = replica.store.range(&range, None, Timestamp::ZERO, PAGE_ROWS, PAGE_BYTES, false)?;
+        let page = replica.store.range(&range, &bounds)?;
         rows.extend(page.rows);
         match page.next {
             Some(next) => range.start = next,

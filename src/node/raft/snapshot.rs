@@ -4,14 +4,14 @@
 //! sender                                   receiver
 //! copy the file (writer's place held)
 //! SnapshotOffer {last, membership, digest} -->  is the replica here? room on the disk?
-//! SnapshotChunk {offset, crc, lz4} ...     -->  each checked, written to `incoming.redb`
+//! SnapshotChunk {offset, crc, lz4} ...     -->  each checked, written to `incoming.received`
 //! end of stream                            -->  length and digest of the whole, sync
 //!                                               openraft: is the vote current? then install
 //!                                          <--  SnapshotReply {vote}
 //! ```
 //!
 //! The copy is what the last flush left; its log id travels in the offer, so it may be newer than what openraft asked for,
-//! which is harmless: it lies below the leader's commit index. A transfer that breaks leaves `incoming.redb`, which the next
+//! which is harmless: it lies below the leader's commit index. A transfer that breaks leaves `incoming.received`, which the next
 //! one overwrites and the next start removes. Nothing of the replica changes before `install`, which is atomic.
 
 use std::io;
@@ -29,7 +29,7 @@ use crate::net::rpc::{FrameStream, open_stream};
 use crate::net::transport::Class;
 use crate::net::wire;
 use crate::node::disk::{Disk, DiskFile};
-use crate::node::store::{FileCopy, Store};
+use crate::node::store::{COPY_SUFFIX, FileCopy, RECEIVED_SUFFIX, Store};
 
 use super::types::{Vote, vote_from_wire, vote_to_wire};
 
@@ -69,7 +69,7 @@ pub enum TransferError {
 
 /// Sends the shard's file; returns the receiver's vote.
 pub async fn send(peers: &Peers, store: &Store, to: Target, vote: &Vote) -> Result<Vote, TransferError> {
-    let path = store.dir().join(format!("outgoing-{}.redb", to.replica));
+    let path = store.dir().join(format!("outgoing-{}{COPY_SUFFIX}", to.replica));
     let copy = store.copy_file(&path).await.map_err(TransferError::Copy)?;
     let sent = send_copy(peers, store, to, vote, &path, &copy).await;
     // Best effort: what is left over goes at the next start.
@@ -144,7 +144,7 @@ pub async fn receive(
     if disk.free_bytes()? < offer.bytes + RESERVE_BYTES {
         return Err(TransferError::Stream(io::Error::from(io::ErrorKind::StorageFull)));
     }
-    let path = dir.join("incoming.redb");
+    let path = dir.join(format!("incoming{RECEIVED_SUFFIX}"));
     let file = disk.open(&path, true)?;
     file.set_len(0)?;
     let mut hasher = blake3::Hasher::new();

@@ -130,7 +130,7 @@ impl Replica {
         // The log first: its record of the end is durable, so a crash in between leaves a directory that the next look at
         // the list of retired replicas removes.
         parts.wal.group(GroupId(id.0)).destroy().await?;
-        Store::destroy(&parts.disk, &directory(shard, id))?;
+        Store::destroy(&*parts.disk, &directory(shard, id))?;
         Ok(())
     }
 

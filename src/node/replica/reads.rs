@@ -16,7 +16,7 @@ use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::net::wire::Consistency;
 use crate::node::raft::group::ConfirmError;
-use crate::node::store::{Page, StoreError};
+use crate::node::store::{Page, PageBounds, StoreError};
 
 use super::Replica;
 use super::proposer::Rejected;
@@ -86,7 +86,14 @@ impl Replica {
             range.start <= wanted.start && ends_inside
         })?;
         let judged_at = self.expiry_time(wish, Some(Timestamp::ZERO)).await?;
-        let rows = self.store.range(wanted, wish.at, judged_at, page.limit, page.max_bytes, page.reverse)?;
+        let bounds = PageBounds {
+            at: wish.at,
+            live_at: judged_at,
+            limit: page.limit,
+            max_bytes: page.max_bytes,
+            reverse: page.reverse,
+        };
+        let rows = self.store.range(wanted, &bounds)?;
         self.check_history(wish.at)?;
         Ok((rows, judged_at))
     }

@@ -44,6 +44,12 @@ pub struct StoreOptions {
     pub cache_bytes: usize,
 }
 
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions { freeze_bytes: 64 << 20, stall_bytes: 256 << 20, cache_bytes: 32 << 20 }
+    }
+}
+
 /// What a shard's file durably holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Basis {
@@ -164,6 +170,21 @@ impl Store {
     pub fn destroy(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
         let removed = disk.remove_dir(dir).and_then(|()| disk.sync_dir(parent(dir)));
         removed.map_err(|error| StoreError::Failed(error.into()))
+    }
+
+    /// The replica's directory, for copies and files received.
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// The disk it is on.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.shared.disk
+    }
+
+    /// Where its blocking work is done.
+    pub fn exec(&self) -> &Exec {
+        &self.shared.exec
     }
 
     /// What the file durably holds.

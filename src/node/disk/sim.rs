@@ -161,8 +161,9 @@ impl SimDisk {
         let file = state.files.get_mut(&id).expect("a name has a file");
         for content in [&mut file.now, &mut file.durable] {
             let mut byte = [0];
-            content.read(offset, &mut byte).expect("inside the file");
-            content.write(offset, &[byte[0] ^ (1 << bit)]);
+            if content.read(offset, &mut byte).is_ok() {
+                content.write(offset, &[byte[0] ^ (1 << bit)]);
+            }
         }
     }
 

@@ -5,8 +5,8 @@
 //! Shares are filled like water: what a full zone or node cannot take goes to the others.
 //!
 //! A replica stays where it is unless its node is gone, more than a tenth over its share, or breaks zones. A missing
-//! replica goes to the first node in ring order that is below its share. A node more than a tenth below its share (one
-//! that just joined) pulls what it lacks, from the fullest, and of their shards those for which the ring puts it first.
+//! replica goes to the first node in ring order that is below its share, the needy first. A node more than a tenth below
+//! its share (one that just joined) pulls what it lacks, from the fullest, and of their shards those for which the ring puts it first.
 //! So a node that joins N pulls about 1/(N+1) of the replicas, one that leaves gives away just its own, and nothing else
 //! moves. (Within a tenth, and where a tenth is less than one replica: within one replica.)
 //!
@@ -132,32 +132,32 @@ impl Balance {
     }
 
     /// The node for one more replica of the shard at `position` that stays on `nodes`, among those `allowed`: the first
-    /// in ring order that is in a free zone and below its share. Failing that, the bound is stretched to a tenth above
-    /// the share, then given up, then zones are.
+    /// in ring order that is in a free zone and below its low mark; failing that, below its share; failing that, below
+    /// its high mark. If there is none the marks are given up, and at last the zones: then the emptiest takes it.
     pub fn pick(&self, position: u64, nodes: &[NodeId], allowed: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        const FULL: usize = 3;
         let held: Vec<usize> = nodes.iter().filter_map(|node| self.index(*node)).collect();
-        let (mut stretched, mut any) = (None, None);
+        let mut best: Option<(usize, usize)> = None;
         for node in self.ring.candidates(position).filter(|node| !nodes.contains(node) && allowed(*node)) {
             let site = self.index(node).expect("the ring is made of the sites");
             let crowd = self.in_zone(&held, self.zones[site]);
-            if crowd < self.zone_max {
-                if self.has_room(site, false) {
-                    return Some(node);
-                }
-                if stretched.is_none() && self.has_room(site, true) {
-                    stretched = Some(node);
-                }
-            }
-            // Zones first, but free zones are all alike; then the emptier node.
-            let excess = crowd.saturating_sub(self.zone_max - 1);
-            let better = |(other_excess, other): (usize, usize)| {
-                excess.cmp(&other_excess).then(self.fullness(site, other)).is_lt()
+            let tier = match crowd < self.zone_max {
+                true if self.loads[site] < self.shares[site].low => return Some(node),
+                true if self.has_room(site, false) => 1,
+                true if self.has_room(site, true) => 2,
+                true => FULL,
+                false => FULL + crowd,
             };
-            if any.is_none_or(better) {
-                any = Some((excess, site));
+            // Of equals the first; only where all are full the emptiest.
+            let better = |(other_tier, other): (usize, usize)| {
+                tier < other_tier
+                    || (tier == other_tier && tier >= FULL && self.fullness(site, other).is_lt())
+            };
+            if best.is_none_or(better) {
+                best = Some((tier, site));
             }
         }
-        stretched.or(any.map(|(_, site)| self.sites[site].node))
+        best.map(|(_, site)| self.sites[site].node)
     }
 
     fn index(&self, node: NodeId) -> Option<usize> {

@@ -166,7 +166,7 @@ impl Setting {
 
     /// A value of it as people read it, for instance `5m`; [`parse`](Setting::parse) takes it back.
     pub fn show(&self, number: u64) -> String {
-        let exact = self.unit.suffixes().iter().find(|(_, each)| number != 0 && number % each == 0);
+        let exact = self.unit.suffixes().iter().find(|(_, each)| number != 0 && number.is_multiple_of(*each));
         exact.map_or_else(|| number.to_string(), |(suffix, each)| format!("{}{suffix}", number / each))
     }
 

@@ -272,7 +272,7 @@ impl<'a> Planner<'a> {
         // The newcomer takes the place of the one that goes; if that left an even number, they are chosen anew.
         let mut voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
         let mut add_votes = voters.remove(&out.id);
-        if (voters.len() + usize::from(add_votes)) % 2 == 0 {
+        if (voters.len() + usize::from(add_votes)).is_multiple_of(2) {
             (voters, add_votes) = self.elect(sound, Some(add), odd(sound.len() + 1));
         }
         let (shard, add, remove) = (shard.id, Some(add), Some(out.id));
@@ -283,7 +283,7 @@ impl<'a> Planner<'a> {
     fn without(&self, shard: &Shard, rest: &[&Replica], out: &Replica, reason: Reason) -> Option<Proposal> {
         let mut voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
         voters.remove(&out.id);
-        if voters.len() % 2 == 0 {
+        if voters.len().is_multiple_of(2) {
             voters = self.elect(rest, None, odd(rest.len())).0;
         }
         let proposal =
@@ -387,7 +387,7 @@ impl<'a> Planner<'a> {
 
 /// The largest odd number up to `count`; 0 for 0.
 fn odd(count: usize) -> usize {
-    count - usize::from(count > 0 && count % 2 == 0)
+    count - usize::from(count > 0 && count.is_multiple_of(2))
 }
 
 #[cfg(test)]

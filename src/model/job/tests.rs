@@ -181,10 +181,7 @@ impl World {
                 if configs.len() == 1 {
                     let joint = vec![configs[0].clone(), set.clone()];
                     if let Some(Crash::Uncommitted(_, commits)) = crash {
-                        let log_id = Some(LogId { term: 1, index: self.applied + 1 });
-                        let pending = Membership { log_id, configs: joint, members };
-                        self.pending = Some((pending, commits));
-                        return;
+                        return self.hang(joint, members, commits);
                     }
                     self.commit(joint, members.clone());
                     if matches!(crash, Some(Crash::Joint(_))) {
@@ -197,7 +194,16 @@ impl World {
             }
             other => panic!("not for the shard's leader: {other:?}"),
         }
-        self.commit(configs, members);
+        match crash {
+            Some(Crash::Uncommitted(_, commits)) => self.hang(configs, members, commits),
+            _ => self.commit(configs, members),
+        }
+    }
+
+    /// The leader has written it and nobody else yet.
+    fn hang(&mut self, configs: Vec<VoterSet>, members: Vec<Member>, commits: bool) {
+        let log_id = Some(LogId { term: 1, index: self.applied + 1 });
+        self.pending = Some((Membership { log_id, configs, members }, commits));
     }
 
     /// What the meta shard does when told, in one write.
@@ -408,6 +414,14 @@ fn nonsense_and_strangers_end_a_job() {
     let stays = JobRecord { remove: 3, ..promotion(&[1, 2, 3]) };
     let step = next(&stays, Some(&seen));
     assert_eq!(step, Step::Abandon { reason: Reason::Malformed, retired: vec![] });
+}
+
+#[test]
+fn whoever_votes_is_not_removed_even_if_the_record_says_it_is_time() {
+    let mut seen = observation(&[1, 2, 3], &[4]);
+    seen.matched.insert(ReplicaId(4), seen.last_index);
+    let job = JobRecord { remove: 3, phase: JobPhase::JobRemove.into(), ..promotion(&[1, 2, 4]) };
+    assert_eq!(next(&job, Some(&seen)), Step::ChangeVoters(ids(&[1, 2, 4])));
 }
 
 #[test]

@@ -128,9 +128,11 @@ impl Stage {
 
     /// The end of every node's log, for a failure.
     pub fn logs(&self) -> Vec<String> {
-        let lines =
-            |node: &LocalNode| node.last_lines().into_iter().map(|line| format!("{}: {line}", node.name()));
-        self.nodes.iter().flat_map(|node| lines(node).collect::<Vec<_>>()).collect()
+        let mut lines = Vec::new();
+        for node in &self.nodes {
+            lines.extend(node.last_lines().into_iter().map(|line| format!("{}: {line}", node.name())));
+        }
+        lines
     }
 }
 

@@ -63,8 +63,9 @@ impl LocalNode {
         self.child.is_some()
     }
 
-    /// Starts the process. It is not ready yet.
-    pub fn spawn(&mut self, args: &[&str]) -> Result<(), Failure> {
+    /// Starts the process. It is not ready yet. A token to join with goes by the environment, which, other than
+    /// arguments, only its owner can read.
+    pub fn spawn(&mut self, args: &[&str], token: Option<&str>) -> Result<(), Failure> {
         assert!(self.child.is_none(), "a node is started once at a time");
         let what = || format!("cannot start the node {}", self.name);
         let exe = std::env::current_exe().or_fail(what)?;
@@ -77,6 +78,9 @@ impl LocalNode {
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NODENOMAD_"))
         {
             command.env_remove(name);
+        }
+        if let Some(token) = token {
+            command.env("NODENOMAD_TOKEN", token);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).process_group(0).kill_on_drop(true);
         die_with_parent(&mut command);
@@ -145,10 +149,15 @@ impl LocalNode {
     /// A failure of this node, with the end of its log.
     pub fn failed(&self, what: &str) -> Failure {
         let mut failure = Failure::new(Exit::Unreachable, format!("the node {} {what}", self.name));
-        for line in tail(&self.log) {
-            failure = failure.because(crate::cmd::escape::cell(line.as_bytes()));
+        for line in self.last_lines() {
+            failure = failure.because(line);
         }
         failure.cure(format!("read {}", self.log.display()))
+    }
+
+    /// The end of its log, fit for a terminal.
+    pub fn last_lines(&self) -> Vec<String> {
+        tail(&self.log).iter().map(|line| crate::cmd::escape::cell(line.as_bytes())).collect()
     }
 
     fn file(&self) -> Result<NodeFile, Failure> {

@@ -105,7 +105,7 @@ async fn start(ui: &Ui, dir: &Path, nodes: &mut [LocalNode]) -> Result<Vec<NodeF
     let (old, new): (Vec<_>, Vec<_>) = nodes.iter_mut().partition(|node| node.has_lived());
     let mut old = old;
     for node in &mut old {
-        node.spawn(&[])?;
+        node.spawn(&[], None)?;
     }
     for node in &mut old {
         files.push(node.ready().await?);
@@ -113,10 +113,10 @@ async fn start(ui: &Ui, dir: &Path, nodes: &mut [LocalNode]) -> Result<Vec<NodeF
     }
     for node in new {
         if files.is_empty() {
-            node.spawn(&["--bootstrap"])?;
+            node.spawn(&["--bootstrap"], None)?;
         } else {
             let (members, token) = invitation(dir, &files).await?;
-            node.spawn(&["--join", &members, "--token", &token])?;
+            node.spawn(&["--join", &members], Some(&token))?;
         }
         files.push(node.ready().await?);
         ui.note(&format!("{} is ready", node.name()));

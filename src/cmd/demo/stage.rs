@@ -59,7 +59,7 @@ impl Stage {
 
     /// Starts the first node and lets the others join. Calls `told` after each.
     pub async fn start(&mut self, told: impl Fn(&str)) -> Result<Client, Failure> {
-        self.nodes[0].spawn(&["--bootstrap", "--split-at", SPLIT_AT])?;
+        self.nodes[0].spawn(&["--bootstrap", "--split-at", SPLIT_AT], None)?;
         let first = self.nodes[0].ready().await?;
         told(&format!("n1 made the cluster {} at {}", first.cluster_id, first.quic));
         self.context = Context::read(&self.nodes[0].data_dir().join("admin.toml"))?;
@@ -69,7 +69,7 @@ impl Stage {
         let token = session::admin(&client, body, || "cannot make a token".to_owned()).await?.token;
         let mut endpoints = vec![first.quic.clone()];
         for node in &mut self.nodes[1..] {
-            node.spawn(&["--join", &first.quic, "--token", &token])?;
+            node.spawn(&["--join", &first.quic], Some(&token))?;
         }
         for node in &mut self.nodes[1..] {
             let file = node.ready().await?;
@@ -128,7 +128,11 @@ impl Stage {
 
     /// The end of every node's log, for a failure.
     pub fn logs(&self) -> Vec<String> {
-        self.nodes.iter().flat_map(|node| node.failed("wrote last:").because).collect()
+        let mut lines = Vec::new();
+        for node in &self.nodes {
+            lines.extend(node.last_lines().into_iter().map(|line| format!("{}: {line}", node.name())));
+        }
+        lines
     }
 }
 

@@ -58,8 +58,8 @@ impl Demo {
             None => Ok(Exit::Interrupted),
             Some(Err(failure)) => {
                 // The directory goes; what the nodes said last is all that stays.
-                stage.logs().iter().for_each(|line| ui.note(&format!("  log: {line}")));
-                Err(failure)
+                stage.logs().iter().for_each(|line| ui.note(&format!("  {line}")));
+                Err(failure.cure("nomad demo once more, or nomad up --dir DIR, which keeps the logs"))
             }
             Some(Ok(())) => tour.show().map(|()| Exit::Done),
         }
@@ -101,7 +101,7 @@ impl Tour<'_> {
 
         let started = self.step(&format!("Restarting n{killed}"));
         let node = stage.node(killed)?;
-        node.spawn(&[])?;
+        node.spawn(&[], None)?;
         node.ready().await?;
         let shards = stage.spread(&client).await?;
         self.finish("restart", format!("n{killed} is back and follows"), started.elapsed());

@@ -30,7 +30,8 @@ impl Serve {
         let mut signals = Signals::listen()?;
         let server = tokio::select! {
             biased;
-            () = signals.next() => return Ok(Exit::Interrupted),
+            // Nobody relies on a node that was not ready: it may end as in a power cut.
+            () = signals.next() => return Ok(Exit::Done),
             started = Server::start(server_options(&decided)) => started.map_err(|error| not_started(&decided, &error))?,
         };
         let ready = server.ready_info();

@@ -81,11 +81,7 @@ impl Cluster {
     }
 
     /// What an answer says about the write; the error ends it, a miss does not.
-    fn settle(
-        &self,
-        answer: Answer,
-        operations: usize,
-    ) -> Result<Result<Written, Miss>, Error> {
+    fn settle(&self, answer: Answer, operations: usize) -> Result<Result<Written, Miss>, Error> {
         let node = answer.node;
         let garbled = |what| Ok(Err(Miss::Lost(Trouble::Garbled { node, what })));
         let reply::Body::Write(outcome) = answer.body else { return garbled("it is no outcome") };

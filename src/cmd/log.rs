@@ -21,7 +21,12 @@ pub enum LogFormat {
 
 /// Starts logging at `level`: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,nodenomad::net=debug`.
 pub fn start(ui: &Ui, format: LogFormat, level: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(level).map_err(|error| {
+    // The consensus library narrates; a bare level is meant for us.
+    let directives = match level.contains([',', '=']) {
+        true => level.to_owned(),
+        false => format!("{level},openraft=error"),
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
         Failure::usage(format!("`{level}` is not a log level"))
             .caused_by(&error)
             .cure("--log-level error, warn, info, debug or trace")

@@ -82,8 +82,10 @@ impl RepeatTable {
     /// Notes an evaluated write of `identity`, stamped `stamp`, and makes room.
     pub fn note(&mut self, identity: &Identity, stamp: Timestamp, outcome: &Outcome) {
         let since = self.forgotten;
-        let rows =
-            self.clients.entry(identity.client).or_insert_with(|| ClientRows { since, ..ClientRows::default() });
+        let rows = self
+            .clients
+            .entry(identity.client)
+            .or_insert_with(|| ClientRows { since, ..ClientRows::default() });
         self.by_touch.remove(&(rows.touched, identity.client));
         rows.touched = rows.touched.max(stamp);
         self.by_touch.insert((rows.touched, identity.client));
@@ -237,7 +239,8 @@ mod tests {
     fn a_failed_condition_is_an_answer_for_good() {
         let mut table = RepeatTable::default();
         for (length, left_out) in [(10, false), (VALUE_KEPT_MAX_BYTES + 1, true)] {
-            let failed = wire::ConditionFailed { present: true, value: vec![7; length].into(), ..Default::default() };
+            let failed =
+                wire::ConditionFailed { present: true, value: vec![7; length].into(), ..Default::default() };
             let outcome = Outcome { stamp: 0, kind: Some(wire::outcome::Kind::ConditionFailed(failed)) };
             let who = identity(7, length as u64, 10, length as u64);
             table.note(&who, Timestamp(11 + length as u64), &outcome);

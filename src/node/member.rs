@@ -49,7 +49,9 @@ impl Member {
     /// The membership of this directory, if it has one.
     pub fn load(disk: &Arc<dyn Disk>) -> io::Result<Option<Member>> {
         let Some(bytes) = read_file(&**disk, Path::new(FILE))? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Makes this directory a member's, durably.

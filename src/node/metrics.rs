@@ -88,7 +88,11 @@ impl Metrics {
         );
         r.register("request_failures", "Requests answered with a failure", metrics.failures.clone());
         r.register("requests_in_flight", "Requests being served", metrics.in_flight.clone());
-        r.register("requests_refused", "Requests that their sender may not make", metrics.refused_requests.clone());
+        r.register(
+            "requests_refused",
+            "Requests that their sender may not make",
+            metrics.refused_requests.clone(),
+        );
         r.register("flushes", "Memtables flushed to shard files", metrics.flushes.clone());
         r.register_with_unit("flush", "Time of one flush", Unit::Seconds, metrics.flush_seconds.clone());
         r.register("shards", "Replicas on this node", gauges.shards.clone());

@@ -138,17 +138,29 @@ impl Node {
         let view = View::follow(&meta, parts.exec);
         drop(meta);
 
-        let reports =
-            Reports::new(parts.member.node, parts.advertise.clone(), clock.clone(), shards.clone(), wal.clone());
+        let reports = Reports::new(
+            parts.member.node,
+            parts.advertise.clone(),
+            clock.clone(),
+            shards.clone(),
+            wal.clone(),
+        );
         let metrics = Metrics::new();
         let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics));
         let (stop, stopping) = watch::channel(false);
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
-        parts.exec.spawn(reports.clone().run(peers.clone()));
-        parts.exec.spawn(keeper::follow_addresses(view.clone(), peers.clone(), parts.member.clone(), settings_sender));
+        let seeds = parts.member.seeds.iter().map(|seed| seed.node).collect();
+        parts.exec.spawn(reports.clone().run(peers.clone(), seeds));
+        parts.exec.spawn(keeper::follow_addresses(
+            view.clone(),
+            peers.clone(),
+            parts.member.clone(),
+            settings_sender,
+        ));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
-        let controller = Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
+        let controller =
+            Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
         parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), stopped_sender));
         Ok(Node {
@@ -253,7 +265,8 @@ async fn begin(
     if begun && unfinished == 0 && shards.all().len() > 1 {
         return Ok(());
     }
-    bootstrap::begin(&parts.member, first, shards, records, &parts.chance, own, parts.authority.clone()).await?;
+    bootstrap::begin(&parts.member, first, shards, records, &parts.chance, own, parts.authority.clone())
+        .await?;
     Ok(())
 }
 
@@ -292,7 +305,12 @@ fn requests(
 }
 
 /// Takes connections until told to stop.
-async fn accept(transport: Arc<dyn Transport>, front: Front, exec: Exec, mut stopping: watch::Receiver<bool>) {
+async fn accept(
+    transport: Arc<dyn Transport>,
+    front: Front,
+    exec: Exec,
+    mut stopping: watch::Receiver<bool>,
+) {
     loop {
         let connection = tokio::select! {
             biased;
@@ -305,7 +323,12 @@ async fn accept(transport: Arc<dyn Transport>, front: Front, exec: Exec, mut sto
     }
 }
 
-async fn watch_flusher(shards: Shards, view: View, metrics: Metrics, stopped: watch::Sender<Option<Stopped>>) {
+async fn watch_flusher(
+    shards: Shards,
+    view: View,
+    metrics: Metrics,
+    stopped: watch::Sender<Option<Stopped>>,
+) {
     let error = flusher::run(shards, view, metrics).await;
     tracing::error!(%error, "a flush failed; this node stops");
     stopped.send_replace(Some(Stopped::Disk(error.to_string())));

@@ -158,8 +158,10 @@ impl Server {
         let (transport, listen) = bind(&ready, listen, options.listen)?;
         let advertise = advertised(&options, listen);
 
-        let ca_fingerprint =
-            ready.identity.as_ref().map_or(NO_FINGERPRINT.to_owned(), |identity| fingerprint(&identity.ca_der));
+        let ca_fingerprint = ready
+            .identity
+            .as_ref()
+            .map_or(NO_FINGERPRINT.to_owned(), |identity| fingerprint(&identity.ca_der));
         let node = Node::start(NodeParts {
             disk: disk.clone(),
             transport,
@@ -246,16 +248,16 @@ fn bind(
     asked: SocketAddr,
 ) -> Result<(Arc<dyn Transport>, SocketAddr), StartError> {
     let security = || match &ready.identity {
-        Some(identity) => Security::Mutual {
-            identity: identity.clone(),
-            cluster_id: ready.member.cluster_id.clone(),
-        },
+        Some(identity) => {
+            Security::Mutual { identity: identity.clone(), cluster_id: ready.member.cluster_id.clone() }
+        }
         None => Security::Insecure { claim: Peer::Node(ready.member.node) },
     };
-    let bound = QuicTransport::bind(Some(listen), security(), Exec::Threads).or_else(|error| match asked.port() {
-        0 => QuicTransport::bind(Some(asked), security(), Exec::Threads),
-        _ => Err(error),
-    });
+    let bound =
+        QuicTransport::bind(Some(listen), security(), Exec::Threads).or_else(|error| match asked.port() {
+            0 => QuicTransport::bind(Some(asked), security(), Exec::Threads),
+            _ => Err(error),
+        });
     let transport = bound.map_err(|error| StartError::Listen { address: listen, source: error.into() })?;
     let address = transport.local_addr();
     Ok((Arc::new(transport), address))
@@ -264,7 +266,9 @@ fn bind(
 /// Where others reach this node.
 fn advertised(options: &ServerOptions, listen: SocketAddr) -> String {
     match &options.advertise {
-        Some(given) if given.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => given.clone(),
+        Some(given) if given.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            given.clone()
+        }
         Some(host) => format!("{host}:{}", listen.port()),
         None if listen.ip().is_unspecified() => {
             SocketAddr::new(outward_address(listen.ip()), listen.port()).to_string()

@@ -159,9 +159,10 @@ fn server_options(decided: &Decided) -> ServerOptions {
         start: match &decided.beginning {
             Beginning::Resume => Start::Resume,
             Beginning::Bootstrap => Start::Bootstrap { split_at: decided.split_at.clone() },
-            Beginning::Join { members, token } => {
-                Start::Join { addresses: members.iter().cloned().map(Address).collect(), token: token.clone() }
-            }
+            Beginning::Join { members, token } => Start::Join {
+                addresses: members.iter().cloned().map(Address).collect(),
+                token: token.clone(),
+            },
         },
         listen: decided.listen,
         http_listen: Some(decided.http),

@@ -44,7 +44,16 @@ impl Cluster {
     fn join(&mut self, id: u64, zone: &str) {
         let (quic, http, zone) = (String::new(), String::new(), zone.to_owned());
         let state = NodeState::Member;
-        let node = Node { id: NodeId(id), quic, http, zone, weight: 100, joined_at_ms: 0, state, meta_replica: ReplicaId(0) };
+        let node = Node {
+            id: NodeId(id),
+            quic,
+            http,
+            zone,
+            weight: 100,
+            joined_at_ms: 0,
+            state,
+            meta_replica: ReplicaId(0),
+        };
         self.nodes.insert(NodeId(id), node);
     }
 

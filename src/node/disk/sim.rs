@@ -298,7 +298,8 @@ impl Disk for SimDisk {
         let inside = |path: &Path| path.parent() == Some(dir);
         let State { names, durable_names, .. } = &mut *state;
         durable_names.retain(|path, _| !inside(path));
-        durable_names.extend(names.iter().filter(|(path, _)| inside(path)).map(|(path, id)| (path.clone(), *id)));
+        durable_names
+            .extend(names.iter().filter(|(path, _)| inside(path)).map(|(path, id)| (path.clone(), *id)));
         Ok(())
     }
 
@@ -407,7 +408,10 @@ mod tests {
             }
             lost_names += usize::from(read(&after, "d/b").is_none());
         }
-        assert!((8..56).contains(&lost_writes) && (8..56).contains(&lost_names), "{lost_writes} {lost_names}");
+        assert!(
+            (8..56).contains(&lost_writes) && (8..56).contains(&lost_names),
+            "{lost_writes} {lost_names}"
+        );
     }
 
     #[test]

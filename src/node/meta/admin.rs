@@ -38,6 +38,11 @@ pub struct Office {
     pub ca_fingerprint: String,
 }
 
+fn is_token(key: &Bytes) -> bool {
+    let key = Key::from_internal(key.clone()).ok();
+    matches!(key.as_ref().and_then(SystemKey::parse), Some(SystemKey::Token(_)))
+}
+
 /// Why an operator's wish was not fulfilled. Nothing changed, unless the meta shard's answer itself is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -75,7 +80,9 @@ impl Office {
 
     async fn token_new(&self, new: &wire::TokenNew) -> Result<AdminReply, AdminError> {
         if new.ttl_ms == 0 || new.ttl_ms > TOKEN_MAX_MS || new.uses == 0 {
-            return Err(AdminError::Invalid("a token lives up to 30 days and has at least one use".to_owned()));
+            return Err(AdminError::Invalid(
+                "a token lives up to 30 days and has at least one use".to_owned(),
+            ));
         }
         if self.all_tokens()?.len() >= TOKENS_MAX {
             return Err(AdminError::Invalid(format!("there are {TOKENS_MAX} tokens already; revoke some")));
@@ -101,7 +108,8 @@ impl Office {
             return Err(AdminError::NotFound(format!("no token {id}")));
         }
         let name = SystemKey::Token(id.to_owned());
-        let (_, seen) = self.records.read(&name)?.ok_or_else(|| AdminError::NotFound(format!("no token {id}")))?;
+        let (_, seen) =
+            self.records.read(&name)?.ok_or_else(|| AdminError::NotFound(format!("no token {id}")))?;
         self.records.commit(Change::default().delete(&name, seen)).await?;
         Ok(AdminReply::default())
     }
@@ -155,15 +163,25 @@ impl Office {
         if !range.start.is_system() {
             return Err(AdminError::Invalid("system keys start with `_/`".to_owned()));
         }
-        let rows = self.rows(&range, ROWS_MAX)?;
+        let mut rows = self.rows(&range, ROWS_MAX)?;
+        for row in rows.iter_mut().filter(|row| is_token(&row.key)) {
+            // The hash of a secret is nobody's business either.
+            let record = TokenRecord::decode(row.value.clone());
+            row.value = record.map(|record| public(&record).encode_to_vec().into()).unwrap_or_default();
+        }
         Ok(AdminReply { rows, ..AdminReply::default() })
     }
 
     /// The rows of a range, without what is sealed.
     fn rows(&self, range: &KeyRange, limit: usize) -> Result<Vec<wire::Row>, AdminError> {
         let store = &self.records.replica()?.store;
-        let bounds =
-            PageBounds { at: None, live_at: Timestamp::ZERO, limit, max_bytes: ROWS_MAX_BYTES, reverse: false };
+        let bounds = PageBounds {
+            at: None,
+            live_at: Timestamp::ZERO,
+            limit,
+            max_bytes: ROWS_MAX_BYTES,
+            reverse: false,
+        };
         let page = store.range(range, &bounds);
         let page = page.map_err(MetaError::from)?;
         Ok(page
@@ -179,4 +197,3 @@ impl Office {
             .collect())
     }
 }
-

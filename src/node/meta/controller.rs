@@ -16,8 +16,8 @@ use crate::model::key::{Key, KeyRange};
 use crate::model::placement::{self, Liveness, Proposal, TARGET_SILENT_MAX_MS};
 use crate::model::system::{Counter, SystemKey};
 use crate::model::wire::{JobRecord, Membership, NodeRecord, ShardRecord, VoterSet};
-use crate::net::peers::Peers;
 use crate::net::kind;
+use crate::net::peers::Peers;
 use crate::net::transport::Class;
 use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, placement_step};
 use crate::node::clock::Clock;
@@ -111,7 +111,8 @@ impl Controller {
             }
             let name = SystemKey::Node(node.id);
             let Some((stored, stamp)) = self.records.read(&name)? else { continue };
-            let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(node.id.to_string()))?;
+            let mut record =
+                NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(node.id.to_string()))?;
             record.quic = status.quic.clone();
             record.http = status.http.clone();
             self.records.commit(Change::default().put(&name, record.encode_to_vec(), Some(stamp))).await?;
@@ -139,7 +140,12 @@ impl Controller {
     }
 
     /// Lists replicas as retired for good, as part of `change`.
-    fn retire(&self, mut change: Change, shard: ShardId, replicas: &[ReplicaId]) -> Result<Change, MetaError> {
+    fn retire(
+        &self,
+        mut change: Change,
+        shard: ShardId,
+        replicas: &[ReplicaId],
+    ) -> Result<Change, MetaError> {
         for replica in replicas {
             let key = SystemKey::Retired(*replica);
             if self.records.read(&key)?.is_none() {
@@ -212,15 +218,18 @@ impl Controller {
             Step::Finish { replicas, epoch, retired } => {
                 let shard_key = SystemKey::Shard(shard);
                 let Some((stored, shard_stamp)) = self.records.read(&shard_key)? else { return Ok(()) };
-                let record = ShardRecord::decode(stored).map_err(|_| MetaError::Damaged(shard.to_string()))?;
+                let record =
+                    ShardRecord::decode(stored).map_err(|_| MetaError::Damaged(shard.to_string()))?;
                 let finished = job::finished(&record, replicas, epoch);
                 let mut retired = retired;
                 retired.extend(job::dropped(&record, &finished));
                 retired.sort();
                 retired.dedup();
-                let change = Change::default()
-                    .delete(&name, stamp)
-                    .put(&shard_key, finished.encode_to_vec(), Some(shard_stamp));
+                let change = Change::default().delete(&name, stamp).put(
+                    &shard_key,
+                    finished.encode_to_vec(),
+                    Some(shard_stamp),
+                );
                 self.records.commit(self.retire(change, shard, &retired)?).await?;
                 tracing::info!(%shard, job = job.id, reason = job.reason, "placement job done");
             }
@@ -255,13 +264,7 @@ impl Controller {
         silence.into_iter().map(|(node, silence)| (node, silence.as_millis() as u64)).collect()
     }
 
-    async fn act(
-        &self,
-        leader: NodeId,
-        shard: ShardId,
-        step: placement_step::Step,
-        seen: &PlacementReply,
-    ) {
+    async fn act(&self, leader: NodeId, shard: ShardId, step: placement_step::Step, seen: &PlacementReply) {
         tracing::debug!(%shard, ?step, "placement step");
         // Whether it was done is seen in the next round.
         let _ = self.ask(leader, shard, Some(step), seen.membership.as_ref()).await;
@@ -317,7 +320,8 @@ fn leaders(statuses: &[NodeStatus]) -> BTreeMap<ShardId, Seen> {
     let mut seen: BTreeMap<ShardId, Seen> = BTreeMap::new();
     for node in statuses {
         for replica in node.replicas.iter().filter(|replica| replica.state == "leader") {
-            let newer = seen.get(&ShardId(replica.shard)).is_none_or(|known| known.status.term < replica.term);
+            let newer =
+                seen.get(&ShardId(replica.shard)).is_none_or(|known| known.status.term < replica.term);
             if newer {
                 let known = Seen { leader: NodeId(node.node), status: replica.clone() };
                 seen.insert(ShardId(replica.shard), known);

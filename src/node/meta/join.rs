@@ -125,9 +125,11 @@ impl Door {
             }
             Accepted::Fresh { node, record } => {
                 let own = self.node_record(request, node, replica);
-                let change = change
-                    .put(&name, record.encode_to_vec(), stored.map(|(_, stamp)| stamp))
-                    .put(&SystemKey::Node(node), own.encode_to_vec(), None);
+                let change = change.put(&name, record.encode_to_vec(), stored.map(|(_, stamp)| stamp)).put(
+                    &SystemKey::Node(node),
+                    own.encode_to_vec(),
+                    None,
+                );
                 self.records.commit(change).await?;
                 tracing::info!(%node, address = request.quic, token = request.token_id, "a node has joined");
                 (node, ReplicaId(replica))
@@ -253,7 +255,8 @@ async fn ask_one(
     request: &JoinRequest,
 ) -> Result<JoinReply, String> {
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
-        let connection = transport.connect(address, Class::Join, None).await.map_err(|error| chain(&error))?;
+        let connection =
+            transport.connect(address, Class::Join, None).await.map_err(|error| chain(&error))?;
         let caller = Caller::open(connection, exec).await.map_err(|error| error.to_string())?;
         let answer = caller.call(kind::JOIN, request.encode_to_vec().into()).await;
         let answer = answer.map_err(|error| error.to_string())?;

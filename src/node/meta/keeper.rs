@@ -1,7 +1,7 @@
 //! What every node does with what it sees of the cluster: it learns addresses and settings, opens the replicas that a job
 //! has reserved for it, and removes those that are retired.
 //!
-//! A replica is opened only because a job in the map names it, never because somebody asked for it; it is removed only
+//! A replica is opened only because the map names it (in a job, or as a learner), never because somebody asked for it; it is removed only
 //! because its id is listed as retired, never because it is absent.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::model::config::Settings;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::map::{ClusterMap, Role};
 use crate::net::peers::Peers;
 use crate::net::transport::Address;
 use crate::node::member::Member;
@@ -44,9 +45,7 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
                 report(shards.destroy(replica.shard, replica.id).await, replica.shard);
             }
         }
-        for job in cluster.map.jobs() {
-            let Some(add) = job.add.as_ref().filter(|add| add.node == own.0) else { continue };
-            let (shard, replica) = (ShardId(job.shard), ReplicaId(add.replica));
+        for (shard, replica) in wanted(&cluster.map, own) {
             if shards.get(shard).is_none() && !cluster.map.is_retired(replica) {
                 report(shards.open(shard, replica).await.map(|_| ()), shard);
             }
@@ -55,6 +54,23 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
             return;
         }
     }
+}
+
+/// The replicas that should be here: those a job is making, and learners whose job is over.
+///
+/// Never a voter: it has acknowledged entries, so if it is not here its disk was lost, and it must not come back empty
+/// under its id.
+fn wanted(map: &ClusterMap, own: NodeId) -> Vec<(ShardId, ReplicaId)> {
+    let making = map.jobs().filter_map(|job| {
+        let add = job.add.as_ref().filter(|add| add.node == own.0)?;
+        Some((ShardId(job.shard), ReplicaId(add.replica)))
+    });
+    let learning = map.shards().flat_map(|shard| {
+        let here =
+            shard.replicas.iter().filter(|replica| replica.node == own && replica.role == Role::Learner);
+        here.map(|replica| (shard.id, replica.id))
+    });
+    making.chain(learning).collect()
 }
 
 fn report(done: Result<(), crate::node::replica::ReplicaError>, shard: ShardId) {

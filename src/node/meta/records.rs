@@ -40,7 +40,11 @@ impl Change {
     /// Sets a record that was seen at `seen` (`None`: that must not exist).
     pub fn put(mut self, key: &SystemKey, value: impl Into<Bytes>, seen: Option<Timestamp>) -> Change {
         let put = operation::Change::Put(Put { value: value.into(), ttl_ms: 0 });
-        self.0.push(Operation { key: key.key().to_bytes(), condition: Some(unchanged(seen)), change: Some(put) });
+        self.0.push(Operation {
+            key: key.key().to_bytes(),
+            condition: Some(unchanged(seen)),
+            change: Some(put),
+        });
         self
     }
 

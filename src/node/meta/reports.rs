@@ -11,8 +11,8 @@ use prost::Message;
 use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
-use crate::net::peers::Peers;
 use crate::net::kind;
+use crate::net::peers::Peers;
 use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;
@@ -46,9 +46,10 @@ struct Own {
 
 #[derive(Default)]
 struct Heard {
-    /// The term of the meta shard in which this was heard, and since when.
+    /// The term of the meta shard in which this was heard.
     term: u64,
-    since: Option<Instant>,
+    /// When a node that has not been heard was first asked about.
+    missed: BTreeMap<NodeId, Instant>,
     nodes: BTreeMap<NodeId, (Instant, NodeStatus)>,
 }
 
@@ -106,14 +107,17 @@ impl Reports {
         }
     }
 
-    /// How long each of `nodes` has been silent, in `term`: since its last report or since the election.
+    /// How long each of `nodes` has been silent, in `term`: since its last report, or since it was first asked about.
     pub fn silence(&self, term: u64, nodes: impl Iterator<Item = NodeId>) -> BTreeMap<NodeId, Duration> {
         let mut heard = self.heard.lock();
         heard.start(term);
-        let since = heard.since.expect("start() has set it");
+        let heard = &mut *heard;
         nodes
             .map(|node| {
-                let last = heard.nodes.get(&node).map_or(since, |(at, _)| *at);
+                let last = match heard.nodes.get(&node) {
+                    Some((at, _)) => *at,
+                    None => *heard.missed.entry(node).or_insert_with(Instant::now),
+                };
                 (node, last.elapsed())
             })
             .collect()
@@ -138,8 +142,9 @@ impl Reports {
             .collect()
     }
 
-    /// Reports for ever.
-    pub async fn run(self, peers: Peers) {
+    /// Reports for ever. While no leader is known (this node has only just joined), every one of `seeds` is told: the
+    /// leader among them listens.
+    pub async fn run(self, peers: Peers, seeds: Vec<NodeId>) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -149,7 +154,11 @@ impl Reports {
             match leadership.node {
                 _ if leadership.here => self.hear(leadership.term, self.own()),
                 Some(leader) => self.tell(&peers, leader).await,
-                None => {}
+                None => {
+                    for seed in &seeds {
+                        self.tell(&peers, *seed).await;
+                    }
+                }
             }
         }
     }
@@ -172,8 +181,8 @@ impl Reports {
 
 impl Heard {
     fn start(&mut self, term: u64) {
-        if self.since.is_none() || self.term != term {
-            *self = Heard { term, since: Some(Instant::now()), nodes: BTreeMap::new() };
+        if self.term != term {
+            *self = Heard { term, ..Heard::default() };
         }
     }
 }

@@ -68,8 +68,13 @@ impl View {
 fn read(replica: &Replica) -> Result<Cluster, StoreError> {
     let mut rows = Vec::new();
     let mut range = KeyRange::system();
-    let bounds =
-        PageBounds { at: None, live_at: Timestamp::ZERO, limit: PAGE_ROWS, max_bytes: PAGE_BYTES, reverse: false };
+    let bounds = PageBounds {
+        at: None,
+        live_at: Timestamp::ZERO,
+        limit: PAGE_ROWS,
+        max_bytes: PAGE_BYTES,
+        reverse: false,
+    };
     loop {
         let page = replica.store.range(&range, &bounds)?;
         rows.extend(page.rows);

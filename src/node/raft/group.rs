@@ -89,7 +89,7 @@ pub struct GroupStatus {
     pub membership: wire::Membership,
     /// Why it has stopped, if it has.
     pub failure: Option<String>,
-    /// Leader only: how far each other replica's log is known to match.
+    /// Leader only: how far each replica's log is known to match. Who has acknowledged nothing yet is not listed.
     pub matched: BTreeMap<u64, u64>,
 }
 
@@ -232,7 +232,11 @@ impl Group {
     }
 
     /// Removes a replica that does not vote.
-    pub async fn remove_learner(&self, replica: u64, seen: Option<&wire::LogId>) -> Result<(), MembershipError> {
+    pub async fn remove_learner(
+        &self,
+        replica: u64,
+        seen: Option<&wire::LogId>,
+    ) -> Result<(), MembershipError> {
         self.change(ChangeMembers::RemoveNodes(BTreeSet::from([replica])), seen).await
     }
 
@@ -241,13 +245,16 @@ impl Group {
         change: ChangeMembers<u64, Seat>,
         seen: Option<&wire::LogId>,
     ) -> Result<(), MembershipError> {
-        let precondition = Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
+        let precondition =
+            Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
         match self.raft.change_membership_if(change, true, [precondition]).await {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(MembershipError::NotLeader { node: forward_node(&forward) })
             }
-            Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_))) => Err(MembershipError::Changed),
+            Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_))) => {
+                Err(MembershipError::Changed)
+            }
             Err(error) => Err(MembershipError::Refused(error.to_string())),
         }
     }
@@ -300,7 +307,10 @@ impl Group {
     }
 
     /// Follows a leader's wish that this replica should lead.
-    pub async fn handle_transfer(&self, request: openraft::raft::TransferLeaderRequest<Types>) -> Result<(), String> {
+    pub async fn handle_transfer(
+        &self,
+        request: openraft::raft::TransferLeaderRequest<Types>,
+    ) -> Result<(), String> {
         match self.raft.handle_transfer_leader(request).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("{error:?}")),
@@ -309,7 +319,12 @@ impl Group {
     }
 
     /// Installs a received snapshot; returns this replica's vote.
-    pub async fn install(&self, vote: Vote, meta: SnapshotMeta, source: SnapshotSource) -> Result<Vote, String> {
+    pub async fn install(
+        &self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        source: SnapshotSource,
+    ) -> Result<Vote, String> {
         let snapshot = openraft::storage::Snapshot { meta, snapshot: source };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await;
         answer.map(|response| response.vote).map_err(|error| error.to_string())
@@ -338,7 +353,7 @@ impl Group {
             last_index: metrics.last_log_index.unwrap_or(0),
             membership: membership_to_wire(stored.log_id().as_ref(), stored.membership()),
             failure: metrics.running_state.as_ref().err().map(ToString::to_string),
-            matched: matched.map(|(id, point)| (*id, point.as_ref().map_or(0, |id| id.index))).collect(),
+            matched: matched.filter_map(|(id, point)| Some((*id, point.as_ref()?.index))).collect(),
         }
     }
 

@@ -16,7 +16,8 @@ use crate::node::clock::Clock;
 use crate::node::store::{Committed, Payload, Store, StoreError};
 
 use super::types::{
-    Answer, LogId, StoredMembership, Types, log_id_from_wire, log_id_to_wire, membership_to_wire, stored_membership,
+    Answer, LogId, StoredMembership, Types, log_id_from_wire, log_id_to_wire, membership_to_wire,
+    stored_membership,
 };
 
 pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
@@ -60,9 +61,9 @@ impl Machine {
 
     fn publish(&self) {
         let index = self.store.applied().0.map_or(0, |id| id.index);
-        let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
-        // Whoever leads next must stamp above both.
-        self.clock.advance(stamp.max(ceiling));
+        // Not past the ceiling: that lies ahead of the clock, and whoever leads next goes past it then.
+        let stamp = self.store.state(|state| state.highest_stamp);
+        self.clock.advance(stamp);
         self.applied.send_replace(Applied { index, stamp });
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -15,12 +16,11 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     VoteRequest, VoteResponse,
 };
-use openraft::OptionalSend;
 use prost::Message;
 
 use crate::model::id::{NodeId, ShardId};
-use crate::net::peers::Peers;
 use crate::net::kind;
+use crate::net::peers::Peers;
 use crate::net::rpc::CallError;
 use crate::net::transport::Class;
 use crate::net::wire;
@@ -98,7 +98,9 @@ async fn call<R: Message + Default>(
         let caller = peers.caller(node, class).await.map_err(unreachable)?;
         caller.call(kind, body).await.map_err(|error| match error {
             CallError::NotSent(_) | CallError::Busy => unreachable(error),
-            CallError::Lost(_) | CallError::TooLarge { .. } => RPCError::Network(NetworkError::from_string(error)),
+            CallError::Lost(_) | CallError::TooLarge { .. } => {
+                RPCError::Network(NetworkError::from_string(error))
+            }
         })
     });
     let answer = answer.await.map_err(|_| unreachable(format!("no answer from {node} in {timeout:?}")))??;
@@ -106,7 +108,11 @@ async fn call<R: Message + Default>(
 }
 
 impl Line {
-    fn append(&self, request: AppendEntriesRequest<Types>, timeout: Duration) -> impl Future<Output = Result<wire::AppendReply, Failed>> + Send + 'static {
+    fn append(
+        &self,
+        request: AppendEntriesRequest<Types>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<wire::AppendReply, Failed>> + Send + 'static {
         let message = wire::Append {
             shard: self.network.shard.0,
             replica: self.replica,
@@ -140,8 +146,13 @@ impl Line {
         if let Some(failure) = reply.failure {
             return Err(refused(failure));
         }
-        let vote = reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| unreachable("a ballot without a vote"))?;
-        Ok(VoteResponse { vote, vote_granted: reply.granted, last_log_id: reply.last.as_ref().map(log_id_from_wire) })
+        let vote =
+            reply.vote.as_ref().map(vote_from_wire).ok_or_else(|| unreachable("a ballot without a vote"))?;
+        Ok(VoteResponse {
+            vote,
+            vote_granted: reply.granted,
+            last_log_id: reply.last.as_ref().map(log_id_from_wire),
+        })
     }
 }
 
@@ -152,7 +163,9 @@ fn append_response(reply: wire::AppendReply) -> Result<AppendEntriesResponse<Typ
             Ok(AppendEntriesResponse::PartialSuccess(partial.up_to.as_ref().map(log_id_from_wire)))
         }
         wire::append_reply::Body::Conflict(_) => Ok(AppendEntriesResponse::Conflict),
-        wire::append_reply::Body::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote))),
+        wire::append_reply::Body::HigherVote(vote) => {
+            Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote)))
+        }
         wire::append_reply::Body::Failure(failure) => Err(refused(failure)),
     }
 }
@@ -201,11 +214,19 @@ impl RaftNetworkV2<Types> for Line {
         })
     }
 
-    async fn vote(&mut self, request: VoteRequest<Types>, _: RPCOption) -> Result<VoteResponse<Types>, Failed> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, Failed> {
         self.ballot(request, false).await
     }
 
-    async fn pre_vote(&mut self, request: VoteRequest<Types>, _: RPCOption) -> Result<VoteResponse<Types>, Failed> {
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        _: RPCOption,
+    ) -> Result<VoteResponse<Types>, Failed> {
         self.ballot(request, true).await
     }
 

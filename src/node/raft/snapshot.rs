@@ -23,8 +23,8 @@ use prost::Message;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::exec::Exec;
-use crate::net::peers::Peers;
 use crate::net::kind;
+use crate::net::peers::Peers;
 use crate::net::rpc::{FrameStream, open_stream};
 use crate::net::transport::Class;
 use crate::net::wire;
@@ -107,7 +107,8 @@ async fn send_copy(
     }
     within(stream.finish()).await??;
     let answer = within(stream.recv()).await??.ok_or(TransferError::Malformed("no answer"))?;
-    let reply = wire::SnapshotReply::decode(answer).map_err(|_| TransferError::Malformed("an unreadable answer"))?;
+    let reply =
+        wire::SnapshotReply::decode(answer).map_err(|_| TransferError::Malformed("an unreadable answer"))?;
     match (reply.failure, reply.vote) {
         (Some(failure), _) => Err(TransferError::Refused(failure.message)),
         (None, Some(vote)) => Ok(vote_from_wire(&vote)),
@@ -150,15 +151,20 @@ pub async fn receive(
     let mut hasher = blake3::Hasher::new();
     let mut received = 0;
     while let Some(frame) = within(stream.recv()).await?? {
-        let chunk = wire::SnapshotChunk::decode(frame).map_err(|_| TransferError::Malformed("an unreadable chunk"))?;
+        let chunk = wire::SnapshotChunk::decode(frame)
+            .map_err(|_| TransferError::Malformed("an unreadable chunk"))?;
         if chunk.offset != received {
             return Err(TransferError::Malformed("a chunk out of order"));
         }
         let file = file.clone();
         let mut running = std::mem::take(&mut hasher);
-        let written = exec.blocking(move || write_chunk(&*file, &chunk).inspect(|bytes| {
-            running.update(bytes);
-        }).map(|bytes| (bytes.len() as u64, running)));
+        let written = exec.blocking(move || {
+            write_chunk(&*file, &chunk)
+                .inspect(|bytes| {
+                    running.update(bytes);
+                })
+                .map(|bytes| (bytes.len() as u64, running))
+        });
         let (bytes, running) = written.await?;
         hasher = running;
         received += bytes;

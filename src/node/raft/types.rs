@@ -97,7 +97,10 @@ pub fn membership_to_wire(at: Option<&LogId>, membership: &Membership<u64, Seat>
     wire::Membership {
         log_id: at.map(log_id_to_wire),
         configs: configs.map(|set| wire::VoterSet { replicas: set.iter().copied().collect() }).collect(),
-        members: membership.nodes().map(|(replica, seat)| wire::Member { replica: *replica, node: seat.node }).collect(),
+        members: membership
+            .nodes()
+            .map(|(replica, seat)| wire::Member { replica: *replica, node: seat.node })
+            .collect(),
     }
 }
 
@@ -110,7 +113,8 @@ pub fn membership_from_wire(stored: &wire::Membership) -> io::Result<Membership<
     if configs.is_empty() && seats.is_empty() {
         return Ok(Membership::default());
     }
-    Membership::new(configs, seats).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+    Membership::new(configs, seats)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
 /// A stored membership, in openraft's terms.

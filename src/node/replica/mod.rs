@@ -26,8 +26,8 @@ use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::Key;
 use crate::model::wire::{self as log_wire, Outcome, Write};
 use crate::net::exec::Exec;
-use crate::net::peers::Peers;
 use crate::net::kind;
+use crate::net::peers::Peers;
 use crate::net::transport::Class;
 use crate::net::wire;
 
@@ -100,13 +100,17 @@ pub fn parse_directory(name: &str) -> Option<(ShardId, ReplicaId)> {
 
 impl Replica {
     /// Opens a replica, making it empty if it is not there.
-    pub async fn open(parts: &ReplicaParts, shard: ShardId, id: ReplicaId) -> Result<Arc<Replica>, ReplicaError> {
+    pub async fn open(
+        parts: &ReplicaParts,
+        shard: ShardId,
+        id: ReplicaId,
+    ) -> Result<Arc<Replica>, ReplicaError> {
         let dir = directory(shard, id);
         parts.disk.create_dir(&dir).map_err(|error| WalError::from(error))?;
         let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
         let log = parts.wal.group(GroupId(id.0));
         align(&log, &store).await?;
-        parts.clock.advance(store.state(|state| state.highest_stamp.max(state.ceiling)));
+        parts.clock.advance(store.state(|state| state.highest_stamp));
 
         let (sender, applied) = watch::channel(Applied::default());
         let machine = Machine::new(store.clone(), parts.clock.clone(), sender);
@@ -122,7 +126,19 @@ impl Replica {
         );
         let rounds = ReadRounds::new(group.clone(), parts.exec);
         let (clock, peers, settings) = (parts.clock.clone(), parts.peers.clone(), parts.settings.clone());
-        Ok(Arc::new(Replica { shard, id, group, store, proposer, rounds, receiving: tokio::sync::Mutex::new(()), clock, log, peers, settings }))
+        Ok(Arc::new(Replica {
+            shard,
+            id,
+            group,
+            store,
+            proposer,
+            rounds,
+            receiving: tokio::sync::Mutex::new(()),
+            clock,
+            log,
+            peers,
+            settings,
+        }))
     }
 
     /// Removes what a replica has on this node, for good.
@@ -237,7 +253,10 @@ impl Replica {
             done,
             membership: Some(group.membership),
             progress: progress
-                .map(|(replica, matched_index)| wire::Progress { replica: *replica, matched_index: *matched_index })
+                .map(|(replica, matched_index)| wire::Progress {
+                    replica: *replica,
+                    matched_index: *matched_index,
+                })
                 .collect(),
             applied_index: group.applied.index,
             last_index: group.last_index,
@@ -250,8 +269,12 @@ impl Replica {
         let seen = step.seen_membership.as_ref();
         match step.step {
             // Adding a member again would append an entry that changes nothing.
-            Some(wire::placement_step::Step::AddLearner(member)) if self.group.has_member(member.replica) => Ok(()),
-            Some(wire::placement_step::Step::AddLearner(member)) => self.group.add_learner(&member, seen).await,
+            Some(wire::placement_step::Step::AddLearner(member)) if self.group.has_member(member.replica) => {
+                Ok(())
+            }
+            Some(wire::placement_step::Step::AddLearner(member)) => {
+                self.group.add_learner(&member, seen).await
+            }
             Some(wire::placement_step::Step::ChangeVoters(set)) => {
                 self.group.change_voters(&set.replicas, seen).await
             }

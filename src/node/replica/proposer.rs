@@ -45,11 +45,20 @@ pub enum Rejected {
 }
 
 enum Job {
-    Write { write: Write, answer: oneshot::Sender<Result<Outcome, Rejected>> },
+    Write {
+        write: Write,
+        answer: oneshot::Sender<Result<Outcome, Rejected>>,
+    },
     /// Commit a ceiling at or above this.
-    Reserve { ceiling: Timestamp, answer: oneshot::Sender<Result<(), Rejected>> },
+    Reserve {
+        ceiling: Timestamp,
+        answer: oneshot::Sender<Result<(), Rejected>>,
+    },
     /// The genesis entry of a new shard.
-    Genesis { genesis: wire::Genesis, answer: oneshot::Sender<Result<(), Rejected>> },
+    Genesis {
+        genesis: wire::Genesis,
+        answer: oneshot::Sender<Result<(), Rejected>>,
+    },
 }
 
 /// The way into one shard's log. Shared; cheap to clone.
@@ -189,6 +198,8 @@ impl Worker {
         }
         if self.ready_term != leadership.term {
             self.group.confirm().await?;
+            let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
+            self.clock.advance(stamp.max(ceiling));
             self.ready_term = leadership.term;
         }
         Ok(leadership.term)

@@ -102,7 +102,9 @@ impl Replica {
     async fn prepare(&self, wish: ReadWish) -> Result<(), ReadError> {
         match (wish.at, wish.consistency) {
             (Some(at), _) => self.prepare_at(at).await,
-            (None, Consistency::Linearizable) => self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into),
+            (None, Consistency::Linearizable) => {
+                self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into)
+            }
             (None, Consistency::Session) => self.catch_up_with(wish.seen).await,
             (None, Consistency::Stale) => Ok(()),
         }
@@ -139,7 +141,11 @@ impl Replica {
     }
 
     /// The time at which a version that expires at `expires_at` is judged.
-    async fn expiry_time(&self, wish: ReadWish, expires_at: Option<Timestamp>) -> Result<Timestamp, ReadError> {
+    async fn expiry_time(
+        &self,
+        wish: ReadWish,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Timestamp, ReadError> {
         if let Some(at) = wish.at {
             return Ok(at);
         }
@@ -149,7 +155,8 @@ impl Replica {
         }
         let now = self.clock.now();
         // Never expires, not yet, or surely: no higher ceiling is needed to say so.
-        let undecided = expires_at.is_some_and(|end| end <= now && (end > committed || end == Timestamp::ZERO));
+        let undecided =
+            expires_at.is_some_and(|end| end <= now && (end > committed || end == Timestamp::ZERO));
         if undecided && now > committed {
             self.proposer.reserve(now).await?;
         }

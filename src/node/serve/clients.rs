@@ -19,7 +19,7 @@ use crate::net::wire::{self, Failure, FailureCode, Reply, Request, reply, reques
 use crate::node::meta::admin::AdminError;
 use crate::node::meta::records::MetaError;
 use crate::node::raft::group::{ConfirmError, ProposeError};
-use crate::node::replica::{PageWish, Replica, ReadError, ReadWish, Rejected};
+use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected, Replica};
 
 use super::Requests;
 
@@ -122,7 +122,8 @@ impl Requests {
     }
 
     async fn write(&self, request: wire::WriteRequest) -> Answered {
-        let write = request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
+        let write =
+            request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
         check(&write).map_err(invalid)?;
         let limit = self.view.now().settings.value_max_bytes;
         let mut bytes = 0;
@@ -194,7 +195,8 @@ impl Requests {
         }
         // What is answered from the records must be no older than the question.
         let meta = self.records.replica().map_err(|error| failure(FailureCode::FailureBusy, error))?;
-        let round = meta.rounds.join().await.ok_or_else(|| failure(FailureCode::FailureBusy, "too many reads"))?;
+        let round =
+            meta.rounds.join().await.ok_or_else(|| failure(FailureCode::FailureBusy, "too many reads"))?;
         round.map_err(|error| self.confirm_failure(error))?;
         match self.office.serve(request).await {
             Ok(answer) => Ok(reply::Body::Admin(answer)),

@@ -118,7 +118,11 @@ impl Requests {
 
     fn refuse(&self, from: &str, kind: u16) {
         self.metrics.refused_requests.inc();
-        tracing::warn!(from, kind, "asked for something it may not ask for, or that this version does not know");
+        tracing::warn!(
+            from,
+            kind,
+            "asked for something it may not ask for, or that this version does not know"
+        );
     }
 }
 

@@ -32,9 +32,9 @@ fn malformed(what: &str) -> Refused {
 
 impl Requests {
     fn replica(&self, shard: u64, replica: u64) -> Result<Arc<Replica>, Refused> {
-        self.shards
-            .exactly(ShardId(shard), ReplicaId(replica))
-            .ok_or_else(|| refused(PeerFailureCode::PeerNoSuchReplica, format!("s{shard} r{replica} is not here")))
+        self.shards.exactly(ShardId(shard), ReplicaId(replica)).ok_or_else(|| {
+            refused(PeerFailureCode::PeerNoSuchReplica, format!("s{shard} r{replica} is not here"))
+        })
     }
 
     pub(super) async fn append(&self, body: Bytes) -> wire::AppendReply {
@@ -137,8 +137,8 @@ impl Requests {
         let step = wire::PlacementStep::decode(body).map_err(|_| malformed("that cannot be read"))?;
         let shard = ShardId(step.shard);
         let replica = self.shards.get(shard);
-        let replica =
-            replica.ok_or_else(|| refused(PeerFailureCode::PeerNoSuchReplica, format!("{shard} is not here")))?;
+        let replica = replica
+            .ok_or_else(|| refused(PeerFailureCode::PeerNoSuchReplica, format!("{shard} is not here")))?;
         Ok(replica.placement_answer(step).await)
     }
 

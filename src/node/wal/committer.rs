@@ -217,7 +217,8 @@ impl Committer {
         let file = self.segments[0].file.clone();
         let held: Vec<(u64, LogPoint, u64, u32)> = {
             let groups = self.shared.groups.lock();
-            let slots = groups.groups.iter().flat_map(|(id, group)| group.slots.iter().map(move |slot| (*id, slot)));
+            let slots =
+                groups.groups.iter().flat_map(|(id, group)| group.slots.iter().map(move |slot| (*id, slot)));
             slots
                 .filter_map(|(id, (index, slot))| {
                     let place = slot.place.as_ref().filter(|place| place.segment == number)?;
@@ -261,7 +262,9 @@ fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
             batch.push(group, Kind::Vote, &vote.encode_to_vec());
             waiting.others.push(done);
         }
-        Job::Truncate { group, from } => drop(batch.push(group, Kind::Truncate, &point_payload(0, from, &[]))),
+        Job::Truncate { group, from } => {
+            drop(batch.push(group, Kind::Truncate, &point_payload(0, from, &[])))
+        }
         Job::Purge { group, up_to } => {
             batch.push(group, Kind::Purge, &point_payload(up_to.term, up_to.index, &[]));
         }

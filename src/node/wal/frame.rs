@@ -55,7 +55,12 @@ pub struct Frame {
 /// What stands at a place where a batch may begin.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    Batch { begin: u64, synced_before: u64, end: u64, frames: Vec<Frame> },
+    Batch {
+        begin: u64,
+        synced_before: u64,
+        end: u64,
+        frames: Vec<Frame>,
+    },
     /// Nothing that this life of the segment has written whole.
     Nothing,
 }

@@ -55,7 +55,8 @@ pub struct Groups {
 
 impl Group {
     pub fn state(&self) -> GroupState {
-        let last = self.slots.last_key_value().map(|(index, slot)| LogPoint { term: slot.term, index: *index });
+        let last =
+            self.slots.last_key_value().map(|(index, slot)| LogPoint { term: slot.term, index: *index });
         GroupState { purged: self.purged, last: last.or(self.purged), vote: self.vote }
     }
 }
@@ -115,7 +116,9 @@ impl Groups {
 
     /// Says where a synced entry is, if it is still the one meant.
     pub fn place(&mut self, id: u64, point: LogPoint, place: Place) {
-        let Some(slot) = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&point.index)) else { return };
+        let Some(slot) = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&point.index)) else {
+            return;
+        };
         if slot.term != point.term {
             return;
         }

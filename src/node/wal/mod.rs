@@ -123,7 +123,9 @@ pub struct WalStats {
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
     /// Something that was on disk is not what it was. The groups named (all, if none is named) must be made anew.
-    #[error("the write-ahead log is damaged in segment {segment} at byte {offset}; replicas concerned: {groups:?}")]
+    #[error(
+        "the write-ahead log is damaged in segment {segment} at byte {offset}; replicas concerned: {groups:?}"
+    )]
     Damaged { segment: u64, offset: u64, groups: Vec<GroupId> },
     /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
     #[error("the write-ahead log has stopped")]

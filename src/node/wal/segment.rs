@@ -70,7 +70,9 @@ pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<(Segm
     }
     let mut head = vec![0; SECTOR as usize];
     file.read_at(0, &mut head)?;
-    let Some(header) = Header::decode(&head).filter(|header| header.number == number) else { return Ok(None) };
+    let Some(header) = Header::decode(&head).filter(|header| header.number == number) else {
+        return Ok(None);
+    };
     let mut content = vec![0; bytes as usize];
     file.read_at(0, &mut content)?;
     Ok(Some((Segment { header, file, bytes }, content.into())))

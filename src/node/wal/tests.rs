@@ -21,7 +21,8 @@ fn open(disk: &SimDisk) -> Result<Wal, WalError> {
 
 /// Runs `work` in a simulated world: one thread, paused time.
 fn simulate<R>(work: impl Future<Output = R>) -> R {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, work)
 }
 
@@ -36,7 +37,8 @@ fn vote(term: u64) -> Vote {
 
 fn all(log: &GroupLog) -> Vec<Record> {
     let state = log.state();
-    let (first, last) = (state.purged.map_or(0, |purged| purged.index + 1), state.last.map_or(0, |last| last.index));
+    let (first, last) =
+        (state.purged.map_or(0, |purged| purged.index + 1), state.last.map_or(0, |last| last.index));
     let mut records: Vec<Record> = Vec::new();
     let mut next = records.len() as u64 + first;
     while next <= last {

@@ -43,7 +43,8 @@ impl Node {
 
     fn spawn(&mut self, args: &[&str]) -> Lines<BufReader<ChildStdout>> {
         assert!(self.child.is_none(), "a node is started once at a time");
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
         let mut child = Command::new(NOMAD)
             .args(["serve", "--listen", "127.0.0.1:0", "--no-context", "--data"])
             .arg(&self.dir)
@@ -198,9 +199,8 @@ impl Cluster {
                 let map = client.refresh().await;
                 let full = map.is_ok_and(|map| {
                     let mut shards = map.shards();
-                    let voting = shards.all(|shard| {
-                        shard.replicas.iter().filter(|replica| replica.voter).count() >= voters
-                    });
+                    let voting = shards
+                        .all(|shard| shard.replicas.iter().filter(|replica| replica.voter).count() >= voters);
                     voting && map.shards().count() > 1
                 });
                 if full {

@@ -59,9 +59,7 @@ impl Writers {
     fn from(client: &Client, writers: std::ops::Range<usize>) -> Writers {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let tasks = writers
-            .map(|writer| {
-                tokio::spawn(write(client.clone(), writer, stop.clone(), acknowledged.clone()))
-            })
+            .map(|writer| tokio::spawn(write(client.clone(), writer, stop.clone(), acknowledged.clone())))
             .collect();
         Writers { stop, acknowledged, tasks }
     }

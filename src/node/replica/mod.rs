@@ -106,8 +106,8 @@ impl Replica {
         id: ReplicaId,
     ) -> Result<Arc<Replica>, ReplicaError> {
         let dir = directory(shard, id);
-        parts.disk.create_dir(&dir).map_err(|error| WalError::from(error))?;
-        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
+        parts.disk.create_dir(&dir).map_err(WalError::from)?;
+        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store)?;
         let log = parts.wal.group(GroupId(id.0));
         align(&log, &store).await?;
         parts.clock.advance(store.state(|state| state.highest_stamp));

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nodenomad::client::Client;
 use nodenomad::cmd::context_file::Context;
 use nodenomad::cmd::session;
+use nodenomad::model::id::ShardId;
 use tempfile::TempDir;
 
 /// The executable under test.
@@ -38,7 +39,8 @@ pub struct Cluster {
 impl Node {
     fn start(&mut self, args: &[&str]) {
         assert!(self.child.is_none(), "a node is started once at a time");
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
         let mut child = Command::new(NOMAD)
             .args(["serve", "--listen", "127.0.0.1:0", "--no-context", "--data"])
             .arg(&self.dir)
@@ -109,7 +111,7 @@ impl Cluster {
         }
         cluster.nodes[0].start(&first);
         if count > 1 {
-            let token = cluster.nomad(&["token", "new", "-o", "raw"]);
+            let token = cluster.nomad(&["token", "new", "--uses", "9", "-o", "raw"]);
             let address = cluster.quic(0);
             for node in &mut cluster.nodes[1..] {
                 node.start(&["--join", &address, "--token", token.trim()]);
@@ -179,10 +181,10 @@ impl Cluster {
             loop {
                 let map = client.refresh().await;
                 let full = map.is_ok_and(|map| {
-                    map.shards.len() > 1 && map.shards.iter().all(|shard| {
-                        let voting = nodenomad::model::wire::ReplicaRole::RoleVoter;
-                        shard.replicas.iter().filter(|replica| replica.role() == voting).count() >= voters
-                    })
+                    map.shards().count() > 1
+                        && map.shards().all(|route| {
+                            route.replicas.iter().filter(|replica| replica.voter).count() >= voters
+                        })
                 });
                 if full {
                     return;
@@ -213,11 +215,10 @@ impl Cluster {
     /// True if all replicas of every shard are at the same index; then their digests must be equal.
     async fn digests_agree(&self, client: &Client) -> bool {
         let Ok(map) = client.refresh().await else { return false };
-        for shard in &map.shards {
+        for route in map.shards() {
             let mut told = Vec::new();
-            for replica in &shard.replicas {
-                let node = nodenomad::model::id::NodeId(replica.node);
-                match client.digest(node, nodenomad::model::id::ShardId(shard.shard)).await {
+            for replica in &route.replicas {
+                match client.digest(replica.node, route.shard).await {
                     Ok(digest) => told.push(digest),
                     Err(_) => return false,
                 }
@@ -226,7 +227,7 @@ impl Cluster {
                 return false;
             }
             for pair in told.windows(2) {
-                assert_eq!(pair[0].digest, pair[1].digest, "replicas of s{} differ at one index", shard.shard);
+                assert_eq!(pair[0].digest, pair[1].digest, "replicas of {} differ at one index", route.shard);
                 assert_eq!(pair[0].keys, pair[1].keys);
             }
         }
@@ -236,9 +237,9 @@ impl Cluster {
     /// The node that leads a shard, as its number in `nodes`.
     pub async fn leader_of(&self, client: &Client, shard: u64) -> usize {
         loop {
-            if let Ok(map) = client.refresh().await
-                && let Some(leader) = map.leaders.iter().find(|leader| leader.shard == shard)
-                && let Some(n) = self.nodes.iter().position(|node| node.id() == leader.node && node.is_running())
+            if client.refresh().await.is_ok()
+                && let Some(leader) = client.leader(ShardId(shard))
+                && let Some(n) = self.nodes.iter().position(|node| node.id() == leader.0 && node.is_running())
             {
                 return n;
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use nodenomad::client::{Client, Outcome};
+use nodenomad::client::{Client, ErrorOutcome};
 use tokio::task::JoinHandle;
 
 /// Keys of one writer.
@@ -49,9 +49,7 @@ impl Writers {
     pub fn start(client: &Client, count: usize) -> Writers {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let tasks = (0..count)
-            .map(|writer| {
-                tokio::spawn(write(client.clone(), writer, stop.clone(), acknowledged.clone()))
-            })
+            .map(|writer| tokio::spawn(write(client.clone(), writer, stop.clone(), acknowledged.clone())))
             .collect();
         Writers { stop, acknowledged, tasks }
     }
@@ -100,7 +98,7 @@ async fn write(client: Client, writer: usize, stop: Arc<AtomicBool>, acknowledge
                 record.longest_gap = record.longest_gap.max(last.elapsed());
                 last = Instant::now();
             }
-            Err(error) if error.outcome() == Outcome::Unknown => record.unknown += 1,
+            Err(error) if error.outcome() == ErrorOutcome::Unknown => record.unknown += 1,
             Err(_) => {
                 // Nothing changed: the number may be used again.
                 known.tried -= 1;

@@ -28,7 +28,7 @@ pub struct Member {
     pub insecure: bool,
     /// Members known when it joined: where to find the cluster before the map is there.
     pub seeds: Vec<Seed>,
-    /// Only on the node that began the cluster: where its first shards are split, user keys as JSON byte lists.
+    /// Only while the cluster is being begun, on its first node: where its first shards are split.
     pub bootstrap: Option<Bootstrap>,
 }
 

@@ -130,8 +130,11 @@ impl Node {
         shards.open_all().await?;
         let records = Records::new(shards.clone());
         let own = own_record(&parts, clock.wall_ms());
-        if let Some(bootstrap) = &parts.member.bootstrap {
-            begin(&parts, bootstrap, &shards, &records, own).await?;
+        if let Some(first) = parts.member.bootstrap.take() {
+            let (chance, authority) = (parts.chance.fork(), parts.authority.clone());
+            bootstrap::begin(&parts.member, &first, &shards, &records, &chance, own, authority).await?;
+            // From now on others may change what was begun: it must not be begun again.
+            parts.member.save(&parts.disk).map_err(WalError::from)?;
         }
         let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
         let meta = meta.ok_or(NodeError::OtherMetaReplica)?;
@@ -247,27 +250,6 @@ fn own_record(parts: &NodeParts, now_ms: u64) -> NodeRecord {
         state: "member".to_owned(),
         meta_replica: parts.member.meta_replica.0,
     }
-}
-
-/// Begins the cluster where that was not finished.
-async fn begin(
-    parts: &NodeParts,
-    first: &super::member::Bootstrap,
-    shards: &Shards,
-    records: &Records,
-    own: NodeRecord,
-) -> Result<(), NodeError> {
-    // Once the records are there and every first shard has its genesis, others may have moved them: hands off.
-    let begun = shards.get(ShardId::META).is_some_and(|meta| meta.store.state(|state| state.range.is_some()));
-    let whole = bootstrap::first_ranges(first)?.len();
-    let local = (0..whole as u64).filter_map(|n| shards.get(ShardId(n + 1)));
-    let unfinished = local.filter(|replica| replica.store.state(|state| state.range.is_none())).count();
-    if begun && unfinished == 0 && shards.all().len() > 1 {
-        return Ok(());
-    }
-    bootstrap::begin(&parts.member, first, shards, records, &parts.chance, own, parts.authority.clone())
-        .await?;
-    Ok(())
 }
 
 fn requests(

@@ -6,15 +6,14 @@
 
 pub mod writers;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nodenomad::client::Client;
 use nodenomad::cmd::context_file::Context;
 use nodenomad::cmd::session;
-use nodenomad::model::id::ShardId;
 use tempfile::TempDir;
 
 /// The executable under test.
@@ -38,6 +37,11 @@ pub struct Cluster {
 
 impl Node {
     fn start(&mut self, args: &[&str]) {
+        let lines = self.spawn(args);
+        self.wait_until_ready(lines);
+    }
+
+    fn spawn(&mut self, args: &[&str]) -> Lines<BufReader<ChildStdout>> {
         assert!(self.child.is_none(), "a node is started once at a time");
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
@@ -50,8 +54,12 @@ impl Node {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         self.child = Some(child);
+        lines
+    }
+
+    fn wait_until_ready(&self, mut lines: Lines<BufReader<ChildStdout>>) {
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("ready:"));
         assert!(ready, "{} did not become ready:\n{}", self.dir.display(), self.log());
         std::thread::spawn(move || lines.for_each(drop));
@@ -111,7 +119,7 @@ impl Cluster {
         }
         cluster.nodes[0].start(&first);
         if count > 1 {
-            let token = cluster.nomad(&["token", "new", "--uses", "9", "-o", "raw"]);
+            let token = cluster.nomad(&["token", "new", "--uses", "100", "-o", "raw"]);
             let address = cluster.quic(0);
             for node in &mut cluster.nodes[1..] {
                 node.start(&["--join", &address, "--token", token.trim()]);
@@ -126,6 +134,15 @@ impl Cluster {
         let client = cluster.client().await;
         cluster.wait_until_whole(&client, count).await;
         (cluster, client)
+    }
+
+    /// Starts all processes that do not run, together.
+    pub fn restart_all(&mut self) {
+        let stopped = self.nodes.iter_mut().filter(|node| !node.is_running());
+        let starting: Vec<_> = stopped.map(|node| (node.spawn(&[]), node)).collect();
+        for (lines, node) in starting {
+            node.wait_until_ready(lines);
+        }
     }
 
     /// The administrator's context file.
@@ -181,10 +198,10 @@ impl Cluster {
             loop {
                 let map = client.refresh().await;
                 let full = map.is_ok_and(|map| {
-                    map.shards().count() > 1
-                        && map.shards().all(|route| {
-                            route.replicas.iter().filter(|replica| replica.voter).count() >= voters
-                        })
+                    let mut shards = map.shards();
+                    let voting = shards
+                        .all(|shard| shard.replicas.iter().filter(|replica| replica.voter).count() >= voters);
+                    voting && map.shards().count() > 1
                 });
                 if full {
                     return;
@@ -215,10 +232,10 @@ impl Cluster {
     /// True if all replicas of every shard are at the same index; then their digests must be equal.
     async fn digests_agree(&self, client: &Client) -> bool {
         let Ok(map) = client.refresh().await else { return false };
-        for route in map.shards() {
+        for shard in map.shards() {
             let mut told = Vec::new();
-            for replica in &route.replicas {
-                match client.digest(replica.node, route.shard).await {
+            for replica in &shard.replicas {
+                match client.digest(replica.node, shard.shard).await {
                     Ok(digest) => told.push(digest),
                     Err(_) => return false,
                 }
@@ -227,7 +244,7 @@ impl Cluster {
                 return false;
             }
             for pair in told.windows(2) {
-                assert_eq!(pair[0].digest, pair[1].digest, "replicas of {} differ at one index", route.shard);
+                assert_eq!(pair[0].digest, pair[1].digest, "replicas of {} differ at one index", shard.shard);
                 assert_eq!(pair[0].keys, pair[1].keys);
             }
         }
@@ -238,8 +255,8 @@ impl Cluster {
     pub async fn leader_of(&self, client: &Client, shard: u64) -> usize {
         loop {
             if client.refresh().await.is_ok()
-                && let Some(leader) = client.leader(ShardId(shard))
-                && let Some(n) = self.nodes.iter().position(|node| node.id() == leader.0 && node.is_running())
+                && let Some(leader) = client.leader(nodenomad::model::id::ShardId(shard))
+                && let Some(n) = self.nodes.iter().position(|node| node.is_running() && node.id() == leader.0)
             {
                 return n;
             }

@@ -45,10 +45,20 @@ fn key(writer: usize, n: usize) -> Vec<u8> {
 }
 
 impl Writers {
-    /// Starts `count` writers.
+    /// Starts `count` writers on keys that nobody has written.
     pub fn start(client: &Client, count: usize) -> Writers {
+        Writers::from(client, 0..count)
+    }
+
+    /// Starts `count` writers on the keys of round `round`, and none of an earlier one.
+    pub fn start_round(client: &Client, count: usize, round: u64) -> Writers {
+        let first = round as usize * count;
+        Writers::from(client, first..first + count)
+    }
+
+    fn from(client: &Client, writers: std::ops::Range<usize>) -> Writers {
         let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let tasks = (0..count)
+        let tasks = writers
             .map(|writer| tokio::spawn(write(client.clone(), writer, stop.clone(), acknowledged.clone())))
             .collect();
         Writers { stop, acknowledged, tasks }

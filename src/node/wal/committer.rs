@@ -263,7 +263,7 @@ fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
             waiting.others.push(done);
         }
         Job::Truncate { group, from } => {
-            drop(batch.push(group, Kind::Truncate, &point_payload(0, from, &[])))
+            batch.push(group, Kind::Truncate, &point_payload(0, from, &[]));
         }
         Job::Purge { group, up_to } => {
             batch.push(group, Kind::Purge, &point_payload(up_to.term, up_to.index, &[]));

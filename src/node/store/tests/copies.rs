@@ -54,6 +54,20 @@ async fn copies_taken_while_flushes_run_open_and_match() {
 }
 
 #[tokio::test]
+async fn nobody_writes_the_file_while_it_is_copied() {
+    let disk = RamDisk::default();
+    let store = open(&disk, "source");
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (place, count) = (store.shared.place.clone(), asked.clone());
+    disk.during_copy(move || {
+        assert!(place.try_lock().is_err(), "the writer's place is taken");
+        count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    });
+    store.copy_file(Path::new("source/a.copy")).await.unwrap();
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn an_installed_file_replaces_everything_and_stays() {
     let disk = RamDisk::default();
     let mut log = Log::new();

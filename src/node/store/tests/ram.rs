@@ -19,7 +19,11 @@ pub struct RamDisk {
     names: Arc<Mutex<Names>>,
     /// Changes left until it breaks.
     left: Arc<AtomicU64>,
+    during_copy: Arc<Mutex<Option<Hook>>>,
 }
+
+/// Something to do at a certain point.
+type Hook = Box<dyn Fn() + Send>;
 
 #[derive(Default)]
 struct Names {
@@ -47,7 +51,11 @@ struct RamFile {
 
 impl Default for RamDisk {
     fn default() -> Self {
-        RamDisk { names: Arc::default(), left: Arc::new(AtomicU64::new(u64::MAX)) }
+        RamDisk {
+            names: Arc::default(),
+            left: Arc::new(AtomicU64::new(u64::MAX)),
+            during_copy: Arc::default(),
+        }
     }
 }
 
@@ -55,6 +63,11 @@ impl RamDisk {
     /// Lets it break after so many changes from now.
     pub fn break_after(&self, changes: u64) {
         self.left.store(changes, Ordering::Relaxed);
+    }
+
+    /// Calls `hook` in the middle of every copy.
+    pub fn during_copy(&self, hook: impl Fn() + Send + 'static) {
+        *self.during_copy.lock() = Some(Box::new(hook));
     }
 
     /// What is on the disk after a power cut: what was synced, and some of the rest.
@@ -174,6 +187,7 @@ impl Disk for RamDisk {
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
         spend(&self.left)?;
         let now = self.content(from)?.lock().now.clone();
+        self.during_copy.lock().iter().for_each(|hook| hook());
         let pending = vec![Change::Length(now.len()), Change::Write(0, now.clone())];
         let content = Content { now, synced: Vec::new(), pending };
         self.names.lock().now.insert(to.to_owned(), Arc::new(Mutex::new(content)));

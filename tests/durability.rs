@@ -1,0 +1,102 @@
+//! What was acknowledged stays: real processes, killed.
+//!
+//! What SIGKILL cannot show (bytes that were never synced) is shown on simulated disks, in `sim_cluster.rs`.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::Cluster;
+use support::writers::{Writers, verify};
+
+/// Long forms are asked for by `NODENOMAD_TEST_LONG=1`.
+fn long_or(long: u64, short: u64) -> u64 {
+    if std::env::var_os("NODENOMAD_TEST_LONG").is_some() { long } else { short }
+}
+
+/// How long writes may take to go on after something was killed.
+const RESUME_LIMIT: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_all_are_killed_at_once() {
+    let (mut cluster, client) = Cluster::whole(3, "h,p").await;
+    let mut unknown = 0;
+    let mut acknowledged = 0;
+    for round in 0..long_or(20, 4) {
+        let writers = Writers::start_round(&client, 8, round);
+        writers.wait_for(300, RESUME_LIMIT).await;
+        for node in &mut cluster.nodes {
+            node.kill();
+        }
+        cluster.restart_all();
+        let records = writers.stop().await;
+        acknowledged += verify(&client, &records).await;
+        unknown += records.iter().map(|record| record.unknown).sum::<u64>();
+    }
+    cluster.equal_digests(&client, Duration::from_secs(30)).await;
+    println!("{acknowledged} keys checked; {unknown} writes were answered \"unknown\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_one_after_the_other_is_killed() {
+    let (mut cluster, client) = Cluster::whole(3, "m").await;
+    let writers = Writers::start(&client, 8);
+    let end = Instant::now() + Duration::from_secs(long_or(60, 12));
+    let mut kills = 0;
+    while Instant::now() < end {
+        let n = kills % cluster.nodes.len();
+        cluster.nodes[n].kill();
+        writers.wait_for(200, RESUME_LIMIT).await;
+        cluster.nodes[n].restart();
+        writers.wait_for(200, RESUME_LIMIT).await;
+        kills += 1;
+    }
+    let count = writers.acknowledged();
+    let records = writers.stop().await;
+    let checked = verify(&client, &records).await;
+    cluster.equal_digests(&client, Duration::from_secs(30)).await;
+    assert!(kills >= 2, "at least two were killed");
+    println!("{kills} kills, {count} writes acknowledged, {checked} keys checked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_resume_after_the_leader_is_killed() {
+    let (mut cluster, client) = Cluster::whole(3, "").await;
+    let writers = Writers::start(&client, 8);
+    writers.wait_for(200, RESUME_LIMIT).await;
+    let leader = cluster.leader_of(&client, 1).await;
+    cluster.nodes[leader].kill();
+    writers.wait_for(400, RESUME_LIMIT).await;
+    let records = writers.stop().await;
+    verify(&client, &records).await;
+    let gap = records.iter().map(|record| record.longest_gap).max().unwrap();
+    println!("writes resumed after {gap:?}");
+    // The aim is 3 s; a machine that runs other tests at the same time gets some grace.
+    assert!(gap < Duration::from_secs(6), "{gap:?}");
+    cluster.nodes[leader].restart();
+    cluster.equal_digests(&client, Duration::from_secs(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_missed_a_lot_catches_up() {
+    let (mut cluster, client) = Cluster::whole(3, "").await;
+    // So little log is kept that what was missed comes as a snapshot.
+    cluster.nomad(&["config", "set", "log_keep_bytes", "1MiB"]);
+    cluster.nomad(&["config", "set", "memtable_bytes", "2MiB"]);
+    let away = (cluster.leader_of(&client, 1).await + 1) % 3;
+    cluster.nodes[away].kill();
+    let count = long_or(200_000, 30_000);
+    let mut batcher = client.batcher();
+    for n in 0..count {
+        let (key, value) = (format!("bulk/{:06}", n % 150_000), format!("value {n} {}", "x".repeat(100)));
+        let put = nodenomad::client::BatchOperation::Put { key: key.into(), value: value.into(), ttl: None };
+        batcher.push(put).await.unwrap();
+    }
+    batcher.finish().await.unwrap();
+    cluster.nodes[away].restart();
+    let start = Instant::now();
+    cluster.equal_digests(&client, Duration::from_secs(60)).await;
+    println!("caught up with {count} writes in {:?}", start.elapsed());
+    let log = cluster.nodes[away].log();
+    assert!(log.contains("snapshot installed"), "it came by log, not by snapshot:\n{log}");
+}

@@ -71,9 +71,9 @@ pub enum Trouble {
     Call { node: NodeId, source: CallError },
     #[error("{who} did not answer within {waited_ms} ms")]
     NoAnswer { who: String, waited_ms: u64 },
-    #[error("{node} answers {code:?}: {message}")]
+    #[error("{node} answers: {}", said(*code, message))]
     Failure { node: NodeId, code: FailureCode, message: String },
-    #[error("{node} answers that the shard refused it: {reason:?}")]
+    #[error("{node} answers: {}", reasoned(*reason))]
     Refused { node: NodeId, reason: Refusal },
     #[error("the condition failed at {node}, but an earlier copy of the request may still be under way")]
     FailedAfterDoubt { node: NodeId },
@@ -103,6 +103,42 @@ pub enum Trouble {
     ValueTooLong { bytes: usize, max: usize },
     #[error("a time to live must be at least a millisecond")]
     NoTimeToLive,
+}
+
+/// What a member said, or what its code means if it said nothing.
+fn said(code: FailureCode, message: &str) -> &str {
+    if !message.is_empty() {
+        return message;
+    }
+    match code {
+        FailureCode::FailureUnspecified => "no, and nothing more",
+        FailureCode::FailureNotLeader => "it does not lead the shard",
+        FailureCode::FailureWrongShard => "the shard is elsewhere by now",
+        FailureCode::FailureBusy => "it has too much to do",
+        FailureCode::FailureTimeout => "time ran out before anything was proposed",
+        FailureCode::FailureUnknown => "nobody can say how it came out",
+        FailureCode::FailureInvalid => "the request is wrong",
+        FailureCode::FailureForbidden => "not allowed",
+        FailureCode::FailureTooOld => "that time has been forgotten",
+        FailureCode::FailureNotFound => "there is no such thing",
+        FailureCode::FailureInternal => "damaged data, or a fault of the program",
+        FailureCode::FailureConflict => "somebody else was first",
+    }
+}
+
+/// Why a shard refused a write.
+fn reasoned(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Unspecified => "the shard refused it, and said no more",
+        Refusal::WrongEpoch => "the shard has changed since the map was read",
+        Refusal::OutOfBounds => "the key belongs to another shard by now",
+        Refusal::Forgotten => "too much time has passed to tell whether it was done before",
+        Refusal::Superseded => "it was no longer waited for",
+        Refusal::NotANumber => "what is there is not a number",
+        Refusal::Overflow => "the sum does not fit in 64 bits",
+        Refusal::StaleStamp => "the shard has moved past its timestamp",
+        Refusal::Invalid => "the write is malformed",
+    }
 }
 
 impl Error {

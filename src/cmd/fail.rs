@@ -99,7 +99,11 @@ impl<T> OrFail<T> for Result<T, client::Error> {
     fn or_fail(self, what: impl FnOnce() -> String) -> Result<T, Failure> {
         self.map_err(|error| {
             let exit = Exit::from_code(i64::from(error.exit_code()));
-            Failure::new(exit, what()).caused_by(&error)
+            let failure = Failure::new(exit, what()).caused_by(&error);
+            match cure_of(&error) {
+                Some(cure) => failure.cure(cure),
+                None => failure,
+            }
         })
     }
 }
@@ -115,6 +119,18 @@ impl<T> OrFail<T> for io::Result<T> {
                 .caused_by(&error)
                 .cure("the same with a path that exists and can be used"),
         })
+    }
+}
+
+/// A better cure than the usual one of the exit.
+fn cure_of(error: &client::Error) -> Option<&'static str> {
+    match error {
+        client::Error::TooOld(_) => {
+            Some("a later time; nomad config get retention_ms tells how far back the past can be read")
+        }
+        client::Error::NotFound(_) => Some("the same with a name that `ls` shows"),
+        client::Error::TimedOut(_) => Some("nomad status, then the same with a longer --timeout"),
+        _ => None,
     }
 }
 

@@ -24,7 +24,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a node may take to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How much of a log is shown when its node failed, in lines and bytes.
-const TAIL_LINES: usize = 12;
+const TAIL_LINES: usize = 6;
 const TAIL_BYTES: u64 = 16 * 1024;
 
 /// One node on this machine.

@@ -1,5 +1,6 @@
 //! `nomad meta`: the cluster's own records, as they are.
 
+use bytes::Bytes;
 use clap::Subcommand;
 use prost::Message;
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::cmd::ui::Format;
 use crate::cmd::{escape, session};
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::time::Timestamp;
-use crate::model::wire::{JobRecord, NodeRecord, ShardRecord};
+use crate::model::wire::{JobRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord, TokenRecord};
 use crate::net::wire::MetaGet;
 use crate::net::wire::Row;
 use crate::net::wire::admin_request::Body;
@@ -132,19 +133,43 @@ fn decoded(name: &[u8], value: &[u8]) -> Option<Value> {
     }
     if under("_/shards/") {
         let shard = ShardRecord::decode(value).ok()?;
-        let replica = |replica: &crate::model::wire::ReplicaRecord| json!({"replica": replica.replica, "node": replica.node, "role": replica.role().as_str_name()});
-        return Some(
-            json!({"shard": shard.shard, "start": escape::cell(&shard.start), "end": escape::cell(&shard.end),
-            "epoch": shard.epoch, "replicas": shard.replicas.iter().map(replica).collect::<Vec<_>>(),
-            "ring_position": format!("{:016x}", shard.ring_position)}),
-        );
+        let replicas: Vec<Value> = shard.replicas.iter().map(replica).collect();
+        return Some(json!({"shard": shard.shard, "start": bound(&shard.start), "end": bound(&shard.end),
+            "epoch": shard.epoch, "replicas": replicas,
+            "ring_position": format!("{:016x}", shard.ring_position)}));
     }
     if under("_/jobs/") {
         let job = JobRecord::decode(value).ok()?;
         return Some(json!({"id": job.id, "shard": job.shard, "reason": job.reason,
-            "started_at_ms": job.started_at_ms, "phase": job.phase().as_str_name()}));
+            "started_at_ms": job.started_at_ms, "phase": word(job.phase().as_str_name())}));
+    }
+    if under("_/tokens/") {
+        let token = TokenRecord::decode(value).ok()?;
+        return Some(json!({"id": token.id, "created_at_ms": token.created_at_ms,
+            "expires_at_ms": token.expires_at_ms, "uses_left": token.uses_left, "nodes": token.nodes}));
     }
     None
+}
+
+fn replica(replica: &ReplicaRecord) -> Value {
+    let role = match replica.role() {
+        ReplicaRole::RoleVoter => "voter",
+        ReplicaRole::RoleLearner => "learner",
+        ReplicaRole::RoleUnspecified => "unknown",
+    };
+    json!({"replica": replica.replica, "node": replica.node, "role": role})
+}
+
+/// A bound without the byte that tells the keyspace, as `shard ls` shows it; none at the end of everything.
+fn bound(internal: &Bytes) -> Option<String> {
+    let key = Key::from_internal(internal.clone()).ok()?;
+    Some(escape::cell(key.name()))
+}
+
+/// `PHASE_CATCH_UP` as people read it: `catch up`.
+fn word(name: &str) -> String {
+    let word = name.split_once('_').map_or(name, |(_, word)| word);
+    word.to_lowercase().replace('_', " ")
 }
 
 fn row(record: &Record) -> Vec<String> {

@@ -74,7 +74,13 @@ impl Range {
         let bound = |typed: &Option<OsString>| {
             typed.as_ref().map(|typed| spell::user_bound(typed.as_bytes())).transpose()
         };
-        Ok(KeyRange::new(bound(&self.start)?.unwrap_or(Key::FIRST_USER), bound(&self.end)?))
+        let (start, end) = (bound(&self.start)?.unwrap_or(Key::FIRST_USER), bound(&self.end)?);
+        if end.as_ref().is_some_and(|end| *end < start) {
+            return Err(Failure::usage("the range ends before it begins")
+                .because("keys are ordered byte by byte, and END must not come before START")
+                .cure("nomad range START END, and --reverse to read it backwards"));
+        }
+        Ok(KeyRange::new(start, end))
     }
 }
 

@@ -186,7 +186,10 @@ impl Serve {
             Failure::usage("the node does not know where to keep its data").cure("nomad serve --data DIR ...")
         })?;
         let listen = self.listen.or(file.listen).unwrap_or(LISTEN_DEFAULT);
-        let split_at = if self.split_at.is_empty() { file.split_at } else { self.split_at };
+        let mut split_at = if self.split_at.is_empty() { file.split_at } else { self.split_at };
+        // The order they are typed in says nothing.
+        split_at.sort();
+        split_at.dedup();
         let decided = Decided {
             data,
             beginning,

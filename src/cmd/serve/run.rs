@@ -3,6 +3,7 @@
 //! Promises: `node.json` is written and the ready line printed only once the node serves; the administrator's context
 //! follows the members within seconds. Does not: decide (see `options`).
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use crate::cmd::serve::options::{Beginning, Decided, Serve};
 use crate::cmd::ui::Ui;
 use crate::cmd::{log, private_file, session};
 use crate::net::transport::Address;
+use crate::node::meta::join::JoinError;
+use crate::node::running::NodeError;
 use crate::node::server::{ReadyInfo, Server, ServerOptions, Start, StartError, Stopped};
 
 /// How often contexts are compared with the members.
@@ -174,17 +177,44 @@ fn server_options(decided: &Decided) -> ServerOptions {
 }
 
 fn not_started(decided: &Decided, error: &StartError) -> Failure {
-    Failure::new(exit_of(error), format!("cannot start the node in {}", decided.data.display()))
+    let (exit, cure) = meaning(error);
+    Failure::new(exit, format!("cannot start the node in {}", decided.data.display()))
         .caused_by(error)
-        .cure(match decided.beginning {
-            Beginning::Join { .. } => "the same with a fresh token (nomad token new) and members that run",
-            Beginning::Bootstrap | Beginning::Resume => "the same once the cause above is gone",
-        })
+        .cure(cure)
 }
 
-/// What a failed start means to a script.
-fn exit_of(_error: &StartError) -> Exit {
-    Exit::Unreachable
+/// What a failed start means to a script, and what to type now.
+fn meaning(error: &StartError) -> (Exit, &'static str) {
+    const AGAIN: &str = "the same once the cause above is gone";
+    const DAMAGED: &str =
+        "keep the directory; the other replicas have the data: join again with an empty one";
+    match error {
+        StartError::NotInitialised { .. } => {
+            (Exit::Usage, "the same with --bootstrap, or with --join and --token")
+        }
+        StartError::Directory { source, .. } => match source.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound => {
+                (Exit::Damaged, DAMAGED)
+            }
+            io::ErrorKind::PermissionDenied => (Exit::Forbidden, "the same as a user who may use it"),
+            _ => (Exit::Usage, "the same once no other process uses it, or with another --data"),
+        },
+        StartError::Token(_) => (Exit::Usage, "the whole token, as nomad token new -o raw prints it"),
+        StartError::Identity(_) => (Exit::Damaged, DAMAGED),
+        StartError::Listen { .. } => {
+            (Exit::Usage, "the same with another --listen or --http (port 0 picks a free one)")
+        }
+        StartError::Join(JoinError::Refused(_)) => {
+            (Exit::Forbidden, "the same with a fresh token (nomad token new)")
+        }
+        StartError::Join(JoinError::Unreachable { .. }) => {
+            (Exit::Unreachable, "the same with --join naming members that run")
+        }
+        StartError::InsecureAddress { .. } => (Exit::Usage, "the same with --listen 127.0.0.1:7300"),
+        StartError::Node(NodeError::Bootstrap(_)) => (Exit::Unreachable, AGAIN),
+        StartError::Node(_) => (Exit::Damaged, DAMAGED),
+        StartError::FirstToken(_) => (Exit::Unreachable, AGAIN),
+    }
 }
 
 /// SIGINT and SIGTERM.

@@ -1,9 +1,12 @@
 //! What one replica says to another: openraft's calls as messages to the machine the other replica is on.
 //!
 //! Every message names the shard and the replica it is for; nobody else answers it. Appends are pipelined: up to
-//! [`APPENDS_IN_FLIGHT`] requests are under way to a follower, answered in order.
+//! [`APPENDS_IN_FLIGHT`] requests are under way to a follower, answered in order. What is too large for the common stream
+//! goes alone: on a stream of its own it could be overtaken by the requests behind it, which the follower would refuse as
+//! not following on its log, although the entries before them are about to come.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,11 +20,12 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use prost::Message;
+use tokio::sync::RwLock;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::kind;
 use crate::net::peers::Peers;
-use crate::net::rpc::CallError;
+use crate::net::rpc::{CallError, INLINE_MAX_BYTES};
 use crate::net::transport::Class;
 use crate::net::wire;
 use crate::node::clock::Clock;
@@ -108,11 +112,12 @@ async fn call<R: Message + Default>(
 }
 
 impl Line {
+    /// The call, and the size of its body.
     fn append(
         &self,
         request: AppendEntriesRequest<Types>,
         timeout: Duration,
-    ) -> impl Future<Output = Result<wire::AppendReply, Failed>> + Send + 'static {
+    ) -> (impl Future<Output = Result<wire::AppendReply, Failed>> + Send + 'static, usize) {
         let message = wire::Append {
             shard: self.network.shard.0,
             replica: self.replica,
@@ -123,7 +128,8 @@ impl Line {
             clock: self.network.clock.now().0,
         };
         let body = Bytes::from(message.encode_to_vec());
-        call(self.network.peers.clone(), self.node, self.class, kind::APPEND, body, timeout)
+        let bytes = body.len();
+        (call(self.network.peers.clone(), self.node, self.class, kind::APPEND, body, timeout), bytes)
     }
 
     async fn ballot(
@@ -190,7 +196,7 @@ impl RaftNetworkV2<Types> for Line {
         request: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, Failed> {
-        append_response(self.append(request, option.hard_ttl()).await?)
+        append_response(self.append(request, option.hard_ttl()).0.await?)
     }
 
     fn stream_append<'s, S>(
@@ -204,11 +210,21 @@ impl RaftNetworkV2<Types> for Line {
         let timeout = option.hard_ttl();
         let line: &'s Line = self;
         Box::pin(async move {
+            // Fair: whoever asks first comes first.
+            let order = Arc::new(RwLock::new(()));
             let answers = input.map(move |request| {
                 let previous = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-                let answer = line.append(request, timeout);
-                async move { stream_result(append_response(answer.await?)?, previous, last) }
+                let (answer, bytes) = line.append(request, timeout);
+                let order = order.clone();
+                async move {
+                    let (_alone, _among);
+                    match bytes > INLINE_MAX_BYTES {
+                        true => _alone = order.write().await,
+                        false => _among = order.read().await,
+                    }
+                    stream_result(append_response(answer.await?)?, previous, last)
+                }
             });
             Ok(Box::pin(answers.buffered(APPENDS_IN_FLIGHT)) as BoxStream<'s, _>)
         })

@@ -28,7 +28,8 @@ pub struct Member {
     pub insecure: bool,
     /// Members known when it joined: where to find the cluster before the map is there.
     pub seeds: Vec<Seed>,
-    /// Only on the node that began the cluster: where its first shards are split, user keys as JSON byte lists.
+    /// Only on the node that begins the cluster, and until it has: where its first shards are split, user keys as JSON
+    /// byte lists.
     pub bootstrap: Option<Bootstrap>,
 }
 

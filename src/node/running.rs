@@ -130,8 +130,8 @@ impl Node {
         shards.open_all().await?;
         let records = Records::new(shards.clone());
         let own = own_record(&parts, clock.wall_ms());
-        if let Some(bootstrap) = &parts.member.bootstrap {
-            begin(&parts, bootstrap, &shards, &records, own).await?;
+        if let Some(bootstrap) = parts.member.bootstrap.clone() {
+            begin(&mut parts, &bootstrap, &shards, &records, own).await?;
         }
         let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
         let meta = meta.ok_or(NodeError::OtherMetaReplica)?;
@@ -249,24 +249,21 @@ fn own_record(parts: &NodeParts, now_ms: u64) -> NodeRecord {
     }
 }
 
-/// Begins the cluster where that was not finished.
+/// Begins the cluster, and makes it known on this disk that this is over.
+///
+/// Nobody is served before, so nobody has joined yet and no shard has moved: an interrupted beginning can be repeated.
+/// Afterwards it must not be: a restarted replica knows nothing until others lead, and its shards may have left this node.
 async fn begin(
-    parts: &NodeParts,
+    parts: &mut NodeParts,
     first: &super::member::Bootstrap,
     shards: &Shards,
     records: &Records,
     own: NodeRecord,
 ) -> Result<(), NodeError> {
-    // Once the records are there and every first shard has its genesis, others may have moved them: hands off.
-    let begun = shards.get(ShardId::META).is_some_and(|meta| meta.store.state(|state| state.range.is_some()));
-    let whole = bootstrap::first_ranges(first)?.len();
-    let local = (0..whole as u64).filter_map(|n| shards.get(ShardId(n + 1)));
-    let unfinished = local.filter(|replica| replica.store.state(|state| state.range.is_none())).count();
-    if begun && unfinished == 0 && shards.all().len() > 1 {
-        return Ok(());
-    }
     bootstrap::begin(&parts.member, first, shards, records, &parts.chance, own, parts.authority.clone())
         .await?;
+    parts.member.bootstrap = None;
+    parts.member.save(&parts.disk).map_err(WalError::from)?;
     Ok(())
 }
 

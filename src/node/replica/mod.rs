@@ -153,15 +153,14 @@ impl Replica {
     /// Begins the shard: this replica becomes its first voter and owns `range`. Harmless if begun.
     pub async fn begin(&self, node: NodeId, start: &Key, end: Option<&Key>) -> Result<(), Rejected> {
         self.group.initialize(node).await?;
+        let begun = || self.store.state(|state| state.range.is_some());
         let mut applied = self.applied();
-        while !self.group.leadership().here && self.store.state(|state| state.range.is_none()) {
-            tokio::select! {
-                biased;
-                () = self.group.changed() => {}
-                _ = applied.changed() => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.group.wait_until(|| self.group.leadership().here) => {}
+            _ = applied.wait_for(|_| begun()) => {}
         }
-        if self.store.state(|state| state.range.is_some()) {
+        if begun() {
             return Ok(());
         }
         let end = end.map(Key::to_bytes).unwrap_or_default();

@@ -37,9 +37,12 @@ impl Timestamp {
     /// After everything.
     pub const MAX: Timestamp = Timestamp(u64::MAX);
 
-    /// The first timestamp of a millisecond.
+    /// The first timestamp of a millisecond; [`Timestamp::MAX`] for one that no timestamp can express.
     pub fn from_ms(ms: u64) -> Timestamp {
-        Timestamp(ms << COUNTER_BITS)
+        match ms >> (u64::BITS - COUNTER_BITS) {
+            0 => Timestamp(ms << COUNTER_BITS),
+            _ => Timestamp::MAX,
+        }
     }
 
     /// Milliseconds since 1970.
@@ -106,6 +109,12 @@ mod tests {
         let second = clock.take(10, 1);
         assert_eq!(first, Timestamp::from_ms(1_000));
         assert_eq!(second, first.plus(3));
+    }
+
+    #[test]
+    fn what_lies_beyond_all_time_does_not_come_round() {
+        assert_eq!(Timestamp::from_ms((1 << 48) + 5), Timestamp::MAX);
+        assert_eq!(Timestamp::from_ms((1 << 48) - 1).ms(), (1 << 48) - 1);
     }
 
     #[test]

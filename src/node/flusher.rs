@@ -16,6 +16,7 @@ use super::meta::view::View;
 use super::metrics::Metrics;
 use super::replica::Replica;
 use super::shards::Shards;
+use super::store::StoreError;
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Flushes for ever, until a flush fails: then the node stops.
-pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::StoreError {
+pub async fn run(shards: Shards, view: View, metrics: Metrics) -> StoreError {
     let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
     let mut swept = Instant::now();
     loop {
@@ -36,8 +37,10 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::
         note_dirty(&replicas, &mut first_dirty);
         if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
             let start = Instant::now();
-            if let Err(error) = replica.flush().await {
-                return error;
+            match replica.flush().await {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return error,
             }
             first_dirty.remove(&replica.shard);
             metrics.flushes.inc();
@@ -48,12 +51,18 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> super::store::
             swept = Instant::now();
             for replica in &replicas {
                 // One bounded pass now; what is left waits for the next time.
-                if let Err(error) = replica.store.sweep().await {
-                    return error;
+                match replica.store.sweep().await {
+                    Err(error) if !is_gone(&error) => return error,
+                    _ => {}
                 }
             }
         }
     }
+}
+
+/// The replica was removed since the look at the list, or the node is stopping: nothing is wrong with the disk.
+fn is_gone(error: &StoreError) -> bool {
+    matches!(error, StoreError::Closed)
 }
 
 fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Instant>) {

@@ -29,7 +29,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 const PAGE_MAX_ROWS: usize = 10_000;
 /// Bytes in one page; a single larger row still goes, alone.
 const PAGE_MAX_BYTES: usize = 1 << 20;
-/// Bytes of all values of one write.
+/// Bytes of one write, keys and all. It must fit the log's records and the frames that carry it to the other replicas.
 const WRITE_MAX_BYTES: usize = 17 << 20;
 
 type Answered = Result<reply::Body, Failure>;
@@ -126,21 +126,21 @@ impl Requests {
             request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
         check(&write).map_err(invalid)?;
         let limit = self.view.now().settings.value_max_bytes;
-        let mut bytes = 0;
+        let bytes = write.encoded_len();
+        if bytes > WRITE_MAX_BYTES {
+            let message = format!("a write of {bytes} bytes; at most {WRITE_MAX_BYTES} are allowed");
+            return Err(failure(FailureCode::FailureInvalid, message));
+        }
         for operation in &write.operations {
             if operation.key.first() == Some(&Key::FIRST.as_bytes()[0]) {
                 let message = "keys that start with `_/` are the cluster's own";
                 return Err(failure(FailureCode::FailureForbidden, message));
             }
             let Some(operation::Change::Put(put)) = &operation.change else { continue };
-            bytes += put.value.len();
             if put.value.len() as u64 > limit {
                 let message = format!("a value of {} bytes; at most {limit} are allowed", put.value.len());
                 return Err(failure(FailureCode::FailureInvalid, message));
             }
-        }
-        if bytes > WRITE_MAX_BYTES {
-            return Err(failure(FailureCode::FailureInvalid, format!("a write of {bytes} bytes")));
         }
         let outcome = self.shard(request.shard)?.write(write).await;
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
@@ -272,5 +272,20 @@ fn row(key: &Key, version: Version) -> wire::Row {
         value: version.value.unwrap_or_default(),
         stamp: version.stamp.0,
         expires_at_ms: version.expires_at.map_or(0, Timestamp::ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::rpc::FRAME_MAX_BYTES;
+    use crate::node::wal::WalOptions;
+
+    #[test]
+    fn the_largest_write_fits_the_log_and_the_wire() {
+        // An entry that the log refuses stops the shard's replica: no client may be able to make one.
+        let entry_bytes = WRITE_MAX_BYTES + (64 << 10);
+        assert!(entry_bytes as u64 <= WalOptions::default().record_max_bytes());
+        assert!(entry_bytes <= FRAME_MAX_BYTES);
     }
 }

@@ -422,7 +422,12 @@ fn prepare(disk: &dyn Disk, dir: &Path, shard: ShardId) -> Result<(), EngineErro
         }
     }
     match disk.exists(&dir.join(FILE_NAME))? {
-        true => Ok(()),
+        // A process that was killed leaves writes and a name that no sync has followed. What is read from here on may be
+        // relied upon (the log below it may go), so it must be on the disk.
+        true => {
+            disk.open(&dir.join(FILE_NAME), false)?.sync_data()?;
+            Ok(disk.sync_dir(dir)?)
+        }
         false => ShardFile::create(disk, dir, FILE_NAME, shard),
     }
 }

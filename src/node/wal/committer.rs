@@ -182,13 +182,16 @@ impl Committer {
 
     fn write_checkpoint(&mut self) -> io::Result<()> {
         let mut batch = BatchBuilder::new(self.end);
-        for (id, group) in &self.shared.groups.lock().groups {
+        for (id, group) in self.shared.groups.lock().groups.iter().filter(|(_, group)| !group.destroyed) {
             if let Some(vote) = &group.vote {
                 batch.push(*id, Kind::Vote, &vote.encode_to_vec());
             }
             if let Some(purged) = &group.purged {
                 batch.push(*id, Kind::Purge, &point_payload(purged.term, purged.index, &[]));
             }
+            // What was taken back in memory no longer holds its segment, though the record of it may still wait in the
+            // queue: without this the rest of it, in later segments, would be found with a hole before it.
+            batch.push(*id, Kind::Truncate, &point_payload(0, group.synced_end(), &[]));
         }
         self.write(&mut batch, &mut Waiting::default())
     }
@@ -207,6 +210,8 @@ impl Committer {
         while self.spares.len() > self.shared.spare_segments {
             let surplus = self.spares.pop_front().expect("there are too many");
             self.shared.disk.remove(&surplus)?;
+            // One after the other, so that what a crash leaves of them is still a gapless run.
+            self.shared.disk.sync_dir(&self.shared.dir)?;
         }
         self.shared.counts.segments.store(self.segments.len() as u64, Ordering::Relaxed);
         Ok(())

@@ -3,7 +3,7 @@
 //! Kept in memory, rebuilt at start. An entry is here from the moment it is submitted, so that it can be read at once; its
 //! place on disk is filled in when its batch is synced.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +32,9 @@ pub struct Slot {
     pub bytes: Option<Bytes>,
 }
 
+/// Places in the cache's queue beside those of the entries cached: what was dropped leaves its place behind.
+const CACHE_QUEUE_SLACK: usize = 4096;
+
 /// One group's part of the log.
 #[derive(Default)]
 pub struct Group {
@@ -49,6 +52,7 @@ pub struct Groups {
     /// Bytes of live entries, by segment.
     pub live: BTreeMap<u64, u64>,
     cache: VecDeque<(u64, u64)>,
+    cached_entries: usize,
     cached_bytes: usize,
     pub cache_max_bytes: usize,
 }
@@ -58,6 +62,15 @@ impl Group {
         let last =
             self.slots.last_key_value().map(|(index, slot)| LogPoint { term: slot.term, index: *index });
         GroupState { purged: self.purged, last: last.or(self.purged), vote: self.vote }
+    }
+
+    /// The index behind the last entry that is on disk and still wanted: those in memory are synced in order.
+    pub fn synced_end(&self) -> u64 {
+        let waiting = self.slots.iter().rev().take_while(|(_, slot)| slot.place.is_none());
+        match waiting.last() {
+            Some((index, _)) => *index,
+            None => self.state().last.map_or(0, |last| last.index + 1),
+        }
     }
 }
 
@@ -77,6 +90,7 @@ impl Groups {
     pub fn insert(&mut self, id: u64, point: LogPoint, len: u32, place: Option<Place>, bytes: Option<Bytes>) {
         if let Some(bytes) = &bytes {
             self.cached_bytes += bytes.len();
+            self.cached_entries += 1;
             self.cache.push_back((id, point.index));
         }
         if let Some(place) = &place {
@@ -137,8 +151,10 @@ impl Groups {
             let slot = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&index));
             match slot {
                 Some(slot) if slot.place.is_some() => {
-                    let freed = slot.bytes.take().map_or(0, |bytes| bytes.len());
-                    self.cached_bytes -= freed;
+                    if let Some(freed) = slot.bytes.take() {
+                        self.cached_bytes -= freed.len();
+                        self.cached_entries -= 1;
+                    }
                 }
                 // Not on disk yet: it must stay.
                 Some(slot) if slot.bytes.is_some() => {
@@ -149,11 +165,23 @@ impl Groups {
             }
         }
         kept.into_iter().for_each(|entry| self.cache.push_front(entry));
+        if self.cache.len() > 2 * self.cached_entries + CACHE_QUEUE_SLACK {
+            self.tidy_cache();
+        }
+    }
+
+    /// Forgets the places of entries that were dropped: where the cache never fills nothing else would.
+    fn tidy_cache(&mut self) {
+        let groups = &self.groups;
+        let mut seen = BTreeSet::new();
+        let cached = |id: &u64, index: &u64| groups.get(id)?.slots.get(index)?.bytes.as_ref();
+        self.cache.retain(|(id, index)| cached(id, index).is_some() && seen.insert((*id, *index)));
     }
 
     fn forget(&mut self, id: u64, slot: &Slot) {
         if let Some(bytes) = &slot.bytes {
             self.cached_bytes -= bytes.len();
+            self.cached_entries -= 1;
         }
         if let Some(place) = &slot.place {
             reduce(&mut self.live, place.segment, u64::from(slot.len));
@@ -167,5 +195,28 @@ fn reduce(live: &mut BTreeMap<u64, u64>, segment: u64, len: u64) {
     *left -= len;
     if *left == 0 {
         live.remove(&segment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_that_never_fills_stays_small() {
+        let mut groups = Groups { cache_max_bytes: 1 << 20, ..Groups::default() };
+        for index in 0..100_000 {
+            groups.append(1, LogPoint { term: 1, index }, Bytes::from_static(b"entry"));
+            if index > 10 {
+                groups.purge(1, LogPoint { term: 1, index: index - 10 });
+            }
+            groups.shrink_cache();
+        }
+        assert_eq!(groups.cached_entries, groups.groups[&1].slots.len());
+        assert!(
+            groups.cache.len() <= 2 * groups.cached_entries + CACHE_QUEUE_SLACK,
+            "{}",
+            groups.cache.len()
+        );
     }
 }

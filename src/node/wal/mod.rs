@@ -27,7 +27,8 @@
 //!
 //! ## Why each crash is safe
 //!
-//! - While a batch is written: it is the last one; it is there whole, or it is the torn tail.
+//! - While a batch is written: it is the last one; it is there whole, or it is the torn tail. What is found whole is written
+//!   and synced again before anybody relies on it: a process that is killed leaves writes that no sync has followed.
 //! - While a segment is made from an old file: until name and header agree the file is a spare.
 //! - After copies are synced, before the old segment is used again: both are read; the copy only moves the place.
 //!
@@ -60,8 +61,12 @@ use groups::Groups;
 
 /// Operations waiting for the committer.
 const QUEUE_MAX: usize = 8192;
-/// Bytes of entries in one job, as a part of a segment.
-const JOB_SEGMENT_SHARE: u64 = 4;
+/// Bytes of entries in one job, as a part of a segment. An entry larger than that is refused, which stops its group: the
+/// largest write that is let in must be smaller.
+const JOB_SEGMENT_SHARE: u64 = 3;
+
+/// Times a read is tried whose entries are moved to another segment meanwhile.
+const READ_TRIES: usize = 8;
 
 /// A group of the log: a replica's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +100,13 @@ pub struct WalOptions {
     pub spare_segments: usize,
     /// Called once when the log has failed.
     pub on_failure: Option<FailureHook>,
+}
+
+impl WalOptions {
+    /// The largest entry, in bytes.
+    pub fn record_max_bytes(&self) -> u64 {
+        self.segment_bytes / JOB_SEGMENT_SHARE
+    }
 }
 
 impl Default for WalOptions {
@@ -332,34 +344,52 @@ impl GroupLog {
 
     /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap.
     pub fn read(&self, indexes: Range<u64>, max_bytes: usize) -> Result<Vec<Record>, WalError> {
-        let slots: Vec<(u64, groups::Slot)> = {
-            let groups = self.wal.shared.groups.lock();
-            let Some(group) = groups.groups.get(&self.id) else { return Ok(Vec::new()) };
-            let mut bytes = 0;
-            let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
-                let first = bytes == 0;
-                bytes += slot.len as usize;
-                first || bytes <= max_bytes
-            });
-            wanted.map(|(index, slot)| (*index, slot.clone())).collect()
-        };
-        let mut records = Vec::with_capacity(slots.len());
-        for (expected, (index, slot)) in (indexes.start..).zip(slots) {
-            if index != expected {
-                return Err(WalError::NoSuchEntry { index: expected });
-            }
-            let bytes = match (slot.bytes, slot.place) {
-                (Some(bytes), _) => bytes,
-                (None, Some(place)) => {
-                    let mut bytes = vec![0; slot.len as usize];
-                    place.file.read_at(place.offset, &mut bytes)?;
-                    bytes.into()
+        for _ in 0..READ_TRIES {
+            let slots = self.slots(&indexes, max_bytes);
+            let mut records = Vec::with_capacity(slots.len());
+            for (expected, (index, slot)) in (indexes.start..).zip(&slots) {
+                if *index != expected {
+                    return Err(WalError::NoSuchEntry { index: expected });
                 }
-                (None, None) => unreachable!("an entry is cached until it is on disk"),
-            };
-            records.push(Record { point: LogPoint { term: slot.term, index }, bytes });
+                let bytes = match (&slot.bytes, &slot.place) {
+                    (Some(bytes), _) => bytes.clone(),
+                    (None, Some(place)) => {
+                        let mut bytes = vec![0; slot.len as usize];
+                        place.file.read_at(place.offset, &mut bytes)?;
+                        bytes.into()
+                    }
+                    (None, None) => unreachable!("an entry is cached until it is on disk"),
+                };
+                records.push(Record { point: LogPoint { term: slot.term, index: *index }, bytes });
+            }
+            if self.are_still_there(&slots) {
+                return Ok(records);
+            }
         }
-        Ok(records)
+        Err(WalError::NoSuchEntry { index: indexes.start })
+    }
+
+    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
+        let groups = self.wal.shared.groups.lock();
+        let Some(group) = groups.groups.get(&self.id) else { return Vec::new() };
+        let mut bytes = 0;
+        let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
+            let first = bytes == 0;
+            bytes += slot.len as usize;
+            first || bytes <= max_bytes
+        });
+        wanted.map(|(index, slot)| (*index, slot.clone())).collect()
+    }
+
+    /// False if one of them was dropped or moved since: its segment may have been used again while it was read.
+    fn are_still_there(&self, slots: &[(u64, groups::Slot)]) -> bool {
+        let on_disk = |slot: &groups::Slot| slot.place.as_ref().map(|place| (place.segment, place.offset));
+        let groups = self.wal.shared.groups.lock();
+        let group = groups.groups.get(&self.id);
+        slots.iter().filter(|(_, slot)| slot.bytes.is_none()).all(|(index, slot)| {
+            let now = group.and_then(|group| group.slots.get(index));
+            now.is_some_and(|now| on_disk(now) == on_disk(slot))
+        })
     }
 }
 

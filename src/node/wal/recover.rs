@@ -53,24 +53,39 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, WalError> {
             None => {}
         }
     }
-    found.sort_by_key(|(segment, _)| segment.header.number);
+    found.sort_by_key(|segment: &Segment| segment.header.number);
     check_sequence(&found)?;
     let mut groups = Groups::default();
     let mut end = SECTOR;
-    for n in 0..found.len() {
-        let (segment, content) = &found[n];
-        let stated_end = found.get(n + 1).map(|(next, _)| next.header.previous_end);
-        end = replay_segment(segment, content, stated_end, &mut groups)?;
+    for (n, segment) in found.iter().enumerate() {
+        let stated_end = found.get(n + 1).map(|next| next.header.previous_end);
+        // One at a time: all together may be more than there is memory.
+        let content = segment.content()?;
+        let last_begin;
+        (last_begin, end) = replay_segment(segment, &content, stated_end, &mut groups)?;
+        if stated_end.is_none() {
+            make_durable(segment, &content, last_begin, end)?;
+        }
     }
+    // The newest segment's name may not be on the disk yet either.
+    disk.sync_dir(dir)?;
     check_contiguous(&groups)?;
-    let segments = found.into_iter().map(|(segment, _)| segment).collect();
-    Ok(Recovered { groups, segments, end, spares, highest })
+    Ok(Recovered { groups, segments: found, end, spares, highest })
+}
+
+/// What was read may be only in the system's memory: the process may have died before (or because) it could not be
+/// synced. Only the last batch can be such. It is written again, because after a failed sync the system may take for
+/// clean what never reached the disk. From here on it counts as acknowledged, so it must be there.
+fn make_durable(segment: &Segment, content: &Bytes, last_begin: u64, end: u64) -> Result<(), WalError> {
+    let end = end.min(content.len() as u64);
+    segment.file.write_at(last_begin, &content[last_begin as usize..end as usize])?;
+    Ok(segment.file.sync_data()?)
 }
 
 /// A segment missing in the middle is damage too.
-fn check_sequence(found: &[(Segment, Bytes)]) -> Result<(), WalError> {
+fn check_sequence(found: &[Segment]) -> Result<(), WalError> {
     for pair in found.windows(2) {
-        let (before, after) = (pair[0].0.header.number, pair[1].0.header.number);
+        let (before, after) = (pair[0].header.number, pair[1].header.number);
         if after != before + 1 {
             return Err(WalError::Damaged { segment: before + 1, offset: 0, groups: Vec::new() });
         }
@@ -78,21 +93,22 @@ fn check_sequence(found: &[(Segment, Bytes)]) -> Result<(), WalError> {
     Ok(())
 }
 
+/// Where the last batch begins and ends.
 fn replay_segment(
     segment: &Segment,
     content: &Bytes,
     stated_end: Option<u64>,
     groups: &mut Groups,
-) -> Result<u64, WalError> {
+) -> Result<(u64, u64), WalError> {
     let seed = segment.header.seed;
     let mut touched = BTreeSet::new();
-    let mut at = SECTOR;
+    let (mut last_begin, mut at) = (SECTOR, SECTOR);
     while let Found::Batch { end, frames, .. } = read_batch(content, at, seed) {
         for frame in frames {
             touched.insert(frame.group);
             replay(segment, frame, groups).ok_or_else(|| damaged(segment, at, &touched, content))?;
         }
-        at = end;
+        (last_begin, at) = (at, end);
     }
     let later = match stated_end {
         Some(stated) => at != stated,
@@ -100,7 +116,7 @@ fn replay_segment(
     };
     match later {
         true => Err(damaged(segment, at, &touched, content)),
-        false => Ok(at),
+        false => Ok((last_begin, at)),
     }
 }
 

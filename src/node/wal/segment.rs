@@ -61,8 +61,8 @@ pub fn begin(disk: &dyn Disk, dir: &Path, from: &Path, header: Header) -> io::Re
     Ok(Segment { header, file, bytes })
 }
 
-/// Opens the segment of this name with its content; `None` if it is a spare.
-pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<(Segment, Bytes)>> {
+/// Opens the segment of this name; `None` if it is a spare.
+pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<Segment>> {
     let file = disk.open(&path(dir, number), false)?;
     let bytes = file.len()?;
     if bytes < SECTOR {
@@ -70,10 +70,15 @@ pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<(Segm
     }
     let mut head = vec![0; SECTOR as usize];
     file.read_at(0, &mut head)?;
-    let Some(header) = Header::decode(&head).filter(|header| header.number == number) else {
-        return Ok(None);
-    };
-    let mut content = vec![0; bytes as usize];
-    file.read_at(0, &mut content)?;
-    Ok(Some((Segment { header, file, bytes }, content.into())))
+    let header = Header::decode(&head).filter(|header| header.number == number);
+    Ok(header.map(|header| Segment { header, file, bytes }))
+}
+
+impl Segment {
+    /// All of it.
+    pub fn content(&self) -> io::Result<Bytes> {
+        let mut content = vec![0; self.bytes as usize];
+        self.file.read_at(0, &mut content)?;
+        Ok(content.into())
+    }
 }

@@ -100,7 +100,7 @@ impl Progress {
             Unit::Keys => ("{human_pos} of {human_len}", "{keys_per_s}"),
         };
         let template = match self.total {
-            Some(_) => format!("{{prefix}} {{bar:28}} {{percent:>3}}%  {counts}  {rate}  {{eta}}"),
+            Some(_) => format!("{{prefix}} {{wide_bar}} {{percent:>3}}%  {counts}  {rate}  {{eta}}"),
             None => {
                 format!("{{prefix}} {{spinner}} {}  {rate}", counts.split(" of ").next().unwrap_or(counts))
             }

@@ -55,7 +55,16 @@ fn the_whole_is_planned_within_a_second() {
     let mut rows = Vec::new();
     for id in 1..=NODES {
         let (quic, http, zone, state) = (String::new(), String::new(), String::new(), NodeState::Member);
-        let node = Node { id: NodeId(id), quic, http, zone, weight: 100, joined_at_ms: 0, state };
+        let node = Node {
+            id: NodeId(id),
+            quic,
+            http,
+            zone,
+            weight: 100,
+            joined_at_ms: 0,
+            state,
+            meta_replica: ReplicaId(0),
+        };
         rows.push((SystemKey::Node(node.id).key(), NodeRecord::from(&node).encode_to_vec(), Timestamp(1)));
     }
     for (i, (shard, nodes)) in settled.iter().zip(&places).enumerate() {

@@ -240,7 +240,8 @@ impl Course {
             }
             // Form does not depend on the shard's state: every copy was, or will be, refused for it.
             Refusal::Invalid => Err(Error::Invalid(self.last.clone())),
-            Refusal::NotANumber | Refusal::Overflow => Err(self.stop(Error::Invalid)),
+            // Remembered by the shard: no copy will come out otherwise.
+            Refusal::NotANumber | Refusal::Overflow => Err(Error::Invalid(self.last.clone())),
         }
     }
 
@@ -322,7 +323,7 @@ mod tests {
         write.judge(lost()).unwrap();
         write.judge(says(FailureCode::FailureTimeout, 0)).unwrap();
         assert!(matches!(write.give_up(), Error::Unknown(_)));
-        for reason in [Refusal::Forgotten, Refusal::NotANumber, Refusal::Overflow, Refusal::Superseded] {
+        for reason in [Refusal::Forgotten, Refusal::Superseded] {
             assert!(matches!(write.judge(Miss::Refused(NODE, reason)), Err(Error::Unknown(_))));
         }
         let mut write = course(Nature::Write);

@@ -59,24 +59,18 @@
 //! | not sent; NOT_LEADER, WRONG_SHARD, BUSY, TIMEOUT | this copy changed nothing and never will | again, elsewhere or by a new map |
 //! | connection lost, no answer in time, UNKNOWN, an answer that cannot be read | this copy may be applied, also later | **doubt**; again, same identity |
 //! | outcome *applied* | done, by this copy or an earlier one, once | answered |
-//! | outcome *condition failed* or a number refused | this copy changed nothing | answered if there is no doubt, else unknown |
+//! | outcome *condition failed* or a number refused | nothing changed, and no copy will change anything | answered |
 //! | outcome *wrong epoch*, *out of bounds*, *stale stamp* | this copy changed nothing | again, by a new map |
 //! | outcome *forgotten* | this copy was not evaluated | without doubt: again with a new identity; else unknown |
 //! | INVALID, FORBIDDEN, ... | this copy changed nothing | the error, or unknown if there is doubt |
 //!
-//! **Doubt never goes away but by an applied outcome.** A copy that was sent and not answered may sit in a queue of a
-//! member that is about to lead again. That another copy was refused says nothing about it.
+//! **Doubt never goes away but by an outcome.** A copy that was sent and not answered may sit in a queue of a member that
+//! is about to lead again. That another copy was sent elsewhere says nothing about it.
 //!
-//! **Why applied outcomes settle it.** The shard judges every copy by the table first. Whichever copy is evaluated first
-//! and applies is remembered; all others, before and after the answer, get its outcome and change nothing. When the client
-//! no longer waits, `lowest_awaited` passes the sequence, the shard drops the row, and any later copy is *superseded*.
-//!
-//! **Why a failed condition does not, in doubt.** Outcomes that changed nothing are not remembered. If copy 2 is evaluated
-//! first and its condition fails, copy 1 may be evaluated after it, find the condition to hold by then, and apply: the
-//! client would have called failed what is then done. (If copy 1 came first in the log all is well, but nothing in the
-//! answer tells which it was.) So in doubt a failed condition is answered unknown. Should the shard one day remember failed
-//! conditions as well, `write.rs` may answer them. The same goes for an increment of what is no number. A malformed
-//! write is another matter: its form is the same in every copy and at any time.
+//! **Why outcomes settle it.** The shard judges every copy by the table first. Whichever copy is evaluated first, its
+//! outcome is remembered, applied or failed; all others, before and after the answer, get that outcome and change nothing.
+//! When the client no longer waits, `lowest_awaited` passes the sequence, the shard drops the row, and any later copy is
+//! *superseded*. (A long value found by a failed condition is not remembered; a repeat of that is answered unknown.)
 //!
 //! **Why a client that waits never meets *superseded*.** A shard's `lowest_awaited` of a client is one that an identity of
 //! this client carried. An identity is made under a lock, in one step with becoming awaited, and carries the least awaited

@@ -38,7 +38,7 @@ use super::replica::{ReplicaError, ReplicaParts};
 use super::serve::{Front, Requests};
 use super::shards::Shards;
 use super::store::StoreOptions;
-use super::wal::{Wal, WalError, WalOptions};
+use super::wal::{FailureHook, Wal, WalError, WalOptions};
 use super::wall::Wall;
 
 /// What the world gives a node.
@@ -123,7 +123,7 @@ impl Node {
             peers: peers.clone(),
             clock: clock.clone(),
             exec: parts.exec,
-            store: parts.store.clone(),
+            store: parts.store,
             settings,
         };
         let shards = Shards::new(replica_parts);
@@ -226,7 +226,7 @@ impl Node {
     }
 }
 
-fn on_failure(stopped: watch::Sender<Option<Stopped>>) -> Arc<dyn Fn(&std::io::Error) + Send + Sync> {
+fn on_failure(stopped: watch::Sender<Option<Stopped>>) -> FailureHook {
     Arc::new(move |error| {
         tracing::error!(%error, "the write-ahead log failed; this node stops");
         stopped.send_replace(Some(Stopped::Disk(error.to_string())));

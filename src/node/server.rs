@@ -487,9 +487,7 @@ async fn wait_until_known(node: &Node) {
         // An error means that the node is going down.
         let _ = changes.wait_for(|cluster| cluster.map.node(own).is_some()).await;
         if let Some(meta) = node.shards.get(ShardId::META) {
-            while meta.group.leadership().node.is_none() {
-                meta.group.changed().await;
-            }
+            meta.group.wait_until(|| meta.group.leadership().node.is_some()).await;
         }
     };
     if tokio::time::timeout(READY_LIMIT, known).await.is_err() {

@@ -187,9 +187,9 @@ impl Cluster {
 
     /// A client of the library, with the administrator's identity.
     pub async fn client(&self) -> Client {
-        let context = Context::read(&self.context()).ok().expect("bootstrap writes a context");
+        let context = Context::read(&self.context()).expect("bootstrap writes a context");
         let client = session::connect_to(&context, Duration::from_secs(30)).await;
-        client.ok().expect("the cluster answers")
+        client.expect("the cluster answers")
     }
 
     /// Waits until every shard has a voter on each of `voters` nodes.

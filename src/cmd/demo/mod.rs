@@ -1,7 +1,7 @@
 //! # `nomad demo`: the guided tour
 //!
 //! Three real nodes, as child processes, in a temporary directory; over real sockets and files. The tour is a list of
-//! steps, each a file or a function of its own; a further step is one more line in [`Tour::run`] and one more row in the
+//! steps, each a file or a function of its own; a further step is one more line in `Tour::run` and one more row in the
 //! table at the end.
 //!
 //! | step | shows |

@@ -38,7 +38,7 @@ impl Serve {
             started = Server::start(server_options(&decided)) => started.map_err(|error| not_started(&decided, &error))?,
         };
         let ready = server.ready_info();
-        let contexts = announce(&ui, &decided, &ready)?;
+        let contexts = announce(&ui, &decided, ready)?;
         serve_until_told(&server, &contexts, &mut signals).await?;
         tokio::select! {
             biased;

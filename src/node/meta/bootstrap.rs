@@ -1,8 +1,10 @@
 //! The beginning of a cluster, on its first node.
 //!
 //! Every step can be repeated: a bootstrap that was interrupted goes on when the node starts again.
-//! 1. The meta shard begins, with replica 1 here as its only voter. 2. One change writes the cluster's first records, on
-//! the condition that there is no cluster id yet. 3. The user shards begin, each with one replica here.
+//!
+//! 1. The meta shard begins, with replica 1 here as its only voter.
+//! 2. One change writes the cluster's first records, on the condition that there is no cluster id yet.
+//! 3. The user shards begin, each with one replica here.
 
 use prost::Message;
 

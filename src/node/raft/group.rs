@@ -357,10 +357,15 @@ impl Group {
         }
     }
 
-    /// Watches every change of state; the value is only a sign to look again.
-    pub async fn changed(&self) {
+    /// Returns once `look` says so, or once the replica has stopped. Looks again at every change of state.
+    pub async fn wait_until(&self, look: impl Fn() -> bool) {
+        // One receiver all along: a fresh one counts what came before it as a change, and nobody would ever wait.
         let mut metrics = self.raft.metrics();
-        let _ = metrics.changed().await;
+        while !look() {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Leaves the seat.

@@ -50,7 +50,7 @@ pub struct Machine {
 }
 
 /// Says what the current snapshot is. There is nothing to build.
-pub struct FlushedBase(Store);
+pub struct LastFlush(Store);
 
 impl Machine {
     pub fn new(store: Store, clock: Clock, applied: watch::Sender<Applied>) -> Machine {
@@ -84,7 +84,7 @@ fn snapshot_of(store: &Store) -> io::Result<Option<StoreSnapshot>> {
 
 type StoreSnapshot = openraft::alias::SnapshotOf<Types, SnapshotSource>;
 
-impl RaftSnapshotBuilder<Types> for FlushedBase {
+impl RaftSnapshotBuilder<Types> for LastFlush {
     type SnapshotData = SnapshotSource;
 
     async fn build_snapshot(&mut self) -> io::Result<StoreSnapshot> {
@@ -94,7 +94,7 @@ impl RaftSnapshotBuilder<Types> for FlushedBase {
 
 impl RaftStateMachine<Types> for Machine {
     type SnapshotData = SnapshotSource;
-    type SnapshotBuilder = FlushedBase;
+    type SnapshotBuilder = LastFlush;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let (applied, membership) = self.store.applied();
@@ -134,8 +134,8 @@ impl RaftStateMachine<Types> for Machine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> FlushedBase {
-        FlushedBase(self.store.clone())
+    async fn get_snapshot_builder(&mut self) -> LastFlush {
+        LastFlush(self.store.clone())
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotSource) -> io::Result<()> {

@@ -106,8 +106,8 @@ impl Replica {
         id: ReplicaId,
     ) -> Result<Arc<Replica>, ReplicaError> {
         let dir = directory(shard, id);
-        parts.disk.create_dir(&dir).map_err(|error| WalError::from(error))?;
-        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
+        parts.disk.create_dir(&dir).map_err(WalError::from)?;
+        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store)?;
         let log = parts.wal.group(GroupId(id.0));
         align(&log, &store).await?;
         parts.clock.advance(store.state(|state| state.highest_stamp));
@@ -153,15 +153,14 @@ impl Replica {
     /// Begins the shard: this replica becomes its first voter and owns `range`. Harmless if begun.
     pub async fn begin(&self, node: NodeId, start: &Key, end: Option<&Key>) -> Result<(), Rejected> {
         self.group.initialize(node).await?;
+        let begun = || self.store.state(|state| state.range.is_some());
         let mut applied = self.applied();
-        while !self.group.leadership().here && self.store.state(|state| state.range.is_none()) {
-            tokio::select! {
-                biased;
-                () = self.group.changed() => {}
-                _ = applied.changed() => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.group.wait_until(|| self.group.leadership().here) => {}
+            _ = applied.wait_for(|_| begun()) => {}
         }
-        if self.store.state(|state| state.range.is_some()) {
+        if begun() {
             return Ok(());
         }
         let end = end.map(Key::to_bytes).unwrap_or_default();

@@ -4,7 +4,7 @@
 //! was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
 //! point leaves the old file or the new one. Does not send or receive.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::model::wire;
 
@@ -124,11 +124,7 @@ impl Shared {
     }
 
     /// Gives the received file the shard's name, durably, and opens it.
-    fn replace(
-        &self,
-        from: &Path,
-        path: &PathBuf,
-    ) -> Result<(ShardFile, super::handle::Applier), EngineError> {
+    fn replace(&self, from: &Path, path: &Path) -> Result<(ShardFile, super::handle::Applier), EngineError> {
         self.disk.rename(from, path)?;
         self.disk.sync_dir(&self.dir)?;
         if parent(from) != self.dir {

@@ -36,6 +36,9 @@ pub struct ShardFile {
     picture: Arc<FilePicture>,
 }
 
+/// Keys that a sweep may remove, with their newest versions, and where to go on.
+type VoidKeys = (Vec<(Key, Version)>, Option<Key>);
+
 impl ShardFile {
     /// Makes the file of a shard nothing was applied to, durable when this returns. `dir` must exist.
     pub fn create(disk: &dyn Disk, dir: &Path, name: &str, shard: ShardId) -> Result<(), EngineError> {
@@ -97,7 +100,7 @@ impl ShardFile {
     }
 
     /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on.
-    fn void_keys(&self, from: Option<&Key>) -> Result<(Vec<(Key, Version)>, Option<Key>), EngineError> {
+    fn void_keys(&self, from: Option<&Key>) -> Result<VoidKeys, EngineError> {
         let watermark = self.picture.head().watermark();
         let start = from.cloned().unwrap_or(Key::FIRST);
         let mut void = Vec::new();
@@ -181,7 +184,7 @@ fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), Engi
     let (gone, kept) =
         std::mem::take(&mut head.runs).into_iter().partition(|run| Timestamp(run.replaced_max) <= watermark);
     head.runs = kept;
-    for run in Vec::<RunHead>::from(gone) {
+    for run in gone {
         let name = run_name(run.id);
         let table: TableDefinition<RunKey, &[u8]> = TableDefinition::new(&name);
         if !transaction.delete_table(table)? {

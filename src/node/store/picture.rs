@@ -104,10 +104,8 @@ impl Picture for FilePicture {
         let start = Bound::Included(range.start.as_bytes());
         let end = range.end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_bytes()));
         let rows = ReadableTable::range::<&[u8]>(&self.latest, (start, end))?;
-        let decode = |row: redb::Result<(
-            redb::AccessGuard<'_, &'static [u8]>,
-            redb::AccessGuard<'_, &'static [u8]>,
-        )>| {
+        type Stored<'a> = redb::AccessGuard<'a, &'static [u8]>;
+        let decode = |row: redb::Result<(Stored<'_>, Stored<'_>)>| {
             let (key, stored) = row?;
             Ok((stored_key(key.value())?, record::decode(stored.value())?))
         };

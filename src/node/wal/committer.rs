@@ -75,24 +75,30 @@ impl Committer {
                 continue;
             }
             let fits = batch.len() + job.bytes() <= BATCH_MAX_BYTES.min(self.room());
-            if !fits && !batch.is_empty() {
-                if let Err(error) = self.write(&mut batch, &mut waiting) {
-                    reject(job);
-                    jobs.for_each(reject);
-                    return Err(error);
-                }
-            }
-            if batch.len() + job.bytes() > self.room() {
-                if let Err(error) = self.roll() {
-                    reject(job);
-                    jobs.for_each(reject);
-                    return Err(error);
-                }
-                batch = BatchBuilder::new(self.end);
+            let made_room = match fits {
+                true => Ok(()),
+                false => self.make_room(&mut batch, &mut waiting, job.bytes()),
+            };
+            if let Err(error) = made_room {
+                reject(job);
+                jobs.for_each(reject);
+                return Err(error);
             }
             add(&mut batch, &mut waiting, job);
         }
         self.write(&mut batch, &mut waiting)
+    }
+
+    /// Writes what has gathered and, if the segment is full, goes on in the next.
+    fn make_room(&mut self, batch: &mut BatchBuilder, waiting: &mut Waiting, bytes: usize) -> io::Result<()> {
+        if !batch.is_empty() {
+            self.write(batch, waiting)?;
+        }
+        if batch.len() + bytes > self.room() {
+            self.roll()?;
+            *batch = BatchBuilder::new(self.end);
+        }
+        Ok(())
     }
 
     /// Bytes left in the segment being written.

@@ -81,6 +81,9 @@ pub struct Record {
     pub bytes: Bytes,
 }
 
+/// Told the first failure of the log.
+pub type FailureHook = Arc<dyn Fn(&io::Error) + Send + Sync>;
+
 /// How the log is kept.
 #[derive(Clone)]
 pub struct WalOptions {
@@ -91,7 +94,7 @@ pub struct WalOptions {
     /// Free segment files kept for use.
     pub spare_segments: usize,
     /// Called once when the log has failed.
-    pub on_failure: Option<Arc<dyn Fn(&io::Error) + Send + Sync>>,
+    pub on_failure: Option<FailureHook>,
 }
 
 impl Default for WalOptions {
@@ -145,7 +148,7 @@ pub(crate) struct Shared {
     spare_segments: usize,
     groups: Mutex<Groups>,
     failed: AtomicBool,
-    on_failure: Option<Arc<dyn Fn(&io::Error) + Send + Sync>>,
+    on_failure: Option<FailureHook>,
     counts: Counts,
 }
 

@@ -32,7 +32,7 @@ fn record(term: u64, index: u64, len: usize) -> Record {
 }
 
 fn vote(term: u64) -> Vote {
-    Vote { term, replica: term % 3, committed: term % 2 == 0 }
+    Vote { term, replica: term % 3, committed: term.is_multiple_of(2) }
 }
 
 fn all(log: &GroupLog) -> Vec<Record> {
@@ -99,7 +99,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 async fn append(log: &GroupLog, records: Vec<Record>) {
     let (sender, receiver) = oneshot::channel();
-    let done = Box::new(move |result: io::Result<()>| drop(sender.send(result.is_ok())));
+    let done = Box::new(move |result: io::Result<()>| sender.send(result.is_ok()).expect("the test waits"));
     log.append(records, done).await.unwrap();
     assert!(receiver.await.unwrap());
 }
@@ -339,7 +339,7 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
         let failures = Arc::new(AtomicU64::new(0));
         let hook = failures.clone();
         let options = WalOptions {
-            on_failure: Some(Arc::new(move |_| drop(hook.fetch_add(1, Ordering::Relaxed)))),
+            on_failure: Some(Arc::new(move |_| _ = hook.fetch_add(1, Ordering::Relaxed))),
             ..options()
         };
         let exec = Exec::Inline { delay: Duration::from_micros(100) };
@@ -348,7 +348,8 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
         append(&log, vec![record(1, 0, 10)]).await;
         disk.fail_syncs(1);
         let (sender, receiver) = oneshot::channel();
-        let done = Box::new(move |result: io::Result<()>| drop(sender.send(result.is_ok())));
+        let done =
+            Box::new(move |result: io::Result<()>| sender.send(result.is_ok()).expect("the test waits"));
         log.append(vec![record(1, 1, 10)], done).await.unwrap();
         assert!(!receiver.await.unwrap());
         assert!(matches!(log.save_vote(vote(1)).await, Err(WalError::Failed)));

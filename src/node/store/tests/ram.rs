@@ -90,10 +90,6 @@ impl RamDisk {
         self.content(path.as_ref()).unwrap().lock().now[offset as usize] ^= 0x55;
     }
 
-    pub fn len(&self, path: impl AsRef<Path>) -> u64 {
-        self.content(path.as_ref()).unwrap().lock().now.len() as u64
-    }
-
     fn content(&self, path: &Path) -> io::Result<Arc<Mutex<Content>>> {
         self.names.lock().now.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }

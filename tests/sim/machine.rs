@@ -1,0 +1,157 @@
+//! One machine: a disk and a clock that outlive the process, and the process while it runs.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use nodenomad::model::id::NodeId;
+use nodenomad::net::chance::Chance;
+use nodenomad::net::exec::Exec;
+use nodenomad::net::transport::sim::SimNet;
+use nodenomad::net::transport::Peer;
+use nodenomad::node::disk::Disk;
+use nodenomad::node::disk::sim::SimDisk;
+use nodenomad::node::member::Member;
+use nodenomad::node::running::{Node, NodeParts};
+use nodenomad::node::store::StoreOptions;
+use nodenomad::node::wal::WalOptions;
+use nodenomad::node::wall::SimWall;
+use tokio::task::{JoinHandle, LocalSet};
+
+/// What each piece of blocking work takes.
+pub const EXEC: Exec = Exec::Inline { delay: Duration::from_micros(300) };
+/// When the simulated world begins, milliseconds since 1970.
+pub const EPOCH_MS: u64 = 1_700_000_000_000;
+
+pub struct Machine {
+    pub address: String,
+    pub wall: Arc<SimWall>,
+    pub disk: RefCell<SimDisk>,
+    net: SimNet,
+    chance: Chance,
+    process: RefCell<Option<Process>>,
+}
+
+struct Process {
+    tasks: Tasks,
+    node: Option<Rc<Node>>,
+}
+
+/// A process' tasks; empty once it is dead.
+type Tasks = Rc<RefCell<Option<LocalSet>>>;
+
+/// Small, so that segments roll, memtables are flushed and caches are missed within seconds.
+fn wal_options() -> WalOptions {
+    WalOptions { segment_bytes: 512 << 10, cache_bytes: 128 << 10, spare_segments: 1, on_failure: None }
+}
+
+fn store_options() -> StoreOptions {
+    StoreOptions { freeze_bytes: 48 << 10, stall_bytes: 256 << 10, cache_bytes: 256 << 10 }
+}
+
+impl Machine {
+    pub fn new(net: &SimNet, chance: Chance, n: usize) -> Machine {
+        Machine {
+            address: format!("10.0.0.{}:7300", n + 1),
+            wall: Arc::new(SimWall::new(EPOCH_MS)),
+            disk: RefCell::default(),
+            net: net.clone(),
+            chance,
+            process: RefCell::default(),
+        }
+    }
+
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::new(self.disk.borrow().clone())
+    }
+
+    /// Starts the member that is on the disk; true once it serves, false if it was killed before.
+    pub async fn start(&self) -> bool {
+        let member = Member::load(&self.disk()).unwrap().expect("a saved membership is never lost");
+        let transport = self.net.transport(&self.address, Peer::Node(member.node));
+        let parts = NodeParts {
+            disk: self.disk(),
+            transport: Arc::new(transport),
+            exec: EXEC,
+            wall: self.wall.clone(),
+            chance: self.chance.fork(),
+            member,
+            advertise: self.address.clone(),
+            zone: String::new(),
+            weight: 100,
+            ca_fingerprint: "0".repeat(64),
+            authority: None,
+            wal: wal_options(),
+            store: store_options(),
+        };
+        let set = LocalSet::new();
+        let starting = set.spawn_local(Node::start(parts));
+        let tasks: Tasks = Rc::new(RefCell::new(Some(set)));
+        drive(tasks.clone());
+        let old = self.process.replace(Some(Process { tasks, node: None }));
+        assert!(old.is_none(), "a machine runs one process at a time");
+        let Ok(started) = starting.await else { return false };
+        let node = Rc::new(started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address)));
+        self.process.borrow_mut().as_mut().expect("it lives: its task has ended well").node = Some(node);
+        true
+    }
+
+    /// The power goes: the disk loses what was not synced, then the process ends.
+    pub fn cut(&self) {
+        let after = self.disk.borrow().power_cut(&self.chance.fork());
+        self.disk.replace(after);
+        self.kill();
+    }
+
+    /// The process dies where it stands; the disk keeps everything it was told.
+    fn kill(&self) {
+        self.net.cut(&self.address);
+        let process = self.process.take();
+        if let Some(process) = process {
+            let set = process.tasks.take();
+            drop(set);
+            drop(process.node);
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.process.borrow().as_ref().is_some_and(|process| process.node.is_some())
+    }
+
+    pub fn node(&self) -> Rc<Node> {
+        let process = self.process.borrow();
+        process.as_ref().and_then(|process| process.node.clone()).expect("the node runs")
+    }
+
+    pub fn id(&self) -> NodeId {
+        Member::load(&self.disk()).unwrap().expect("it is a member").node
+    }
+
+    /// Does something inside the node's process.
+    pub fn spawn<F: Future + 'static>(&self, work: impl FnOnce(Rc<Node>) -> F) -> JoinHandle<F::Output>
+    where
+        F::Output: 'static,
+    {
+        let work = work(self.node());
+        let process = self.process.borrow();
+        let tasks = process.as_ref().expect("the node runs").tasks.clone();
+        let tasks = tasks.borrow();
+        tasks.as_ref().expect("the node runs").spawn_local(work)
+    }
+}
+
+/// Runs a process' tasks from the outer set until they are dropped.
+fn drive(tasks: Tasks) {
+    tokio::task::spawn_local(poll_fn(move |cx| match &mut *tasks.borrow_mut() {
+        None => Poll::Ready(()),
+        Some(set) => {
+            // Also when it has no task at present: more may be spawned.
+            let _ = Pin::new(set).poll(cx);
+            Poll::Pending
+        }
+    }));
+}

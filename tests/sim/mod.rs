@@ -1,0 +1,109 @@
+//! A whole cluster in one thread, in simulated time, from one seed.
+//!
+//! Everything is the program's own code: nodes are [`Node::start`], clients the library. What differs is what comes in
+//! through the five seams: network, disk, clocks, chance and threads. Each node's tasks live in a `LocalSet` of their own;
+//! dropping that is the death of the process.
+//!
+//! A run that fails prints its seed and the command that repeats it.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub mod ledger;
+pub mod machine;
+pub mod world;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Once;
+use std::time::Duration;
+
+use nodenomad::net::chance::Chance;
+use nodenomad::node::raft::runtime::simulate;
+use tokio::task::LocalSet;
+
+pub use ledger::Ledger;
+pub use world::World;
+
+/// Sets the one seed to run instead of a test's own.
+pub const SEED_VARIABLE: &str = "NOMAD_SIM_SEED";
+/// Shows the nodes' log lines, filtered like RUST_LOG.
+pub const LOG_VARIABLE: &str = "NOMAD_SIM_LOG";
+/// No run takes longer than this, in simulated time.
+const RUN_LIMIT: Duration = Duration::from_secs(1800);
+
+thread_local! {
+    /// Tasks that panicked on this thread: their panics end in join handles that nobody looks at.
+    static PANICS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Tells how to repeat a run if it ends in a panic.
+struct Told {
+    test: &'static str,
+    seed: u64,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Told { test, seed } = self;
+            eprintln!("seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test --test sim_cluster {test} -- --exact");
+        }
+    }
+}
+
+/// Runs a test for each of `seeds`, or for the one the environment names.
+pub fn for_seeds<F: Future<Output = ()>>(
+    test: &'static str,
+    seeds: impl IntoIterator<Item = u64>,
+    body: impl Fn(Rc<World>) -> F,
+) {
+    match std::env::var(SEED_VARIABLE) {
+        Ok(seed) => drop(run(test, seed.parse().expect("a seed is a number"), &body)),
+        Err(_) => seeds.into_iter().for_each(|seed| drop(run(test, seed, &body))),
+    }
+}
+
+/// Runs one simulated world to its end.
+pub fn run<F: Future>(test: &'static str, seed: u64, body: impl Fn(Rc<World>) -> F) -> F::Output {
+    count_panics();
+    let _told = Told { test, seed };
+    let _log = show_log();
+    let chance = Chance::from_seed(seed);
+    simulate(chance.fork());
+    PANICS.set(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let outer = LocalSet::new();
+    let done = outer.block_on(&runtime, async {
+        let world = Rc::new(World::new(chance));
+        let done = tokio::time::timeout(RUN_LIMIT, body(world.clone())).await;
+        let done = done.unwrap_or_else(|_| panic!("not over after {RUN_LIMIT:?} of simulated time"));
+        world.end();
+        done
+    });
+    drop(outer);
+    assert_eq!(PANICS.get(), 0, "no task panics");
+    done
+}
+
+fn count_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            usual(info);
+        }));
+    });
+}
+
+fn show_log() -> Option<tracing::subscriber::DefaultGuard> {
+    let filter = std::env::var(LOG_VARIABLE).ok()?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_ansi(false)
+        .finish();
+    Some(tracing::subscriber::set_default(subscriber))
+}

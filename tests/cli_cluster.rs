@@ -176,7 +176,6 @@ fn times(c: &Cluster) {
 fn batches(c: &Cluster) {
     let mut lines = String::new();
     for n in 0..1_000 {
-        // Every hundredth is too large for a frame beside others: none may be overtaken.
         let value = "v".repeat(if n % 100 == 0 { 300_000 } else { 1 + n % 7 });
         let letter = ['c', 'x'][n % 2];
         lines += &format!("{}\n", json!({"put": {"key": format!("{letter}/batch/{n:04}"), "value": value}}));
@@ -188,6 +187,16 @@ fn batches(c: &Cluster) {
     assert_eq!(run(c, "kv get c/batch/0000").code, 1);
     assert_eq!(done(c, "kv get x/batch/0999").text().len(), 1 + 999 % 7);
     assert_eq!(done(c, "range --prefix c/batch/").lines().len(), 499);
+
+    // Groups of these become entries larger and smaller than what shares a stream between nodes: none may be overtaken.
+    let value = "v".repeat(256);
+    let line = |n: u32| {
+        let letter = if n.is_multiple_of(2) { 'd' } else { 'y' };
+        format!("{}\n", json!({"put": {"key": format!("{letter}/{n:06}"), "value": value}}))
+    };
+    let many: String = (0..30_000).map(line).collect();
+    let summary = feed(c, "kv batch -", many.as_bytes());
+    assert_eq!(summary.code, 0, "{summary:?}");
 
     let wrong = feed(c, "kv batch -", b"{\"put\":{\"key\":\"k\",\"value\":\"1\"}}\nnonsense\n");
     assert_eq!(wrong.code, 2, "{wrong:?}");

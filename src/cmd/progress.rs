@@ -3,9 +3,10 @@
 //! Promises: nothing is shown in the first 250 ms, nothing with `--quiet`, everything on stderr; outside a terminal one
 //! line every 10 s. Does not: slow down what it measures.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::cmd::spell;
@@ -96,15 +97,20 @@ impl Progress {
     fn draw(&self) -> ProgressBar {
         let (counts, rate) = match self.unit {
             Unit::Bytes => ("{binary_bytes} of {binary_total_bytes}", "{binary_bytes_per_sec}"),
-            Unit::Keys => ("{human_pos} of {human_len}", "{per_sec:.0}"),
+            Unit::Keys => ("{human_pos} of {human_len}", "{keys_per_s}"),
         };
         let template = match self.total {
-            Some(_) => format!("{{prefix}} {{bar:28}} {{percent:>3}}%  {counts}  {rate}  {{eta}}"),
+            Some(_) => format!("{{prefix}} {{wide_bar}} {{percent:>3}}%  {counts}  {rate}  {{eta}}"),
             None => {
                 format!("{{prefix}} {{spinner}} {}  {rate}", counts.split(" of ").next().unwrap_or(counts))
             }
         };
+        let keys_per_s = |state: &ProgressState, line: &mut dyn Write| {
+            // A bar that cannot be drawn is nobody's trouble.
+            let _ = write!(line, "{}/s", spell::count(state.per_sec() as u64));
+        };
         let style = ProgressStyle::with_template(&template).expect("the template is well-formed");
+        let style = style.with_key("keys_per_s", keys_per_s);
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS_HZ);
         let bar = ProgressBar::with_draw_target(self.total, target)
             .with_style(style)

@@ -144,15 +144,18 @@ impl Ledger {
     }
 
     async fn read_any(&self, hand: &Hand) -> bool {
-        let key = {
-            let known = self.known.borrow();
-            if known.is_empty() {
-                return false;
-            }
-            let n = hand.chance.between(0, known.len() as u64) as usize;
-            known.keys().nth(n).expect("below its length").clone()
-        };
+        if self.known.borrow().is_empty() {
+            return false;
+        }
+        let key = self.any_key(&hand.chance);
         self.read(&hand.client, &key).await
+    }
+
+    /// A drawn key among those written.
+    pub fn any_key(&self, chance: &Chance) -> String {
+        let known = self.known.borrow();
+        let n = chance.between(0, known.len() as u64) as usize;
+        known.keys().nth(n).expect("below its length").clone()
     }
 
     /// Reads a key linearizably and judges what is found; true if there was an answer.

@@ -15,6 +15,7 @@ use nodenomad::net::transport::{Address, Peer, Transport};
 use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinRequest, TokenNew, admin_request};
 use nodenomad::node::member::{Bootstrap, Member, Seed};
 use nodenomad::node::meta::join;
+use nodenomad::node::wal::GroupId;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::machine::{EPOCH_MS, EXEC, Machine};
@@ -182,8 +183,13 @@ impl World {
 
     /// Starts all that is down, in a drawn order and at drawn moments. Returns when all serve.
     pub async fn start_all(self: &Rc<Self>) {
+        self.start_all_but(None).await;
+    }
+
+    /// As [`World::start_all`], without one.
+    pub async fn start_all_but(self: &Rc<Self>, missing: Option<usize>) {
         let starts: Vec<_> = (0..self.count())
-            .filter(|n| !self.machine(*n).is_running())
+            .filter(|n| !self.machine(*n).is_running() && Some(*n) != missing)
             .map(|n| {
                 let (machine, wait_ms) = (self.machine(n), self.chance.between(0, 1500));
                 tokio::task::spawn_local(async move {
@@ -225,6 +231,27 @@ impl World {
         })
         .await;
         found.into_inner()
+    }
+
+    /// How far a machine has purged its log of a shard, and the last entry in it.
+    pub fn log_of(&self, n: usize, shard: ShardId) -> (u64, u64) {
+        let node = self.machine(n).node();
+        let Some(replica) = node.shards.get(shard) else { return (0, 0) };
+        let state = node.wal.group(GroupId(replica.id.0)).state();
+        (state.purged.map_or(0, |point| point.index), state.last.map_or(0, |point| point.index))
+    }
+
+    /// Waits until a machine has applied what its shards' leaders had when it was asked.
+    pub async fn wait_until_caught_up(&self, n: usize) {
+        for shard in 0..(SPLIT_AT.len() as u64 + 2) {
+            let leader = self.wait_for_leader(ShardId(shard)).await;
+            let (_, target) = self.log_of(leader, ShardId(shard));
+            self.until("it catches up", SETTLE_LIMIT, || async {
+                let replica = self.machine(n).node().shards.get(ShardId(shard));
+                replica.is_some_and(|replica| replica.applied().borrow().index >= target)
+            })
+            .await;
+        }
     }
 
     /// The machine that leads a shard, by what the running nodes say; the highest term counts.

@@ -116,6 +116,9 @@ fn config(shard: ShardId) -> Config {
         max_in_snapshot_log_to_keep: 1 << 40,
         install_snapshot_timeout: 3_600_000,
         enable_pre_vote: Some(true),
+        // A leader that restarts must be elected again. Taking up its old term it would know neither how far that had
+        // been committed nor have a first entry to wait for: it would answer linearizable reads from its last flush.
+        enable_leader_restore: Some(false),
         ..Config::default()
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::model::config::Settings;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::map::{ClusterMap, Role};
+use crate::model::wire::JobPhase;
 use crate::net::peers::Peers;
 use crate::net::transport::Address;
 use crate::node::member::Member;
@@ -62,7 +63,7 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
 /// under its id.
 fn wanted(map: &ClusterMap, own: NodeId) -> Vec<(ShardId, ReplicaId)> {
     let making = map.jobs().filter_map(|job| {
-        let add = job.add.as_ref().filter(|add| add.node == own.0)?;
+        let add = job.add.as_ref().filter(|add| add.node == own.0 && job.phase() == JobPhase::JobLearn)?;
         Some((ShardId(job.shard), ReplicaId(add.replica)))
     });
     let learning = map.shards().flat_map(|shard| {

@@ -16,6 +16,7 @@ mod rounds;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prost::Message;
@@ -70,6 +71,8 @@ pub struct Replica {
     pub rounds: ReadRounds,
     /// Held while a snapshot is being received: one at a time.
     pub receiving: tokio::sync::Mutex<()>,
+    /// The term for which the clock has been moved past the ceiling of earlier leaders.
+    read_term: AtomicU64,
     clock: Clock,
     log: GroupLog,
     peers: Peers,
@@ -85,6 +88,9 @@ pub enum ReplicaError {
     Wal(#[from] WalError),
     #[error(transparent)]
     Raft(#[from] ProposeError),
+    /// It must not vote or acknowledge again under its id.
+    #[error("the replica's part of the write-ahead log is gone")]
+    LogLost,
 }
 
 /// The directory of a replica, below the node's.
@@ -134,6 +140,7 @@ impl Replica {
             proposer,
             rounds,
             receiving: tokio::sync::Mutex::new(()),
+            read_term: AtomicU64::new(0),
             clock,
             log,
             peers,
@@ -308,11 +315,21 @@ impl Replica {
 }
 
 /// Step 3 of opening.
-async fn align(log: &GroupLog, store: &Store) -> Result<(), WalError> {
+async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
     let Some(applied) = store.base().applied else { return Ok(()) };
-    let last = log.state().last;
-    if last.is_none_or(|last| last.index < applied.index) {
-        log.purge(LogPoint { term: applied.term, index: applied.index }).await?;
+    let applied = LogPoint { term: applied.term, index: applied.index };
+    let state = log.state();
+    if state.vote.is_none() && state.last.is_none() {
+        // It has applied entries, so it has voted or been led: its log is gone, and with it what it has promised.
+        return Err(ReplicaError::LogLost);
+    }
+    let purged = state.purged.is_some_and(|purged| purged.index >= applied.index);
+    let agrees = purged
+        || log.read(applied.index..applied.index + 1, 1)?.first().is_some_and(|at| at.point == applied);
+    if !agrees {
+        // Behind the file, or a tail that a snapshot has overruled: the file holds all of it that counts.
+        log.truncate_after(None).await?;
+        log.purge(applied).await?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@
 //! **Expiry** is judged at a time no higher than the committed ceiling, for the same reason: a key seen expired once
 //! never comes back, whatever clocks do.
 
+use std::sync::atomic::Ordering;
+
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
@@ -69,8 +71,13 @@ impl Replica {
         let version = self.store.get(key, wish.at)?;
         self.check_history(wish.at)?;
         let Some(version) = version else { return Ok(None) };
-        let judged_at = self.expiry_time(wish, version.expires_at).await?;
-        Ok(Some(version).filter(|version| version.live_at(judged_at).is_some()))
+        let Some(expires_at) = version.expires_at else {
+            return Ok(Some(version).filter(|version| version.value.is_some()));
+        };
+        let judged_at = self.expiry_time(wish, expires_at).await?;
+        // What was under way may have found it alive and changed it: only what has settled may be called expired.
+        let version = self.store.get(key, wish.at)?;
+        Ok(version.filter(|version| version.live_at(judged_at).is_some()))
     }
 
     /// A page of rows; the timestamp is the one at which expiry was judged.
@@ -85,7 +92,7 @@ impl Replica {
             };
             range.start <= wanted.start && ends_inside
         })?;
-        let judged_at = self.expiry_time(wish, Some(Timestamp::ZERO)).await?;
+        let judged_at = self.expiry_time(wish, Timestamp::ZERO).await?;
         let bounds = PageBounds {
             at: wish.at,
             live_at: judged_at,
@@ -102,9 +109,7 @@ impl Replica {
     async fn prepare(&self, wish: ReadWish) -> Result<(), ReadError> {
         match (wish.at, wish.consistency) {
             (Some(at), _) => self.prepare_at(at).await,
-            (None, Consistency::Linearizable) => {
-                self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into)
-            }
+            (None, Consistency::Linearizable) => self.confirm().await,
             (None, Consistency::Session) => self.catch_up_with(wish.seen).await,
             (None, Consistency::Stale) => Ok(()),
         }
@@ -118,7 +123,7 @@ impl Replica {
         }
         self.clock.merge(at)?;
         self.proposer.settled(at).await;
-        self.rounds.join().await.ok_or(ReadError::Busy)??;
+        self.confirm().await?;
         if self.store.state(|state| state.ceiling) < at {
             self.proposer.reserve(at).await?;
         }
@@ -130,7 +135,7 @@ impl Replica {
             return Ok(());
         }
         if self.group.leadership().here {
-            return self.rounds.join().await.ok_or(ReadError::Busy)?.map_err(Into::into);
+            return self.confirm().await;
         }
         let index = self.ask_leader().await.ok_or(ReadError::NoLeader)?;
         let mut applied = self.applied();
@@ -140,25 +145,34 @@ impl Replica {
         }
     }
 
-    /// The time at which a version that expires at `expires_at` is judged.
-    async fn expiry_time(
-        &self,
-        wish: ReadWish,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Timestamp, ReadError> {
+    /// Returns once this replica is confirmed as leader by a round that began after the call, with its clock past
+    /// everything that an earlier leader may have served.
+    async fn confirm(&self) -> Result<(), ReadError> {
+        self.rounds.join().await.ok_or(ReadError::Busy)??;
+        let term = self.group.leadership().term;
+        if self.read_term.swap(term, Ordering::Relaxed) != term {
+            let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
+            self.clock.advance(stamp.max(ceiling));
+        }
+        Ok(())
+    }
+
+    /// The time at which a version that expires at `expires_at` is judged; by then everything stamped at or below it has
+    /// settled.
+    async fn expiry_time(&self, wish: ReadWish, expires_at: Timestamp) -> Result<Timestamp, ReadError> {
         if let Some(at) = wish.at {
             return Ok(at);
         }
+        let now = self.clock.now();
         let committed = self.store.state(|state| state.ceiling.max(state.highest_stamp));
         if wish.consistency != Consistency::Linearizable {
-            return Ok(committed);
+            return Ok(committed.min(now));
         }
-        let now = self.clock.now();
-        // Never expires, not yet, or surely: no higher ceiling is needed to say so.
-        let undecided =
-            expires_at.is_some_and(|end| end <= now && (end > committed || end == Timestamp::ZERO));
-        if undecided && now > committed {
-            self.proposer.reserve(now).await?;
+        if expires_at <= now {
+            self.proposer.settled(now).await;
+            if now > committed {
+                self.proposer.reserve(now).await?;
+            }
         }
         Ok(now)
     }

@@ -11,7 +11,7 @@ use crate::model::evaluate::check;
 use crate::model::id::{NodeId, ShardId};
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
-use crate::model::system::is_sealed;
+use crate::model::system::{SystemKey, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::wire::{NodeRecord, ShardRecord, operation};
 use crate::net::transport::Peer;
@@ -90,7 +90,7 @@ impl Requests {
 
     async fn get(&self, get: wire::Get) -> Answered {
         let key = Key::from_internal(get.key).map_err(invalid)?;
-        if is_sealed(&key) {
+        if is_secret(&key) {
             return Err(failure(FailureCode::FailureForbidden, "this key is sealed"));
         }
         let replica = self.shard(get.shard)?;
@@ -113,7 +113,7 @@ impl Requests {
         let replica = self.shard(range.shard)?;
         let wish = wish(range.options);
         let (page, judged_at) = replica.range(page, wish).await.map_err(|error| self.read_failure(error))?;
-        let visible = page.rows.into_iter().filter(|(key, _)| !is_sealed(key));
+        let visible = page.rows.into_iter().filter(|(key, _)| !is_secret(key));
         Ok(reply::Body::Range(wire::RangeReply {
             rows: visible.map(|(key, version)| row(&key, version)).collect(),
             next: page.next.map(|key| key.to_bytes()).unwrap_or_default(),
@@ -246,6 +246,11 @@ impl Requests {
             ConfirmError::Stopped(_) => not_leader(None),
         }
     }
+}
+
+/// Sealed records, and those that hold the hash of a secret.
+fn is_secret(key: &Key) -> bool {
+    is_sealed(key) || matches!(SystemKey::parse(key), Some(SystemKey::Token(_)))
 }
 
 fn invalid(error: impl ToString) -> Failure {

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -128,8 +128,11 @@ impl Serving {
                 break;
             }
             let mut handler = self.handler(kind, body);
-            // Polled before the next frame is read, so that requests enter in the order in which they came.
-            match handler.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            // Polled before the next frame is read, so that requests enter in the order in which they came. This task
+            // may have used up its turn: without `unconstrained` the request would then wait outside while the next
+            // one enters.
+            let first = pin!(tokio::task::unconstrained(handler.as_mut()));
+            match first.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(body) => self.answer(&answers, id, kind, body, place),
                 Poll::Pending => {
                     let (serving, answers) = (Arc::clone(self), answers.clone());

@@ -16,8 +16,8 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use prost::Message;
 use tokio::sync::RwLock;
@@ -223,10 +223,26 @@ impl RaftNetworkV2<Types> for Line {
                         true => _alone = order.write().await,
                         false => _among = order.read().await,
                     }
-                    stream_result(append_response(answer.await?)?, previous, last)
+                    let result = match answer.await.and_then(append_response) {
+                        Ok(response) => stream_result(response, previous, last),
+                        Err(error) => Err(error),
+                    };
+                    (previous, result)
                 }
             });
-            Ok(Box::pin(answers.buffered(APPENDS_IN_FLIGHT)) as BoxStream<'s, _>)
+            let mut confirmed = None;
+            let answers = answers.buffered(APPENDS_IN_FLIGHT).map(move |(previous, result)| match result {
+                // The follower has what it says it lacks: the request overtook another. Not for openraft to see.
+                Ok(Err(StreamAppendError::Conflict(_))) if previous <= confirmed => {
+                    Err(RPCError::Network(NetworkError::from_string("an append was overtaken")))
+                }
+                Ok(Ok(matching)) => {
+                    confirmed = matching;
+                    Ok(Ok(matching))
+                }
+                other => other,
+            });
+            Ok(Box::pin(answers) as BoxStream<'s, _>)
         })
     }
 

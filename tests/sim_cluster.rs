@@ -104,7 +104,8 @@ fn a_leader_left_alone_answers_nothing_stale() {
         while cut_off.elapsed() < Duration::from_secs(12) {
             let key = ledger.any_key(&world.chance);
             // Reading judges what is found by what the others have acknowledged meanwhile.
-            let answered = tokio::time::timeout(Duration::from_millis(700), ledger.read(&prisoner, &key)).await;
+            let answered =
+                tokio::time::timeout(Duration::from_millis(700), ledger.read(&prisoner, &key)).await;
             reads += usize::from(answered == Ok(true));
             assert!(ledger.quiet() < Duration::from_secs(5), "the others do not go on");
         }
@@ -139,8 +140,7 @@ fn a_node_that_missed_the_log_gets_a_snapshot() {
         let others: Vec<usize> = (0..3).filter(|n| *n != down).collect();
         world
             .until("the others have forgotten what it lacks", Duration::from_secs(600), || async {
-                let forgotten =
-                    |n: &usize, at: usize| world.log_of(*n, shards[at]).0 > had[at];
+                let forgotten = |n: &usize, at: usize| world.log_of(*n, shards[at]).0 > had[at];
                 others.iter().all(|n| (0..shards.len()).all(|at| forgotten(n, at)))
             })
             .await;

@@ -67,7 +67,13 @@ impl Ledger {
     }
 
     /// Starts writers that also read what others wrote.
-    pub fn start(self: &Rc<Self>, client: &Client, chance: &Chance, count: u64, pause_ms: u64) -> Vec<JoinHandle<()>> {
+    pub fn start(
+        self: &Rc<Self>,
+        client: &Client,
+        chance: &Chance,
+        count: u64,
+        pause_ms: u64,
+    ) -> Vec<JoinHandle<()>> {
         let hand = |writer: u64| Hand {
             client: client.clone(),
             chance: chance.fork(),
@@ -113,7 +119,10 @@ impl Ledger {
             known.tried += 1;
             known.tried
         };
-        let value = format!("{number}:{}", "v".repeat(hand.chance.between(0, self.value_bytes.get() as u64 + 1) as usize));
+        let value = format!(
+            "{number}:{}",
+            "v".repeat(hand.chance.between(0, self.value_bytes.get() as u64 + 1) as usize)
+        );
         let put = hand.client.put(key.as_bytes(), value.into_bytes()).await;
         let outcome = match &put {
             Ok(stamp) => {

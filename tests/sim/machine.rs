@@ -11,8 +11,8 @@ use std::time::Duration;
 use nodenomad::model::id::NodeId;
 use nodenomad::net::chance::Chance;
 use nodenomad::net::exec::Exec;
-use nodenomad::net::transport::sim::SimNet;
 use nodenomad::net::transport::Peer;
+use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::member::Member;
@@ -95,7 +95,8 @@ impl Machine {
         let old = self.process.replace(Some(Process { tasks, node: None }));
         assert!(old.is_none(), "a machine runs one process at a time");
         let Ok(started) = starting.await else { return false };
-        let node = Rc::new(started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address)));
+        let node =
+            Rc::new(started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address)));
         self.process.borrow_mut().as_mut().expect("it lives: its task has ended well").node = Some(node);
         true
     }

@@ -47,7 +47,9 @@ impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Told { test, seed } = self;
-            eprintln!("seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test --test sim_cluster {test} -- --exact");
+            eprintln!(
+                "seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test --test sim_cluster {test} -- --exact"
+            );
         }
     }
 }
@@ -72,7 +74,8 @@ pub fn run<F: Future>(test: &'static str, seed: u64, body: impl Fn(Rc<World>) ->
     let chance = Chance::from_seed(seed);
     simulate(chance.fork());
     PANICS.set(0);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let outer = LocalSet::new();
     let done = outer.block_on(&runtime, async {
         let world = Rc::new(World::new(chance));

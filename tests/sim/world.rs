@@ -156,7 +156,9 @@ impl World {
         self.until("every shard has three voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
             map.shards().count() == SPLIT_AT.len() + 2
-                && map.shards().all(|shard| shard.replicas.len() == 3 && shard.replicas.iter().all(|one| one.voter))
+                && map
+                    .shards()
+                    .all(|shard| shard.replicas.len() == 3 && shard.replicas.iter().all(|one| one.voter))
         })
         .await;
     }
@@ -223,7 +225,11 @@ impl World {
                     return false;
                 }
                 for digest in &told {
-                    assert_eq!(digest.digest, told[0].digest, "replicas of {} differ at one index", shard.shard);
+                    assert_eq!(
+                        digest.digest, told[0].digest,
+                        "replicas of {} differ at one index",
+                        shard.shard
+                    );
                 }
                 found.borrow_mut().push((shard.shard, told[0].digest.to_vec()));
             }

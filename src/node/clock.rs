@@ -4,6 +4,7 @@
 //! not promise to be right about the time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -16,12 +17,13 @@ use super::wall::Wall;
 pub struct Clock {
     wall: Arc<dyn Wall>,
     hlc: Arc<Mutex<Hlc>>,
+    applied: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// A clock over `wall` that has seen nothing yet.
     pub fn new(wall: Arc<dyn Wall>) -> Clock {
-        Clock { wall, hlc: Arc::new(Mutex::new(Hlc::default())) }
+        Clock { wall, hlc: Arc::new(Mutex::new(Hlc::default())), applied: Arc::default() }
     }
 
     /// `n` consecutive fresh timestamps; returns the first.
@@ -32,6 +34,18 @@ impl Clock {
     /// Moves past a timestamp this node vouches for itself.
     pub fn advance(&self, seen: Timestamp) {
         self.hlc.lock().advance(seen);
+    }
+
+    /// Moves past the timestamp of something applied here.
+    pub fn applied(&self, stamp: Timestamp) {
+        self.applied.fetch_max(stamp.0, Ordering::Relaxed);
+        self.advance(stamp);
+    }
+
+    /// The highest timestamp applied here: what clients are told. Unlike the clock's own time it was believed by a majority,
+    /// so a node whose clock is wrong misleads nobody with it.
+    pub fn highest_applied(&self) -> Timestamp {
+        Timestamp(self.applied.load(Ordering::Relaxed))
     }
 
     /// Moves past a timestamp from another node, if it is believable.

@@ -63,7 +63,7 @@ impl Machine {
         let index = self.store.applied().0.map_or(0, |id| id.index);
         // Not past the ceiling: that lies ahead of the clock, and whoever leads next goes past it then.
         let stamp = self.store.state(|state| state.highest_stamp);
-        self.clock.advance(stamp);
+        self.clock.applied(stamp);
         self.applied.send_replace(Applied { index, stamp });
     }
 }

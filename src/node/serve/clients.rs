@@ -66,7 +66,7 @@ impl Requests {
 
     fn reply(&self, answered: Answered) -> Reply {
         let body = answered.unwrap_or_else(reply::Body::Failure);
-        Reply { stamp: self.clock.now().0, body: Some(body) }
+        Reply { stamp: self.clock.highest_applied().0, body: Some(body) }
     }
 
     async fn serve(&self, body: request::Body) -> Answered {

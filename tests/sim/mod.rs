@@ -61,7 +61,7 @@ pub fn for_seeds<F: Future<Output = ()>>(
     body: impl Fn(Rc<World>) -> F,
 ) {
     match std::env::var(SEED_VARIABLE) {
-        Ok(seed) => drop(run(test, seed.parse().expect("a seed is a number"), &body)),
+        Ok(seed) => run(test, seed.parse().expect("a seed is a number"), &body),
         Err(_) => seeds.into_iter().for_each(|seed| run(test, seed, &body)),
     }
 }

@@ -11,7 +11,7 @@ use crate::model::wire;
 use super::engine::{Engine, EngineError};
 use super::error::StoreError;
 use super::file::ShardFile;
-use super::handle::{Basis, Place, Seen, Shared, Store, open_checked, parent};
+use super::handle::{Applier, Basis, Place, Seen, Shared, Store, basis_of, open_checked, parent};
 use super::record::Head;
 use tokio::sync::OwnedMutexGuard;
 
@@ -34,12 +34,12 @@ impl Store {
     /// the store does so for names in its directory that end in `.copy`.
     ///
     /// # Errors
-    /// `Failed` if the disk refuses the copy; the store itself stays usable then. `Closed`.
+    /// `Copy` if the disk refuses; the store is as it was. `Failed`, `Closed`.
     pub async fn copy_file(&self, to: &Path) -> Result<FileCopy, StoreError> {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (store, to) = (self.clone(), to.to_owned());
-        let copy = move || store.copy_blocking(place, &to).map_err(|error| StoreError::Failed(error.into()));
+        let copy = move || store.copy_blocking(place, &to).map_err(|error| StoreError::Copy(error.into()));
         self.shared.exec.blocking(copy).await
     }
 
@@ -69,13 +69,13 @@ impl Store {
     /// what was applied up to `expect`. What is in memory is dropped. `from` is gone afterwards.
     ///
     /// # Errors
-    /// `Damaged`, `Unfit` and `Stale` leave the store as it was and `from` where it is; `Failed` stops it. `Closed`.
+    /// `Damaged`, `Copy`, `Unfit` and `Stale` leave the store as it was and `from` where it is; `Failed` stops it.
+    /// `Closed`.
     pub async fn install(&self, from: &Path, expect: &wire::LogId) -> Result<Basis, StoreError> {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (shared, from, expect) = (self.shared.clone(), from.to_owned(), *expect);
-        self.shared.exec.blocking(move || shared.install(place, &from, expect)).await?;
-        Ok(self.base())
+        self.shared.exec.blocking(move || shared.install(place, &from, expect)).await
     }
 }
 
@@ -85,13 +85,14 @@ impl Shared {
         mut place: OwnedMutexGuard<Place>,
         from: &Path,
         expect: wire::LogId,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Basis, StoreError> {
         if place.engine.is_none() {
             return Err(StoreError::Closed);
         }
-        let damaged =
-            |error: EngineError| StoreError::Damaged { path: from.to_owned(), source: error.into() };
-        let head = ShardFile::check(&*self.disk, from).map_err(damaged)?;
+        let head = ShardFile::check(&*self.disk, from).map_err(|error| match error {
+            EngineError::Damaged(_) => StoreError::Damaged { path: from.to_owned(), source: error.into() },
+            EngineError::Disk(source) => StoreError::Copy(source),
+        })?;
         self.check_fits(&head, expect)?;
         // From here on nothing is applied until the new file is the shard's.
         let mut applier = self.applier.lock();
@@ -101,6 +102,7 @@ impl Shared {
         let path = self.path();
         let (file, state) = self.replace(from, &path).map_err(|error| self.fail(error))?;
         let seen = Seen::of(file.picture(), &state);
+        let basis = basis_of(&*seen.picture);
         *applier = state;
         let old = std::mem::replace(&mut *self.seen.write(), seen);
         drop(applier);
@@ -108,7 +110,7 @@ impl Shared {
         place.sweep_from = None;
         self.room.notify_waiters();
         drop(old); // slow: closes a file that has no name any more
-        Ok(())
+        Ok(basis)
     }
 
     fn check_fits(&self, head: &Head, expect: wire::LogId) -> Result<(), StoreError> {
@@ -124,7 +126,7 @@ impl Shared {
     }
 
     /// Gives the received file the shard's name, durably, and opens it.
-    fn replace(&self, from: &Path, path: &Path) -> Result<(ShardFile, super::handle::Applier), EngineError> {
+    fn replace(&self, from: &Path, path: &Path) -> Result<(ShardFile, Applier), EngineError> {
         self.disk.rename(from, path)?;
         self.disk.sync_dir(&self.dir)?;
         if parent(from) != self.dir {

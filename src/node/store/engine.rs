@@ -7,6 +7,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
+use crate::model::evaluate::ShardState;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
@@ -54,6 +55,9 @@ pub struct Swept {
 /// A consistent picture of the file.
 pub trait Picture: Send + Sync + 'static {
     fn head(&self) -> &Head;
+
+    /// The replicated state, whole.
+    fn state(&self) -> Result<ShardState, EngineError>;
 
     /// The newest version of `key`, or the newest stamped at or below `at`.
     fn get(&self, key: &Key, at: Option<Timestamp>) -> Result<Option<Version>, EngineError>;

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// A write failed, now or before; nothing is known of the file. The process must stop.
     #[error("the shard's storage has failed")]
     Failed(#[source] BoxError),
+    /// A copy of the shard's file could not be written or read; the store itself is as it was.
+    #[error("a copy of the shard's file could not be made or read")]
+    Copy(#[source] BoxError),
     /// The log could not be synced, so nothing was flushed.
     #[error("the log could not be made durable before a flush")]
     Log(#[source] BoxError),

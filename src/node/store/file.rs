@@ -17,12 +17,13 @@ use crate::model::id::ShardId;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
+use crate::model::wire;
 use crate::node::disk::Disk;
 
 use super::backend::Backend;
 use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
 use super::memtable::Versions;
-use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, run_name};
+use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, STATE, run_name};
 use super::record::{self, Head, RunHead, Tally};
 
 /// Rows that one sweep looks at.
@@ -50,7 +51,9 @@ impl ShardFile {
         let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend(file.clone()))?;
         let transaction = begin(&database)?;
         transaction.open_table(LATEST)?;
-        put_head(&transaction, &Head::new(&ShardState::new(shard)))?;
+        let state = ShardState::new(shard).to_wire();
+        put_state(&transaction, &state)?;
+        put_head(&transaction, &Head::new(&state))?;
         transaction.commit()?;
         drop(database);
         file.sync_data()?;
@@ -81,7 +84,7 @@ impl ShardFile {
                 return Err(EngineError::Damaged("its checksums do not match".into()));
             }
             let picture = FilePicture::take(&database)?;
-            picture.head().shard_state()?;
+            picture.state()?;
             Ok(picture.head().clone())
         })?;
         disk.open(path, false)?.sync_data()?;
@@ -124,11 +127,12 @@ impl Engine for ShardFile {
 
     fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError> {
         let mut head = self.picture.head().clone();
-        head.state = Some(frozen.state.clone());
+        head.state = Some(record::without_clients(&frozen.state));
         head.applied = Some(frozen.applied);
         head.membership = Some(frozen.membership.clone());
         head.uniform = frozen.uniform.clone();
         let transaction = begin(&self.database)?;
+        put_state(&transaction, &frozen.state)?;
         drop_runs(&transaction, &mut head)?;
         write_rows(&transaction, frozen, &mut head)?;
         self.commit(transaction, &head)
@@ -178,10 +182,15 @@ fn put_head(transaction: &WriteTransaction, head: &Head) -> Result<(), EngineErr
     Ok(())
 }
 
+fn put_state(transaction: &WriteTransaction, state: &wire::ShardState) -> Result<(), EngineError> {
+    transaction.open_table(META)?.insert(STATE, state.encode_to_vec().as_slice())?;
+    Ok(())
+}
+
 /// Drops the runs that no read at or above the head's watermark needs.
 fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), EngineError> {
     let watermark = head.watermark();
-    let (gone, kept) =
+    let (gone, kept): (Vec<_>, Vec<_>) =
         std::mem::take(&mut head.runs).into_iter().partition(|run| Timestamp(run.replaced_max) <= watermark);
     head.runs = kept;
     for run in gone {

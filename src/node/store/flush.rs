@@ -11,7 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::engine::{BoxError, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::guarded;
-use super::handle::{Basis, Place, Shared, Store};
+use super::handle::{Basis, Place, Shared, Store, basis_of};
 
 impl Store {
     /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
@@ -34,8 +34,7 @@ impl Store {
         log_synced().await.map_err(|error| StoreError::Log(error.into()))?;
         let shared = self.shared.clone();
         // The place goes along, so that it stays taken even if nobody awaits this any more.
-        self.shared.exec.blocking(move || shared.write_down(place)).await?;
-        Ok(self.base())
+        self.shared.exec.blocking(move || shared.write_down(place)).await
     }
 
     /// Removes a bounded amount of what no read at or above the file's own watermark can see: history runs, tombstones,
@@ -83,7 +82,7 @@ impl Shared {
     }
 
     /// Writes what was frozen. Blocks.
-    fn write_down(&self, mut place: OwnedMutexGuard<Place>) -> Result<(), StoreError> {
+    fn write_down(&self, mut place: OwnedMutexGuard<Place>) -> Result<Basis, StoreError> {
         let Place { engine, frozen, .. } = &mut *place;
         let engine = engine.as_mut().ok_or(StoreError::Closed)?;
         let frozen = frozen.as_ref().expect("freeze() was called under this guard");
@@ -91,6 +90,7 @@ impl Shared {
             Ok(picture) => picture,
             Err(error) => return Err(self.fail(error)),
         };
+        let basis = basis_of(&*picture);
         let done = {
             let mut seen = self.seen.write();
             seen.picture = picture;
@@ -99,7 +99,7 @@ impl Shared {
         self.room.notify_waiters();
         drop(place);
         drop(done); // slow: many rows
-        Ok(())
+        Ok(basis)
     }
 
     fn sweep(&self, mut place: OwnedMutexGuard<Place>) -> Result<bool, StoreError> {

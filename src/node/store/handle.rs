@@ -190,7 +190,7 @@ impl Store {
     /// What the file durably holds.
     pub fn base(&self) -> Basis {
         let picture = self.shared.seen.read().picture.clone();
-        basis(picture.head()).expect("a head is checked when its file is opened and made by us after")
+        basis_of(&*picture)
     }
 
     /// The newest applied entry and the membership then, as readers see them.
@@ -304,9 +304,11 @@ impl Shared {
 
 impl Applier {
     /// The state that a file holds.
-    pub fn of(head: &Head) -> Result<Applier, BadRecord> {
+    pub fn of(picture: &dyn Picture) -> Result<Applier, EngineError> {
+        let head = picture.head();
+        basis(head)?;
         Ok(Applier {
-            state: head.shard_state()?,
+            state: picture.state()?,
             applied: head.applied,
             membership: head.membership.clone().unwrap_or_default(),
             uniform: head.uniform.clone(),
@@ -373,16 +375,13 @@ pub(super) fn summary(state: &ShardState) -> ShardState {
 
 /// What a file with this head holds.
 pub(super) fn basis(head: &Head) -> Result<Basis, BadRecord> {
-    let stored = head.state.as_ref().ok_or(BadRecord("no shard state"))?;
-    let without_clients = wire::ShardState {
-        clients: Vec::new(),
-        start: stored.start.clone(),
-        end: stored.end.clone(),
-        ..*stored
-    };
-    let state = ShardState::from_wire(without_clients).map_err(|_| BadRecord("a bound of the shard"))?;
-    let state = summary(&state);
-    Ok(Basis { applied: head.applied, membership: head.membership.clone().unwrap_or_default(), state })
+    let membership = head.membership.clone().unwrap_or_default();
+    Ok(Basis { applied: head.applied, membership, state: head.summary()? })
+}
+
+/// What an open file holds.
+pub(super) fn basis_of(picture: &dyn Picture) -> Basis {
+    basis(picture.head()).expect("a head is checked when its file is opened, and of our making after that")
 }
 
 /// Opens a file and checks that it is this shard's.
@@ -393,7 +392,7 @@ pub(super) fn open_checked(
     cache_bytes: usize,
 ) -> Result<(ShardFile, Applier), EngineError> {
     let file = ShardFile::open(disk, path, cache_bytes)?;
-    let applier = Applier::of(file.picture().head())?;
+    let applier = Applier::of(&*file.picture())?;
     if applier.state.shard != shard {
         return Err(EngineError::Damaged(format!("it is of shard {}, not {shard}", applier.state.shard)));
     }

@@ -14,9 +14,9 @@ use crate::model::row::Version;
 use crate::model::time::Timestamp;
 
 /// Memory that a key takes beside its own bytes and its versions (measured, with a B-tree about two thirds full).
-const KEY_OVERHEAD_BYTES: usize = 80;
+const KEY_OVERHEAD_BYTES: usize = 112;
 /// Memory that a version takes beside its value's bytes.
-const VERSION_OVERHEAD_BYTES: usize = 64;
+const VERSION_OVERHEAD_BYTES: usize = 80;
 
 /// Keys and their newest versions, in order of key.
 #[derive(Clone, Default)]

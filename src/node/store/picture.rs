@@ -7,22 +7,26 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
 use redb::{ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::model::evaluate::ShardState;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
+use crate::model::wire;
 
 use super::engine::{EngineError, History, Picture, Scan};
 use super::record::{self, Head};
-use prost::Message;
 
 /// Key to its newest version.
 pub const LATEST: TableDefinition<&[u8], &[u8]> = TableDefinition::new("latest");
-/// One record: the head.
+/// Two records: the head, and the whole replicated state.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Where the head is in `META`.
 pub const HEAD: &str = "head";
+/// Where the replicated state is in `META`: apart from the head, since it may be large and is rarely read.
+pub const STATE: &str = "state";
 
 /// A key of a history run: the row's key and the complement of its stamp, so that newer versions come first.
 pub type RunKey = (&'static [u8], u64);
@@ -35,6 +39,7 @@ pub fn run_name(id: u64) -> String {
 /// The file at one moment.
 pub struct FilePicture {
     head: Head,
+    meta: ReadOnlyTable<&'static str, &'static [u8]>,
     latest: ReadOnlyTable<&'static [u8], &'static [u8]>,
     /// Oldest first.
     runs: Vec<Run>,
@@ -49,8 +54,8 @@ impl FilePicture {
     /// Takes a picture of the last transaction.
     pub fn take(database: &redb::Database) -> Result<Arc<FilePicture>, EngineError> {
         let transaction = database.begin_read()?;
+        let meta = transaction.open_table(META)?;
         let head = {
-            let meta = transaction.open_table(META)?;
             let stored = meta.get(HEAD)?.ok_or_else(|| EngineError::Damaged("no head record".into()))?;
             Head::decode(stored.value())
                 .map_err(|error| EngineError::Damaged(format!("the head record: {error}")))?
@@ -65,13 +70,20 @@ impl FilePicture {
             let table = transaction.open_table(TableDefinition::new(&name))?;
             runs.push(Run { replaced_max: Timestamp(run.replaced_max), table });
         }
-        Ok(Arc::new(FilePicture { latest: transaction.open_table(LATEST)?, runs, head }))
+        Ok(Arc::new(FilePicture { latest: transaction.open_table(LATEST)?, meta, runs, head }))
     }
 }
 
 impl Picture for FilePicture {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn state(&self) -> Result<ShardState, EngineError> {
+        let stored = self.meta.get(STATE)?.ok_or_else(|| EngineError::Damaged("no state record".into()))?;
+        let state = wire::ShardState::decode(stored.value())
+            .map_err(|error| EngineError::Damaged(format!("the state record: {error}")))?;
+        Ok(record::shard_state(state)?)
     }
 
     fn get(&self, key: &Key, at: Option<Timestamp>) -> Result<Option<Version>, EngineError> {

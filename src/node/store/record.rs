@@ -27,6 +27,7 @@ pub struct BadRecord(pub &'static str);
 pub struct Head {
     #[prost(uint32, tag = "1")]
     pub format: u32,
+    /// The replicated state without the repeat table; the whole of it is a record of its own.
     #[prost(message, optional, tag = "2")]
     pub state: Option<wire::ShardState>,
     /// The last log entry whose effect is in the file.
@@ -81,14 +82,14 @@ pub struct RunHead {
 
 impl Head {
     /// The head of a file nothing was flushed to.
-    pub fn new(state: &ShardState) -> Head {
-        Head { format: FORMAT, state: Some(state.to_wire()), ..Head::default() }
+    pub fn new(state: &wire::ShardState) -> Head {
+        Head { format: FORMAT, state: Some(without_clients(state)), ..Head::default() }
     }
 
-    /// The replicated state as it was at the applied entry, repeat table included.
-    pub fn shard_state(&self) -> Result<ShardState, BadRecord> {
+    /// The replicated state as it was at the applied entry, its repeat table left out.
+    pub fn summary(&self) -> Result<ShardState, BadRecord> {
         let stored = self.state.clone().ok_or(BadRecord("no shard state"))?;
-        ShardState::from_wire(stored).map_err(|_| BadRecord("a bound of the shard"))
+        shard_state(wire::ShardState { forgotten: 0, ..stored })
     }
 
     /// The watermark that drops and sweeps of this file go by.
@@ -113,6 +114,17 @@ impl Tally {
         self.mortal -= u64::from(is_mortal(version));
         self.bytes -= row_bytes(key_bytes, version);
     }
+}
+
+/// The state whose stored form this is.
+pub fn shard_state(stored: wire::ShardState) -> Result<ShardState, BadRecord> {
+    ShardState::from_wire(stored).map_err(|_| BadRecord("a bound of the shard"))
+}
+
+/// The stored form of a state, but for its repeat table's rows.
+pub fn without_clients(state: &wire::ShardState) -> wire::ShardState {
+    let (start, end) = (state.start.clone(), state.end.clone());
+    wire::ShardState { start, end, clients: Vec::new(), ..*state }
 }
 
 /// Bytes of a key and a value.

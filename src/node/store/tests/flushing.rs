@@ -176,33 +176,35 @@ fn an_entry_that_cannot_be_applied_stops_the_store() {
     assert!(matches!(store.apply(Vec::new()), Err(StoreError::Failed(_))));
 }
 
-#[test]
-fn readers_see_a_write_whole_with_its_log_id_or_not_at_all() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_see_a_write_whole_with_its_log_id_or_not_at_all() {
     let store = open(&RamDisk::default(), "s");
     let mut log = Log::new();
     let first = log.entries.len() as u64;
     for n in 0..3_000 {
         log.write(vec![put("a", &n.to_string(), 0), put("z", &n.to_string(), 0)]);
     }
-    let done = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for entries in log.entries.chunks(700) {
-                store.apply(entries.to_vec()).unwrap();
-            }
-            done.store(true, std::sync::atomic::Ordering::Release);
-        });
-        while !done.load(std::sync::atomic::Ordering::Acquire) {
-            let before = store.applied().0.map_or(0, |id| id.index);
-            let rows = store.range(&KeyRange::user(), &all(None, Timestamp::ZERO)).unwrap().rows;
-            let after = store.applied().0.map_or(0, |id| id.index);
-            if let [a, z] = &rows[..] {
-                assert_eq!(a.1, z.1);
-                let n: u64 = std::str::from_utf8(a.1.value.as_ref().unwrap()).unwrap().parse().unwrap();
-                assert!((before..=after).contains(&(n + first)));
-            } else {
-                assert!(rows.is_empty() && before < first, "{rows:?}");
-            }
+    let (applier, entries) = (store.clone(), log.entries.clone());
+    let applying = Exec::Threads.spawn(async move {
+        for entries in entries.chunks(700) {
+            applier.apply(entries.to_vec()).unwrap();
         }
     });
+    loop {
+        let finished = applying.is_finished();
+        let before = store.applied().0.map_or(0, |id| id.index);
+        let rows = store.range(&KeyRange::user(), &all(None, Timestamp::ZERO)).unwrap().rows;
+        let after = store.applied().0.map_or(0, |id| id.index);
+        if let [a, z] = &rows[..] {
+            assert_eq!(a.1, z.1);
+            let n: u64 = std::str::from_utf8(a.1.value.as_ref().unwrap()).unwrap().parse().unwrap();
+            assert!((before..=after).contains(&(n + first)));
+        } else {
+            assert!(!finished && rows.is_empty() && before < first, "{rows:?}");
+        }
+        if finished {
+            break;
+        }
+    }
+    applying.await.unwrap();
 }

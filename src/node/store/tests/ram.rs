@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::net::chance::Chance;
 use crate::node::disk::{Disk, DiskFile};
 
 const SECTOR_BYTES: usize = 512;
+const COPY_PIECE_BYTES: usize = 4096;
 
 /// A disk. Clones are the same one.
 #[derive(Clone)]
@@ -182,7 +183,17 @@ impl Disk for RamDisk {
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
         spend(&self.left)?;
-        let now = self.content(from)?.lock().now.clone();
+        // Piece by piece, as a real disk does it: what is written meanwhile is torn.
+        let (content, mut now) = (self.content(from)?, Vec::new());
+        loop {
+            let content = content.lock();
+            let end = content.now.len().min(now.len() + COPY_PIECE_BYTES);
+            match content.now.get(now.len()..end) {
+                Some(piece) if !piece.is_empty() => now.extend_from_slice(piece),
+                _ => break,
+            }
+            MutexGuard::unlock_fair(content);
+        }
         self.during_copy.lock().iter().for_each(|hook| hook());
         let pending = vec![Change::Length(now.len()), Change::Write(0, now.clone())];
         let content = Content { now, synced: Vec::new(), pending };

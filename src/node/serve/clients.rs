@@ -167,9 +167,10 @@ impl Requests {
             return Ok(reply::Body::Status(wire::StatusReply { nodes: vec![self.reports.own()], now }));
         }
         let Some(term) = self.records.leading() else { return Err(self.not_meta_leader()) };
+        let own = self.reports.own();
         let mut nodes = self.reports.all(term);
-        nodes.retain(|node| node.node != self.reports.own().node);
-        nodes.push(self.reports.own());
+        nodes.retain(|node| node.node != own.node);
+        nodes.push(own);
         nodes.sort_by_key(|node| node.node);
         Ok(reply::Body::Status(wire::StatusReply { nodes, now }))
     }

@@ -5,16 +5,17 @@
 //! call without an answer must not look alive). Does not cancel handlers when the connection goes: what they do may be
 //! half done.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
@@ -28,8 +29,8 @@ use super::{INLINE_MAX_BYTES, ServeLimits, Service};
 use crate::net::exec::Exec;
 use crate::net::transport::{Connection, Pipe};
 
-/// Answers gathered into one write, at most.
-const BATCH_MAX: usize = 256;
+/// Batches of answers taken at once, at most.
+const BATCHES_MAX: usize = 64;
 /// Each of these must be taken within the stall time, so that slow lines are not called stalled.
 const STALL_PIECE_BYTES: usize = 64 * 1024;
 
@@ -51,7 +52,28 @@ struct Answer {
     _place: OwnedSemaphorePermit,
 }
 
-type Handler = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+/// `None`: it panicked.
+type Handler = Pin<Box<dyn Future<Output = Option<(Frame, OwnedSemaphorePermit)>> + Send>>;
+
+/// Polls the handlers that were woken; what those answered that have come to their end.
+fn all_ready(
+    handlers: &mut FuturesUnordered<Handler>,
+    cx: &mut Context<'_>,
+) -> Poll<Vec<(Frame, OwnedSemaphorePermit)>> {
+    let mut ready = Vec::new();
+    // Without `unconstrained` a task that has used up its turn would leave a new call outside while the next is read.
+    let mut handlers = tokio::task::unconstrained(poll_fn(|cx| {
+        while let Poll::Ready(Some(answer)) = handlers.poll_next_unpin(cx) {
+            ready.extend(answer);
+        }
+        Poll::<()>::Pending
+    }));
+    let _ = Pin::new(&mut handlers).poll(cx);
+    match ready.is_empty() {
+        true => Poll::Pending,
+        false => Poll::Ready(ready),
+    }
+}
 
 /// Answers everything that comes over a connection, until it ends.
 pub async fn serve(
@@ -111,6 +133,8 @@ impl Serving {
         }
     }
 
+    /// Reads calls and drives their handlers, all in this one task: a wake-up serves everything that has become ready, and
+    /// its answers leave together.
     async fn calls(
         self: &Arc<Self>,
         mut input: PayloadReader,
@@ -120,30 +144,43 @@ impl Serving {
         // Each answer in it has a place, so it is never full.
         let (answers, queue) = mpsc::channel(self.limits.calls_in_flight);
         self.exec.spawn(Arc::clone(self).write(writer, queue));
-        while let Some(Frame { id, kind, body }) = input.frame().await? {
-            self.output.below(self.limits.output_pause_bytes).await;
-            let place =
-                Arc::clone(&self.calls).acquire_owned().await.expect("this semaphore is never closed");
-            if answers.is_closed() {
-                break;
-            }
-            let mut handler = self.handler(kind, body);
-            // Polled before the next frame is read, so that requests enter in the order in which they came. This task
-            // may have used up its turn: without `unconstrained` the request would then wait outside while the next
-            // one enters.
-            let first = pin!(tokio::task::unconstrained(handler.as_mut()));
-            match first.poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(body) => self.answer(&answers, id, kind, body, place),
-                Poll::Pending => {
-                    let (serving, answers) = (Arc::clone(self), answers.clone());
-                    self.exec.spawn(async move {
-                        let body = handler.await;
-                        serving.answer(&answers, id, kind, body, place);
-                    });
+        let mut handlers = FuturesUnordered::new();
+        let mut next = None;
+        let end = loop {
+            // First what is under way, the newest call included: it has entered before the next one is read.
+            tokio::select! {
+                biased;
+                ready = poll_fn(|cx| all_ready(&mut handlers, cx)) => self.answer(&answers, ready),
+                frame = input.frame(), if next.is_none() => match frame {
+                    Ok(Some(frame)) => next = Some(frame),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                },
+                place = self.place(), if next.is_some() => {
+                    if answers.is_closed() {
+                        break Ok(());
+                    }
+                    let call = next.take().expect("there is a call that waits for its place");
+                    handlers.push(self.handler(call, place));
                 }
             }
+        };
+        if !handlers.is_empty() {
+            // Run to their ends: what they do may be half done. Whoever still takes answers gets them.
+            let serving = Arc::clone(self);
+            self.exec.spawn(async move {
+                while let Some(answer) = handlers.next().await {
+                    serving.answer(&answers, answer.into_iter().collect());
+                }
+            });
         }
-        Ok(())
+        end
+    }
+
+    /// Waits until one more call may be begun.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        self.output.below(self.limits.output_pause_bytes).await;
+        Arc::clone(&self.calls).acquire_owned().await.expect("this semaphore is never closed")
     }
 
     async fn one_call(
@@ -154,7 +191,7 @@ impl Serving {
         input.limit(FRAME_HEAD_BYTES + self.limits.frame_max_bytes);
         let _turn = self.large.acquire().await.expect("this semaphore is never closed");
         let Some(Frame { id, kind, body }) = input.frame().await? else { return Ok(()) };
-        let Some(body) = self.handler(kind, body).await else { return Ok(()) };
+        let Some(body) = self.answer_to(kind, body).await else { return Ok(()) };
         let (_share, _) = self.output.add(body.len());
         let mut frame = Gather::default();
         frame.add(id, kind, body);
@@ -182,45 +219,48 @@ impl Serving {
         Ok(())
     }
 
-    /// The service's future; `None`: it panicked and the connection is closed.
-    fn handler(self: &Arc<Self>, kind: u16, body: Bytes) -> Handler {
+    /// Answers one call, which holds its place meanwhile.
+    fn handler(self: &Arc<Self>, call: Frame, place: OwnedSemaphorePermit) -> Handler {
         let serving = Arc::clone(self);
         Box::pin(async move {
-            let call = async { serving.service.call(&serving.connection, kind, body).await };
-            let answer = AssertUnwindSafe(call).catch_unwind().await.ok();
-            if answer.is_none() {
-                serving.cut_off("a handler panicked");
-            }
-            answer
+            let Frame { id, kind, body } = call;
+            Some((Frame { id, kind, body: serving.answer_to(kind, body).await? }, place))
         })
     }
 
-    fn answer(
-        &self,
-        answers: &mpsc::Sender<Answer>,
-        id: u64,
-        kind: u16,
-        body: Option<Bytes>,
-        place: OwnedSemaphorePermit,
-    ) {
-        let Some(body) = body else { return };
-        let (share, unread_bytes) = self.output.add(FRAME_HEAD_BYTES + body.len());
-        if unread_bytes > self.limits.output_max_bytes {
-            return self.cut_off("too many answers are not taken");
+    /// The service's answer; `None`: it panicked and the connection is closed.
+    async fn answer_to(&self, kind: u16, body: Bytes) -> Option<Bytes> {
+        // Made inside, so that a panic in making it is one of the call too.
+        let call = async { self.service.call(&self.connection, kind, body).await };
+        let answer = AssertUnwindSafe(call).catch_unwind().await.ok();
+        if answer.is_none() {
+            self.cut_off("a handler panicked");
+        }
+        answer
+    }
+
+    fn answer(&self, answers: &mpsc::Sender<Vec<Answer>>, ready: Vec<(Frame, OwnedSemaphorePermit)>) {
+        let mut batch = Vec::with_capacity(ready.len());
+        for (frame, place) in ready {
+            let (share, unread_bytes) = self.output.add(FRAME_HEAD_BYTES + frame.body.len());
+            if unread_bytes > self.limits.output_max_bytes {
+                return self.cut_off("too many answers are not taken");
+            }
+            batch.push(Answer { frame, _share: share, _place: place });
         }
         // Fails only if the other side no longer takes answers.
-        let _ = answers.try_send(Answer { frame: Frame { id, kind, body }, _share: share, _place: place });
+        let _ = answers.try_send(batch);
     }
 
     async fn write(
         self: Arc<Self>,
         mut writer: Box<dyn AsyncWrite + Send + Unpin>,
-        mut queue: mpsc::Receiver<Answer>,
+        mut queue: mpsc::Receiver<Vec<Answer>>,
     ) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut batches = Vec::with_capacity(BATCHES_MAX);
         let mut frames = Gather::default();
-        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let mut answers = batch.drain(..).peekable();
+        while queue.recv_many(&mut batches, BATCHES_MAX).await > 0 {
+            let mut answers = batches.drain(..).flatten().peekable();
             while answers.peek().is_some() {
                 let mut held = Vec::new();
                 for Answer { frame, _share, _place } in &mut answers {

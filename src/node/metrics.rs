@@ -1,5 +1,6 @@
 //! What a node counts and measures, in Prometheus' terms. One registry a node, so that many can live in one process.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -32,15 +33,34 @@ struct ShardLabel {
 
 /// A node's metrics. Shared; cheap to clone.
 #[derive(Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Meters>);
+
+/// Everything that is counted and measured.
+pub struct Meters {
     pub refused_requests: Counter,
     pub flushes: Counter,
     pub flush_seconds: Histogram,
-    request_seconds: Family<OperationLabel, Histogram>,
+    /// By [`operation`], found once: looking them up by their labels costs more than a request should.
+    request_seconds: [Histogram; OPERATIONS.len()],
     failures: Family<CodeLabel, Counter>,
     in_flight: Gauge,
-    gauges: Arc<Gauges>,
-    registry: Arc<Registry>,
+    gauges: Gauges,
+    registry: Registry,
+}
+
+const OPERATIONS: [&str; 7] = ["get", "range", "write", "map", "status", "digest", "admin"];
+
+/// Which of [`OPERATIONS`] a request is.
+fn operation(body: &request::Body) -> usize {
+    match body {
+        request::Body::Get(_) => 0,
+        request::Body::Range(_) => 1,
+        request::Body::Write(_) => 2,
+        request::Body::Map(_) => 3,
+        request::Body::Status(_) => 4,
+        request::Body::Digest(_) => 5,
+        request::Body::Admin(_) => 6,
+    }
 }
 
 /// Read from elsewhere when somebody looks.
@@ -59,7 +79,7 @@ struct Gauges {
 /// Measures one request.
 pub struct Timer {
     metrics: Metrics,
-    operation: &'static str,
+    operation: usize,
     start: Instant,
 }
 
@@ -67,25 +87,22 @@ impl Metrics {
     /// Fresh metrics of a node.
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("nodenomad");
-        let gauges = Gauges::default();
-        let latency = || Histogram::new(exponential_buckets(0.000_1, 2.0, 17));
-        let metrics = Metrics {
+        let request_seconds = Family::<OperationLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.000_1, 2.0, 17))
+        });
+        let metrics = Meters {
             refused_requests: Counter::default(),
             flushes: Counter::default(),
             flush_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
-            request_seconds: Family::new_with_constructor(latency),
+            request_seconds: OPERATIONS
+                .map(|operation| request_seconds.get_or_create(&OperationLabel { operation }).clone()),
             failures: Family::default(),
             in_flight: Gauge::default(),
-            gauges: Arc::default(),
-            registry: Arc::default(),
+            gauges: Gauges::default(),
+            registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register_with_unit(
-            "request",
-            "Time to answer a client's request",
-            Unit::Seconds,
-            metrics.request_seconds.clone(),
-        );
+        r.register_with_unit("request", "Time to answer a client's request", Unit::Seconds, request_seconds);
         r.register("request_failures", "Requests answered with a failure", metrics.failures.clone());
         r.register("requests_in_flight", "Requests being served", metrics.in_flight.clone());
         r.register(
@@ -95,30 +112,29 @@ impl Metrics {
         );
         r.register("flushes", "Memtables flushed to shard files", metrics.flushes.clone());
         r.register_with_unit("flush", "Time of one flush", Unit::Seconds, metrics.flush_seconds.clone());
-        r.register("shards", "Replicas on this node", gauges.shards.clone());
-        r.register("leaders", "Shards this node leads", gauges.leaders.clone());
-        r.register("memtable_bytes", "Applied and not yet flushed", gauges.memtable_bytes.clone());
-        r.register("wal_bytes", "Bytes of write-ahead log segments", gauges.wal_bytes.clone());
-        r.register("wal_segments", "Write-ahead log segments", gauges.wal_segments.clone());
-        r.register("wal_syncs", "Syncs of the write-ahead log since the start", gauges.wal_syncs.clone());
-        r.register("wal_synced_bytes", "Bytes synced since the start", gauges.wal_synced_bytes.clone());
-        r.register("applied_index", "Log index applied, by shard", gauges.applied_index.clone());
-        Metrics { gauges: Arc::new(gauges), registry: Arc::new(registry), ..metrics }
+        r.register("shards", "Replicas on this node", metrics.gauges.shards.clone());
+        r.register("leaders", "Shards this node leads", metrics.gauges.leaders.clone());
+        r.register("memtable_bytes", "Applied and not yet flushed", metrics.gauges.memtable_bytes.clone());
+        r.register("wal_bytes", "Bytes of write-ahead log segments", metrics.gauges.wal_bytes.clone());
+        r.register("wal_segments", "Write-ahead log segments", metrics.gauges.wal_segments.clone());
+        r.register(
+            "wal_syncs",
+            "Syncs of the write-ahead log since the start",
+            metrics.gauges.wal_syncs.clone(),
+        );
+        r.register(
+            "wal_synced_bytes",
+            "Bytes synced since the start",
+            metrics.gauges.wal_synced_bytes.clone(),
+        );
+        r.register("applied_index", "Log index applied, by shard", metrics.gauges.applied_index.clone());
+        Metrics(Arc::new(Meters { registry, ..metrics }))
     }
 
     /// Starts measuring a request.
     pub fn request_started(&self, body: &request::Body) -> Timer {
         self.in_flight.inc();
-        let operation = match body {
-            request::Body::Get(_) => "get",
-            request::Body::Range(_) => "range",
-            request::Body::Write(_) => "write",
-            request::Body::Map(_) => "map",
-            request::Body::Status(_) => "status",
-            request::Body::Digest(_) => "digest",
-            request::Body::Admin(_) => "admin",
-        };
-        Timer { metrics: self.clone(), operation, start: Instant::now() }
+        Timer { metrics: self.clone(), operation: operation(body), start: Instant::now() }
     }
 
     /// Everything, in Prometheus' text form.
@@ -147,6 +163,14 @@ impl Metrics {
     }
 }
 
+impl Deref for Metrics {
+    type Target = Meters;
+
+    fn deref(&self) -> &Meters {
+        &self.0
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
@@ -156,8 +180,7 @@ impl Default for Metrics {
 impl Timer {
     /// Ends with an answer.
     pub fn finish(self, answered: &Result<reply::Body, Failure>) {
-        let label = OperationLabel { operation: self.operation };
-        self.metrics.request_seconds.get_or_create(&label).observe(self.start.elapsed().as_secs_f64());
+        self.metrics.request_seconds[self.operation].observe(self.start.elapsed().as_secs_f64());
         if let Err(failure) = answered {
             let label = CodeLabel { code: failure.code().as_str_name() };
             self.metrics.failures.get_or_create(&label).inc();

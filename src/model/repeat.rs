@@ -31,12 +31,21 @@ pub const VALUE_KEPT_MAX_BYTES: usize = 1024;
 pub const WINDOW_MAX: u64 = 4096;
 
 /// The table of one shard.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct RepeatTable {
     clients: BTreeMap<u64, ClientRows>,
+    /// Each client once, with a timestamp at or below that of its last write: it is put right when somebody must go, not
+    /// with every write.
     by_touch: BTreeSet<(Timestamp, u64)>,
     outcomes: usize,
     forgotten: Timestamp,
+}
+
+/// What is replicated; `by_touch` follows from it.
+impl PartialEq for RepeatTable {
+    fn eq(&self, other: &RepeatTable) -> bool {
+        (&self.clients, self.forgotten) == (&other.clients, other.forgotten)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,18 +91,18 @@ impl RepeatTable {
     /// Notes an evaluated write of `identity`, stamped `stamp`, and makes room.
     pub fn note(&mut self, identity: &Identity, stamp: Timestamp, outcome: &Outcome) {
         let since = self.forgotten;
-        let rows = self
-            .clients
-            .entry(identity.client)
-            .or_insert_with(|| ClientRows { since, ..ClientRows::default() });
-        self.by_touch.remove(&(rows.touched, identity.client));
+        let rows = self.clients.entry(identity.client).or_insert_with(|| {
+            self.by_touch.insert((stamp, identity.client));
+            ClientRows { since, touched: stamp, ..ClientRows::default() }
+        });
         rows.touched = rows.touched.max(stamp);
-        self.by_touch.insert((rows.touched, identity.client));
-        if identity.lowest_awaited > rows.lowest_awaited {
-            rows.lowest_awaited = identity.lowest_awaited;
-            let kept = rows.outcomes.split_off(&identity.lowest_awaited);
-            self.outcomes -= rows.outcomes.len();
-            rows.outcomes = kept;
+        rows.lowest_awaited = rows.lowest_awaited.max(identity.lowest_awaited);
+        while let Some(oldest) = rows.outcomes.first_entry() {
+            if *oldest.key() >= rows.lowest_awaited {
+                break;
+            }
+            oldest.remove();
+            self.outcomes -= 1;
         }
         if let Some(kept) = final_outcome(outcome)
             && rows.outcomes.insert(identity.sequence, kept).is_none()
@@ -152,10 +161,15 @@ impl RepeatTable {
 
     fn evict(&mut self) {
         while self.clients.len() > CLIENTS_MAX || self.outcomes > OUTCOMES_MAX {
-            let Some((touched, client)) = self.by_touch.pop_first() else { return };
-            let rows = self.clients.remove(&client).expect("by_touch and clients hold the same clients");
+            let Some((noted, client)) = self.by_touch.pop_first() else { return };
+            let rows = &self.clients[&client];
+            if rows.touched > noted {
+                self.by_touch.insert((rows.touched, client));
+                continue;
+            }
             self.outcomes -= rows.outcomes.len();
-            self.forgotten = self.forgotten.max(touched);
+            self.forgotten = self.forgotten.max(noted);
+            self.clients.remove(&client);
         }
     }
 }
@@ -220,6 +234,21 @@ mod tests {
         assert_eq!(table.forgotten(), Timestamp(100));
         assert_eq!(table.judge(&identity(0, 1, 99, 1)), Verdict::Refused(Refusal::Forgotten));
         assert_eq!(table.judge(&identity(u64::MAX, 1, 100, 1)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn the_client_that_was_silent_longest_goes_first() {
+        let mut table = RepeatTable::default();
+        let clients = CLIENTS_MAX as u64;
+        for client in 0..clients {
+            table.note(&identity(client, 1, 100, 1), Timestamp(101 + client), &applied(101 + client));
+        }
+        // The first to come has written again since: it stays, and the next in line goes.
+        table.note(&identity(0, 2, 9_000, 2), Timestamp(9_001), &applied(9_001));
+        table.note(&identity(clients, 1, 9_000, 1), Timestamp(9_002), &applied(9_002));
+        assert_eq!(table.forgotten(), Timestamp(102));
+        assert_eq!(table.judge(&identity(0, 2, 9_000, 2)), Verdict::Repeat(applied(9_001)));
+        assert_eq!(table.judge(&identity(1, 1, 100, 1)), Verdict::Refused(Refusal::Forgotten));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::model::wire::Vote;
 
-use super::frame::{BATCH_HEADER, BatchBuilder, Header, Kind, SECTOR, point_payload};
+use super::frame::{BATCH_HEADER, BatchBuilder, Header, Kind, SECTOR};
 use super::groups::Place;
 use super::segment::{self, Segment};
 use super::{LogPoint, Record, Shared};
@@ -47,6 +47,8 @@ pub struct Committer {
     pub spares: VecDeque<PathBuf>,
     pub highest: u64,
     pub spares_made: u64,
+    /// The memory of the batch before.
+    pub batch: BatchBuilder,
 }
 
 /// What to do when a batch is on disk.
@@ -67,7 +69,8 @@ impl Committer {
 
     fn try_commit(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
         let mut jobs = jobs.drain(..);
-        let mut batch = BatchBuilder::new(self.end);
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.restart(self.end);
         let mut waiting = Waiting::default();
         while let Some(job) = jobs.next() {
             if self.shared.failed.load(Ordering::Acquire) {
@@ -86,7 +89,9 @@ impl Committer {
             }
             add(&mut batch, &mut waiting, job);
         }
-        self.write(&mut batch, &mut waiting)
+        self.write(&mut batch, &mut waiting)?;
+        self.batch = batch;
+        Ok(())
     }
 
     /// Writes what has gathered and, if the segment is full, goes on in the next.
@@ -96,7 +101,7 @@ impl Committer {
         }
         if batch.len() + bytes > self.room() {
             self.roll()?;
-            *batch = BatchBuilder::new(self.end);
+            batch.restart(self.end);
         }
         Ok(())
     }
@@ -112,27 +117,27 @@ impl Committer {
 
     /// Writes and syncs the batch, then answers; `batch` becomes the next one.
     fn write(&mut self, batch: &mut BatchBuilder, waiting: &mut Waiting) -> io::Result<()> {
-        let full = std::mem::replace(batch, BatchBuilder::new(self.end));
         let waiting = std::mem::take(waiting);
-        if full.is_empty() {
+        if batch.is_empty() {
             waiting.answer(Ok(()));
             return Ok(());
         }
         let segment = self.current().clone();
-        let bytes = full.finish(segment.header.seed, self.end);
-        let written = segment.file.write_at(self.end, &bytes).and_then(|()| segment.file.sync_data());
+        let bytes = batch.finish(segment.header.seed, self.end);
+        let written = segment.file.write_at(self.end, bytes).and_then(|()| segment.file.sync_data());
         if let Err(error) = written {
             // Before anybody is told, so that nobody who hears of it can go on.
             self.shared.failed.store(true, Ordering::Release);
             waiting.answer(Err(&error));
             return Err(error);
         }
-        self.end += bytes.len() as u64;
-        *batch = BatchBuilder::new(self.end);
+        let written_bytes = bytes.len() as u64;
+        self.end += written_bytes;
+        batch.restart(self.end);
         let counts = &self.shared.counts;
         counts.batches.fetch_add(1, Ordering::Relaxed);
         counts.syncs.fetch_add(1, Ordering::Relaxed);
-        counts.synced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        counts.synced_bytes.fetch_add(written_bytes, Ordering::Relaxed);
         {
             let mut groups = self.shared.groups.lock();
             for (group, point, offset) in &waiting.places {
@@ -187,11 +192,11 @@ impl Committer {
                 batch.push(*id, Kind::Vote, &vote.encode_to_vec());
             }
             if let Some(purged) = &group.purged {
-                batch.push(*id, Kind::Purge, &point_payload(purged.term, purged.index, &[]));
+                batch.push_point(*id, Kind::Purge, *purged, &[]);
             }
             // What was taken back in memory no longer holds its segment, though the record of it may still wait in the
             // queue: without this the rest of it, in later segments, would be found with a hole before it.
-            batch.push(*id, Kind::Truncate, &point_payload(0, group.synced_end(), &[]));
+            batch.push_point(*id, Kind::Truncate, LogPoint { term: 0, index: group.synced_end() }, &[]);
         }
         self.write(&mut batch, &mut Waiting::default())
     }
@@ -247,13 +252,12 @@ impl Committer {
             }
             if batch.len() + bytes > self.room() {
                 self.begin_segment()?;
-                batch = BatchBuilder::new(self.end);
+                batch.restart(self.end);
             }
             let mut entry = vec![0; len as usize];
             file.read_at(offset, &mut entry)?;
-            let payload = point_payload(point.term, point.index, &entry);
-            let at = batch.push(group, Kind::Rewritten, &payload);
-            waiting.places.push((group, point, at + 16));
+            let at = batch.push_point(group, Kind::Rewritten, point, &entry);
+            waiting.places.push((group, point, at));
         }
         self.write(&mut batch, &mut waiting)
     }
@@ -263,9 +267,8 @@ fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
     match job {
         Job::Append { group, records, done } => {
             for record in records {
-                let payload = point_payload(record.point.term, record.point.index, &record.bytes);
-                let at = batch.push(group, Kind::Entry, &payload);
-                waiting.places.push((group, record.point, at + 16));
+                let at = batch.push_point(group, Kind::Entry, record.point, &record.bytes);
+                waiting.places.push((group, record.point, at));
             }
             waiting.appends.extend(done);
         }
@@ -274,10 +277,10 @@ fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
             waiting.others.push(done);
         }
         Job::Truncate { group, from } => {
-            batch.push(group, Kind::Truncate, &point_payload(0, from, &[]));
+            batch.push_point(group, Kind::Truncate, LogPoint { term: 0, index: from }, &[]);
         }
         Job::Purge { group, up_to } => {
-            batch.push(group, Kind::Purge, &point_payload(up_to.term, up_to.index, &[]));
+            batch.push_point(group, Kind::Purge, up_to, &[]);
         }
         Job::Destroy { group, done } => {
             batch.push(group, Kind::Destroy, &[]);

@@ -12,11 +12,15 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::LogPoint;
+
 /// What a batch is aligned to: a torn write damages whole sectors, never a part of one already synced.
 pub const SECTOR: u64 = 512;
 /// Bytes before the first frame of a batch.
 pub const BATCH_HEADER: usize = 24;
 
+/// Index and term.
+const POINT_BYTES: usize = 16;
 const MAGIC: &[u8; 8] = b"NNWAL001";
 const HEADER_LEN: usize = 32;
 
@@ -89,6 +93,7 @@ impl Header {
 }
 
 /// A batch being put together.
+#[derive(Default)]
 pub struct BatchBuilder {
     bytes: BytesMut,
     begin: u64,
@@ -97,19 +102,40 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// A batch that will begin at `begin` of its segment.
     pub fn new(begin: u64) -> BatchBuilder {
-        let mut bytes = BytesMut::with_capacity(64 << 10);
-        bytes.put_bytes(0, BATCH_HEADER);
-        BatchBuilder { bytes, begin }
+        let mut builder = BatchBuilder { bytes: BytesMut::new(), begin };
+        builder.restart(begin);
+        builder
+    }
+
+    /// Becomes an empty batch that will begin at `begin`, in the memory it has.
+    pub fn restart(&mut self, begin: u64) {
+        self.begin = begin;
+        self.bytes.clear();
+        self.bytes.put_bytes(0, BATCH_HEADER);
+    }
+
+    /// Adds a frame of an entry or a point; returns where what follows the point will be in the segment.
+    pub fn push_point(&mut self, group: u64, kind: Kind, point: LogPoint, rest: &[u8]) -> u64 {
+        self.head(group, kind, POINT_BYTES + rest.len());
+        self.bytes.put_u64_le(point.index);
+        self.bytes.put_u64_le(point.term);
+        let offset = self.begin + self.bytes.len() as u64;
+        self.bytes.put_slice(rest);
+        offset
     }
 
     /// Adds a frame; returns where its payload will be in the segment.
     pub fn push(&mut self, group: u64, kind: Kind, payload: &[u8]) -> u64 {
-        self.bytes.put_u32_le(payload.len() as u32);
-        self.bytes.put_u64_le(group);
-        self.bytes.put_u8(kind as u8);
+        self.head(group, kind, payload.len());
         let offset = self.begin + self.bytes.len() as u64;
         self.bytes.put_slice(payload);
         offset
+    }
+
+    fn head(&mut self, group: u64, kind: Kind, payload_bytes: usize) {
+        self.bytes.put_u32_le(payload_bytes as u32);
+        self.bytes.put_u64_le(group);
+        self.bytes.put_u8(kind as u8);
     }
 
     pub fn len(&self) -> usize {
@@ -121,7 +147,7 @@ impl BatchBuilder {
     }
 
     /// The bytes to write at `begin`, padded to whole sectors.
-    pub fn finish(mut self, seed: u32, synced_before: u64) -> Bytes {
+    pub fn finish(&mut self, seed: u32, synced_before: u64) -> &[u8] {
         let len = self.bytes.len() as u32;
         self.bytes[0..4].copy_from_slice(&len.to_le_bytes());
         self.bytes[8..16].copy_from_slice(&self.begin.to_le_bytes());
@@ -129,7 +155,7 @@ impl BatchBuilder {
         let crc = batch_crc(seed, &self.bytes);
         self.bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(SECTOR as usize), 0);
-        self.bytes.freeze()
+        &self.bytes
     }
 }
 
@@ -189,23 +215,11 @@ impl Kind {
     }
 }
 
-/// An entry's or a point's payload: index, term, then what follows.
-pub fn point_payload(term: u64, index: u64, rest: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(16 + rest.len());
-    bytes.put_u64_le(index);
-    bytes.put_u64_le(term);
-    bytes.extend_from_slice(rest);
-    bytes
-}
-
-/// Reads it back: term, index, the rest.
+/// Reads the payload of an entry or a point: index and term, then what follows. Returns term, index, the rest.
 pub fn parse_point(payload: &Bytes) -> Option<(u64, u64, Bytes)> {
-    if payload.len() < 16 {
-        return None;
-    }
-    let mut head = &payload[..16];
+    let mut head = payload.get(..POINT_BYTES)?;
     let index = head.get_u64_le();
-    Some((head.get_u64_le(), index, payload.slice(16..)))
+    Some((head.get_u64_le(), index, payload.slice(POINT_BYTES..)))
 }
 
 #[cfg(test)]
@@ -224,7 +238,7 @@ mod tests {
             let bytes = builder.finish(seed, 512);
             prop_assert_eq!(bytes.len() % SECTOR as usize, 0);
             let mut segment = vec![0; 1024];
-            segment.extend_from_slice(&bytes);
+            segment.extend_from_slice(bytes);
             let whole = Bytes::from(segment.clone());
             let Found::Batch { frames, synced_before, .. } = read_batch(&whole, 1024, seed) else { panic!() };
             prop_assert_eq!(synced_before, 512);

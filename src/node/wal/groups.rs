@@ -82,7 +82,10 @@ impl Groups {
 
     /// Puts an entry at its index and drops what is at and above it.
     pub fn append(&mut self, id: u64, point: LogPoint, bytes: Bytes) {
-        self.truncate(id, point.index);
+        let overwrites = self.group(id).slots.last_key_value().is_some_and(|(last, _)| *last >= point.index);
+        if overwrites {
+            self.truncate(id, point.index);
+        }
         self.insert(id, point, bytes.len() as u32, None, Some(bytes));
     }
 

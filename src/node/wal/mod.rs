@@ -57,6 +57,7 @@ use crate::net::exec::{Exec, Queue};
 use crate::node::disk::Disk;
 
 use committer::{Committer, Done, Job};
+use frame::BatchBuilder;
 use groups::Groups;
 
 /// Operations waiting for the committer.
@@ -217,6 +218,7 @@ impl Wal {
             spares: VecDeque::from(recovered.spares),
             highest: recovered.highest,
             spares_made: 0,
+            batch: BatchBuilder::default(),
         };
         // What is torn at the end stays behind in a segment whose end the next one states.
         committer.roll()?;

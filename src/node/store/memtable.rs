@@ -2,26 +2,36 @@
 //!
 //! Promises: the versions of a key in order; a count of the memory held, for budgets. Forgets, as it is written, versions
 //! that no read at or above the watermark can see. Does not lock; does not know the file below.
+//!
+//! A tree gives the order, a hash table finds a single key: a search of the tree alone misses the processor's caches
+//! some twenty times (measured: two thirds of the time of applying), a search of the hash table two or three times.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 
 use bytes::Bytes;
+use hashbrown::HashTable;
 
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 
 /// Memory that a key takes beside its own bytes and its versions (measured, with a B-tree about two thirds full).
-const KEY_OVERHEAD_BYTES: usize = 112;
+const KEY_OVERHEAD_BYTES: usize = 176;
 /// Memory that a version takes beside its value's bytes.
 const VERSION_OVERHEAD_BYTES: usize = 80;
 
 /// Keys and their newest versions, in order of key.
 #[derive(Clone, Default)]
 pub struct Memtable {
-    rows: BTreeMap<Key, Versions>,
+    /// In order of their coming; never removed.
+    rows: Vec<(Key, Versions)>,
+    /// Where in `rows` a key is, in order of key.
+    order: BTreeMap<Key, u32>,
+    /// Where in `rows` a key is, by its hash. Keys come from outside: the hash is keyed.
+    found: HashTable<u32>,
+    hasher: RandomState,
     bytes: usize,
     live_bytes: u64,
 }
@@ -92,7 +102,8 @@ impl Memtable {
         let version = Version { value: version.value.map(|value| Bytes::copy_from_slice(&value)), ..version };
         self.bytes += version_bytes(&version);
         self.live_bytes += value_len(&version);
-        if let Some(versions) = self.rows.get_mut(key) {
+        if let Some(row) = self.find(key) {
+            let versions = &mut self.rows[row].1;
             assert!(versions.newest.stamp < version.stamp, "versions of a key are written in order");
             self.live_bytes -= value_len(&versions.newest);
             versions.push(version);
@@ -102,38 +113,48 @@ impl Memtable {
         let own = Key::from_internal(Bytes::copy_from_slice(key.as_bytes())).expect("a copy of a key is one");
         self.bytes += key_bytes(&own);
         self.live_bytes += own.as_bytes().len() as u64;
-        self.rows.insert(own, Versions::new(version));
+        self.insert(own, Versions::new(version));
     }
 
     /// Takes over a table of which every version is older than this one's of the same key.
     pub fn absorb(&mut self, elder: &Memtable) {
         self.bytes += elder.bytes;
-        for (key, versions) in &elder.rows {
-            match self.rows.entry(key.clone()) {
-                Entry::Vacant(vacant) => {
-                    let bytes = key.as_bytes().len() as u64;
-                    self.live_bytes += bytes + value_len(&versions.newest);
-                    vacant.insert(versions.clone());
-                }
-                Entry::Occupied(occupied) => {
-                    self.bytes -= key_bytes(key);
-                    let older = occupied.into_mut().older.get_or_insert_default();
-                    for version in versions.iter() {
-                        older.push_front(version.clone());
-                    }
-                }
+        for (key, versions) in elder.iter() {
+            let Some(row) = self.find(key) else {
+                self.live_bytes += key.as_bytes().len() as u64 + value_len(&versions.newest);
+                self.insert(key.clone(), versions.clone());
+                continue;
+            };
+            self.bytes -= key_bytes(key);
+            let older = self.rows[row].1.older.get_or_insert_default();
+            for version in versions.iter() {
+                older.push_front(version.clone());
             }
         }
     }
 
     /// The versions held of `key`.
     pub fn get(&self, key: &Key) -> Option<&Versions> {
-        self.rows.get(key)
+        self.find(key).map(|row| &self.rows[row].1)
+    }
+
+    fn find(&self, key: &Key) -> Option<usize> {
+        let same = |row: &u32| self.rows[*row as usize].0 == *key;
+        self.found.find(self.hasher.hash_one(key), same).map(|row| *row as usize)
+    }
+
+    /// Adds a key that is not there.
+    fn insert(&mut self, key: Key, versions: Versions) {
+        let row = u32::try_from(self.rows.len()).expect("the memory of a node holds fewer rows");
+        let Memtable { rows, found, hasher, .. } = self;
+        found.insert_unique(hasher.hash_one(&key), row, |row| hasher.hash_one(&rows[*row as usize].0));
+        self.order.insert(key.clone(), row);
+        self.rows.push((key, versions));
     }
 
     /// All keys in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Versions)> {
-        self.rows.iter()
+        self.order.values().map(|row| self.row(*row))
     }
 
     /// The keys within `range`, in order.
@@ -142,7 +163,13 @@ impl Memtable {
         let bounds = (!range.is_empty()).then(|| {
             (Bound::Included(&range.start), range.end.as_ref().map_or(Bound::Unbounded, Bound::Excluded))
         });
-        bounds.into_iter().flat_map(|bounds| self.rows.range::<Key, _>(bounds))
+        let rows = bounds.into_iter().flat_map(|bounds| self.order.range::<Key, _>(bounds));
+        rows.map(|(_, row)| self.row(*row))
+    }
+
+    fn row(&self, row: u32) -> (&Key, &Versions) {
+        let (key, versions) = &self.rows[row as usize];
+        (key, versions)
     }
 
     /// Keys held.

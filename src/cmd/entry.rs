@@ -15,9 +15,6 @@ use crate::cmd::log;
 use crate::cmd::tree::{self, Command, Tree};
 use crate::cmd::ui::{Colour, Format, Ui};
 
-/// Threads of a command that keeps more than one busy.
-const BUSY_THREADS: usize = 2;
-
 /// Runs the command that the arguments spell.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -41,7 +38,8 @@ fn run(tree: Tree) -> Answer {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = builder.worker_threads(BUSY_THREADS).enable_all().build().map_err(|error| {
+    // A thread for each processor, unless TOKIO_WORKER_THREADS says otherwise.
+    let runtime = builder.enable_all().build().map_err(|error| {
         Failure::new(Exit::Unreachable, "cannot start")
             .caused_by(&error)
             .cure("the same again, with fewer programs running")

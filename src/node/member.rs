@@ -28,6 +28,9 @@ pub struct Member {
     pub insecure: bool,
     /// Members known when it joined: where to find the cluster before the map is there.
     pub seeds: Vec<Seed>,
+    /// True once it has served. From then on its log must be there: see [`super::running`].
+    #[serde(default)]
+    pub opened: bool,
     /// Only while the cluster is being begun, on its first node: where its first shards are split.
     pub bootstrap: Option<Bootstrap>,
 }

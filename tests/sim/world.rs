@@ -79,7 +79,13 @@ impl World {
         machine
     }
 
-    async fn bootstrap(&self) {
+    pub async fn bootstrap(&self) {
+        let machine = self.first_machine();
+        assert!(machine.start().await);
+    }
+
+    /// A machine on which a cluster is to begin; not started.
+    pub fn first_machine(&self) -> Rc<Machine> {
         let machine = self.add_machine();
         let member = Member {
             cluster_id: "simulated".to_owned(),
@@ -87,26 +93,28 @@ impl World {
             meta_replica: ReplicaId(1),
             insecure: true,
             seeds: Vec::new(),
+            opened: false,
             bootstrap: Some(Bootstrap { split_at: SPLIT_AT.map(|key| key.as_bytes().to_vec()).to_vec() }),
         };
         member.save(&machine.disk()).unwrap();
-        assert!(machine.start().await);
+        machine
     }
 
-    async fn token(&self) -> JoinToken {
+    pub async fn token(&self) -> JoinToken {
         let new = TokenNew { ttl_ms: 3_600_000, uses: 100 };
         let request = AdminRequest { body: Some(admin_request::Body::TokenNew(new)) };
         let answer = self.machine(0).spawn(|node| async move { node.requests.office.serve(request).await });
         answer.await.unwrap().unwrap().token.parse().unwrap()
     }
 
-    async fn join(&self, token: &JoinToken) {
+    pub async fn join(&self, token: &JoinToken) {
         let machine = self.add_machine();
         let stranger = self.net.transport(&format!("joining-{}", machine.address), Peer::Stranger);
         let stranger: Arc<dyn Transport> = Arc::new(stranger);
         let request = JoinRequest {
             token_id: token.id.clone(),
             secret: bytes::Bytes::copy_from_slice(token.secret()),
+            csr_der: machine.address.clone().into_bytes().into(),
             quic: machine.address.clone(),
             weight: 100,
             ..JoinRequest::default()
@@ -120,6 +128,7 @@ impl World {
             meta_replica: ReplicaId(reply.meta_replica),
             insecure: true,
             seeds: seeds.collect(),
+            opened: false,
             bootstrap: None,
         };
         member.save(&machine.disk()).unwrap();
@@ -294,6 +303,10 @@ impl World {
                 text += &format!("{}: down or starting\n", machine.address);
                 continue;
             }
+            let cluster = machine.node().view.now();
+            let members: Vec<NodeId> = cluster.map.members().map(|node| node.id).collect();
+            let jobs: Vec<_> = cluster.map.jobs().collect();
+            text += &format!("{} knows {members:?} and jobs {jobs:?}\n", machine.address);
             for replica in machine.node().shards.all() {
                 let status = replica.group.status();
                 text += &format!(

@@ -102,7 +102,7 @@ impl Door {
     }
 
     async fn try_join(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
-        check(request, self.insecure)?;
+        check(request)?;
         let name = SystemKey::Token(request.token_id.clone());
         let stored = self.records.read(&name)?;
         let record = stored.as_ref().map(|(value, _)| TokenRecord::decode(value.clone())).transpose();
@@ -147,10 +147,11 @@ impl Door {
         })
     }
 
-    /// Of the key that asks; on a cluster without identities, of the address.
+    /// Of the key that asks; on a cluster without identities, of whatever request was sent, which no two joiners share.
+    /// Never of the address: a node whose disk was lost comes back to that, and must not be given its old ids.
     fn key_hash(&self, request: &JoinRequest) -> Result<[u8; 32], Refusal> {
         match self.insecure {
-            true => Ok(*blake3::hash(request.quic.as_bytes()).as_bytes()),
+            true => Ok(*blake3::hash(&request.csr_der).as_bytes()),
             false => request_key_hash(&request.csr_der).map_err(|error| Refusal::Sign(error.to_string())),
         }
     }
@@ -183,12 +184,12 @@ impl Door {
     }
 }
 
-fn check(request: &JoinRequest, insecure: bool) -> Result<(), Refusal> {
+fn check(request: &JoinRequest) -> Result<(), Refusal> {
     let names = [&request.token_id, &request.quic, &request.http, &request.zone];
     if names.iter().any(|name| name.len() > NAME_MAX_BYTES) || request.secret.len() > NAME_MAX_BYTES {
         return Err(Refusal::Malformed("a name is too long"));
     }
-    if request.csr_der.len() > CSR_MAX_BYTES || (request.csr_der.is_empty() && !insecure) {
+    if request.csr_der.is_empty() || request.csr_der.len() > CSR_MAX_BYTES {
         return Err(Refusal::Malformed("the certificate request is missing or too long"));
     }
     if !is_name(&request.token_id) {

@@ -91,6 +91,11 @@ pub enum ReplicaError {
     /// It must not vote or acknowledge again under its id.
     #[error("the replica's part of the write-ahead log is gone")]
     LogLost,
+    /// It must not vote or acknowledge again under its id.
+    #[error(
+        "the replica's file is gone, or an older one stands in its place: the log behind it has been let go"
+    )]
+    FileLost,
 }
 
 /// The directory of a replica, below the node's.
@@ -316,9 +321,15 @@ impl Replica {
 
 /// Step 3 of opening.
 async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
-    let Some(applied) = store.base().applied else { return Ok(()) };
-    let applied = LogPoint { term: applied.term, index: applied.index };
     let state = log.state();
+    let base = store.base().applied.map(|id| LogPoint { term: id.term, index: id.index });
+    if state.purged.map(|purged| purged.index) > base.map(|base| base.index) {
+        return Err(ReplicaError::FileLost);
+    }
+    if state.purged.is_none() && state.last.is_some() && log.read(0..1, 1)?.is_empty() {
+        return Err(ReplicaError::LogLost);
+    }
+    let Some(applied) = base else { return Ok(()) };
     if state.vote.is_none() && state.last.is_none() {
         // It has applied entries, so it has voted or been led: its log is gone, and with it what it has promised.
         return Err(ReplicaError::LogLost);

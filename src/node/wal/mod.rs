@@ -224,6 +224,11 @@ impl Wal {
         Ok(Wal { shared, queue })
     }
 
+    /// True if `dir` holds a log, sound or not.
+    pub fn is_in(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
+        Ok(disk.list(dir)?.iter().any(|name| segment::parse(name).is_some()))
+    }
+
     /// The groups that have anything in the log.
     pub fn groups(&self) -> Vec<GroupId> {
         let groups = self.shared.groups.lock();

@@ -322,13 +322,13 @@ fn guarded_items(text: &str) -> Vec<(usize, String)> {
     let mut items: Vec<(usize, String)> = Vec::new();
     let doc = text.lines().enumerate().map(|(n, line)| (n + 1, line.strip_prefix("//!").map(str::trim)));
     for (line, doc) in doc.skip_while(|(_, doc)| *doc != Some(GUARDS)).skip(1) {
-        match doc {
-            Some(doc) if !doc.starts_with('#') => match (doc.strip_prefix("- "), items.last_mut()) {
-                (Some(item), _) => items.push((line, item.to_owned())),
-                (None, Some((_, item))) if !doc.is_empty() => *item += &format!(" {doc}"),
-                _ => {}
+        match (doc, items.last_mut()) {
+            (Some(""), None) => {}
+            (Some("") | None, _) => break,
+            (Some(doc), item) => match (doc.strip_prefix("- "), item) {
+                (None, Some((_, item))) => *item += &format!(" {doc}"),
+                (begun, _) => items.push((line, begun.unwrap_or(doc).to_owned())),
             },
-            _ => break,
         }
     }
     items
@@ -733,7 +733,7 @@ fn leftovers_are_checked() {
 fn guards_are_checked() {
     let code = "fn f() {\n    assert!(x);\n}\nfn g() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn t() {}\n    fn u() {}\n}\n";
     let found = |item: &str| {
-        let text = format!("//! x\n//!\n{GUARDS}\n//! - {item}\n//!\n//! ## Else\n//! - y\n{code}")
+        let text = format!("//! x\n//!\n{GUARDS}\n//!\n//! - {item}\n//! - also: guarded by `tests::t`.\n//!\n//! - `y`\n{code}")
             .replace(GUARDS, &format!("//! {GUARDS}"));
         let outside = ("tests/out.rs".to_owned(), "//! x\n#[tokio::test]\nasync fn t() {}\n".to_owned());
         let breaches = check_guards(&[("src/net/rpc.rs".to_owned(), text), outside]);
@@ -755,6 +755,6 @@ fn guards_are_checked() {
         "it holds: guarded by the assertion in `g`.",
         "it holds: guarded by `tests::t`,\n//!   `t`.",
     ] {
-        assert_eq!(found(item), [("guard", 4)], "{item}");
+        assert_eq!(found(item), [("guard", 5)], "{item}");
     }
 }

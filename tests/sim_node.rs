@@ -170,6 +170,46 @@ fn a_disk_that_fails_stops_its_node_and_loses_nothing() {
     });
 }
 
+/// The log goes on, but nobody knows what the shard's file holds.
+#[test]
+fn a_flush_that_fails_stops_its_node() {
+    for_seeds("a_flush_that_fails_stops_its_node", [1], |world| async move {
+        world.bootstrap().await;
+        let machine = world.machine(0);
+        // More than the memtable should hold: a flush is due, and no other sync is.
+        world.replica(0, SHARD).write(write_of(&"v".repeat(60_000), 0, None)).await.unwrap();
+        machine.disk.borrow().fail_syncs(1);
+        let stopped = timeout(Duration::from_secs(5), machine.node().stopped()).await;
+        assert!(matches!(&stopped, Ok(Stopped::Disk(why)) if why.contains("storage")), "{stopped:?}");
+    });
+}
+
+#[test]
+fn a_shard_has_one_replica_on_a_node() {
+    for_seeds("a_shard_has_one_replica_on_a_node", [1], |world| async move {
+        world.bootstrap().await;
+        let (shards, there) = (world.machine(0).node().shards.clone(), world.replica(0, SHARD));
+        assert!(shards.open(SHARD, ReplicaId(99)).await.unwrap().is_none());
+        assert!(!world.machine(0).disk().exists(&directory(SHARD, ReplicaId(99))).unwrap());
+        assert!(shards.exactly(SHARD, ReplicaId(99)).is_none());
+        assert!(Arc::ptr_eq(&shards.open(SHARD, there.id).await.unwrap().unwrap(), &there));
+    });
+}
+
+#[test]
+fn a_new_meta_leader_counts_silence_from_its_election() {
+    for_seeds("a_new_meta_leader_counts_silence_from_its_election", [1], |world| async move {
+        world.bootstrap().await;
+        let node = world.machine(0).node();
+        let term = world.replica(0, ShardId::META).group.leadership().term;
+        let silence = |term| node.reports.silence(term, [NodeId(9)].into_iter())[&NodeId(9)];
+        assert_eq!(silence(term), Duration::ZERO);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(silence(term), Duration::from_secs(4));
+        assert_eq!(silence(term + 1), Duration::ZERO);
+    });
+}
+
 /// A restarted node believes the map in its own file until it hears from others: an older one might have the replica
 /// opened again, empty, under its id.
 #[test]
@@ -189,6 +229,22 @@ fn a_replica_is_removed_only_once_its_retirement_is_on_this_disk() {
         let dir = directory(ShardId::META, ReplicaId(1));
         let meta = Store::create_or_open(disk, &dir, ShardId::META, EXEC, StoreOptions::default()).unwrap();
         assert!(meta.get(&name.key(), None).unwrap().is_some());
+    });
+}
+
+/// An answer that was lost is given again; a node that comes back with an empty disk is given other ids.
+#[test]
+fn a_joiner_gets_its_ids_once() {
+    for_seeds("a_joiner_gets_its_ids_once", [1], |world| async move {
+        world.bootstrap().await;
+        let token = world.token().await;
+        let ids = async |request| {
+            let reply = world.ask_to_join(&token, "10.0.0.9:7300", request).await;
+            (reply.node, reply.meta_replica)
+        };
+        let (first, again, emptied) = (ids("key").await, ids("key").await, ids("another key").await);
+        assert_eq!(first, again);
+        assert!(emptied.0 != first.0 && emptied.1 != first.1, "{first:?} is given to another");
     });
 }
 

@@ -4,6 +4,9 @@
 //!
 //! Order of starting: log, replicas, (bootstrap), the view of the cluster, who answers, then the network's door is opened;
 //! then reports, placement and flushing. Stopping goes backwards, leadership first.
+//!
+//! Before the door is opened for the first time, `member.json` says so. From then on a log that is not there was lost, and
+//! with it what this node has voted and acknowledged: it does not start, and is replaced by a node that joins anew.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

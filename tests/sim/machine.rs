@@ -54,10 +54,11 @@ fn store_options() -> StoreOptions {
 }
 
 impl Machine {
-    pub fn new(net: &SimNet, chance: Chance, n: usize) -> Machine {
+    /// The `n`-th machine; its clock shows `now_ms`.
+    pub fn new(net: &SimNet, chance: Chance, n: usize, now_ms: u64) -> Machine {
         Machine {
             address: format!("10.0.0.{}:7300", n + 1),
-            wall: Arc::new(SimWall::new(EPOCH_MS)),
+            wall: Arc::new(SimWall::new(now_ms)),
             disk: RefCell::default(),
             net: net.clone(),
             chance,

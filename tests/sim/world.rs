@@ -12,7 +12,7 @@ use nodenomad::net::chance::Chance;
 use nodenomad::net::identity::JoinToken;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::net::transport::{Address, Peer, Transport};
-use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinRequest, TokenNew, admin_request};
+use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinReply, JoinRequest, TokenNew, admin_request};
 use nodenomad::node::member::{Bootstrap, Member, Seed};
 use nodenomad::node::meta::join;
 use nodenomad::node::wal::GroupId;
@@ -72,7 +72,7 @@ impl World {
 
     fn add_machine(&self) -> Rc<Machine> {
         let n = self.count();
-        let machine = Rc::new(Machine::new(&self.net, self.chance.fork(), n));
+        let machine = Rc::new(Machine::new(&self.net, self.chance.fork(), n, self.now_ms()));
         // No two clocks agree.
         machine.wall.set_offset_ms(self.chance.between(0, 100) as i64 - 50);
         self.machines.borrow_mut().push(machine.clone());
@@ -109,18 +109,7 @@ impl World {
 
     pub async fn join(&self, token: &JoinToken) {
         let machine = self.add_machine();
-        let stranger = self.net.transport(&format!("joining-{}", machine.address), Peer::Stranger);
-        let stranger: Arc<dyn Transport> = Arc::new(stranger);
-        let request = JoinRequest {
-            token_id: token.id.clone(),
-            secret: bytes::Bytes::copy_from_slice(token.secret()),
-            csr_der: machine.address.clone().into_bytes().into(),
-            quic: machine.address.clone(),
-            weight: 100,
-            ..JoinRequest::default()
-        };
-        let first = Address(self.machine(0).address.clone());
-        let reply = join::ask(&stranger, EXEC, &[first], &request, Duration::from_secs(60)).await.unwrap();
+        let reply = self.ask_to_join(token, &machine.address, &machine.address).await;
         let seeds = reply.nodes.iter().map(|node| Seed { node: NodeId(node.node), quic: node.quic.clone() });
         let member = Member {
             cluster_id: reply.cluster_id,
@@ -133,6 +122,22 @@ impl World {
         };
         member.save(&machine.disk()).unwrap();
         assert!(machine.start().await);
+    }
+
+    /// What the cluster answers to a joiner at an address, with this certificate request.
+    pub async fn ask_to_join(&self, token: &JoinToken, address: &str, request: &str) -> JoinReply {
+        let stranger = self.net.transport(&format!("joining-{address}"), Peer::Stranger);
+        let stranger: Arc<dyn Transport> = Arc::new(stranger);
+        let request = JoinRequest {
+            token_id: token.id.clone(),
+            secret: bytes::Bytes::copy_from_slice(token.secret()),
+            csr_der: bytes::Bytes::copy_from_slice(request.as_bytes()),
+            quic: address.to_owned(),
+            weight: 100,
+            ..JoinRequest::default()
+        };
+        let first = Address(self.machine(0).address.clone());
+        join::ask(&stranger, EXEC, &[first], &request, Duration::from_secs(60)).await.unwrap()
     }
 
     /// A new client that knows the addresses of all.

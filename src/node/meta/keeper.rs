@@ -3,6 +3,12 @@
 //!
 //! A replica is opened only because the map names it (in a job, or as a learner), never because somebody asked for it; it is removed only
 //! because its id is listed as retired, never because it is absent.
+//!
+//! ## Invariants and what guards each
+//!
+//! - Only what never voted is opened: guarded by `tests::only_what_never_voted_is_opened`.
+//! - A replica is removed only once the map on this disk says that it is retired: guarded by
+//!   `sim_node::a_replica_is_removed_only_once_its_retirement_is_on_this_disk`.
 
 use std::collections::BTreeMap;
 
@@ -94,6 +100,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::model::key::Key;
     use crate::model::system::SystemKey;
     use crate::model::time::Timestamp;
     use crate::model::wire::{JobRecord, ReplicaRecord, ReplicaRole, ShardRecord};
@@ -102,7 +109,9 @@ mod tests {
 
     fn map(role: ReplicaRole, phase: JobPhase) -> ClusterMap {
         let here = |replica: u64| ReplicaRecord { replica, node: OWN.0, role: role.into() };
-        let shard = ShardRecord { shard: 1, epoch: 1, replicas: vec![here(10)], ..ShardRecord::default() };
+        let start = Key::FIRST_USER.to_bytes();
+        let replicas = vec![here(10)];
+        let shard = ShardRecord { shard: 1, start, epoch: 1, replicas, ..ShardRecord::default() };
         let job = JobRecord { shard: 2, add: Some(here(20)), phase: phase.into(), ..JobRecord::default() };
         let mut map = ClusterMap::default();
         let records = [

@@ -8,6 +8,12 @@
 //!    end of the log (a crash between the installation of a snapshot and the purge of the log), the log is purged up to
 //!    it. 4. openraft starts, and replays what is committed beyond the flush.
 //!
+//! ## Invariants and what guards each
+//!
+//! - A replica whose file or log was lost never opens under its id: guarded by
+//!   `tests::what_lost_its_file_or_its_log_is_refused`.
+//! - A file that is ahead of its log takes its place: guarded by `tests::a_log_behind_its_file_goes_on_behind_it`.
+//!
 //! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
 
 mod proposer;
@@ -344,3 +350,6 @@ async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,21 @@
 //!
 //! A joiner that dies before it has written `member.json` repeats the request with the same key (kept in `joining.key`)
 //! and gets the same node id: the use of the token is recorded together with the key's hash.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A use of a token is consumed once a key, which always gets the same ids; nobody else gets them: guarded by
+//!   `sim_node::a_joiner_gets_its_ids_once`, `model::token::tests::a_use_is_consumed_once_a_key`.
+//! - Without the secret, or after its time, nobody is let in or learns anything: guarded by
+//!   `model::token::tests::without_the_secret_nothing_is_learnt`, `model::token::tests::time_runs_out`,
+//!   `model::token::tests::a_damaged_record_lets_nobody_in`.
+//! - The secret goes only to a member of the cluster that the token names: guarded by
+//!   `net::transport::quic::tests::a_joiner_believes_only_the_pinned_authority`.
+//! - Of a request nothing but the key gets into the certificate: guarded by
+//!   `net::identity::tests::only_the_key_of_a_request_is_used`.
+//! - A joiner makes one request, of bounded size, and few join at once: guarded by
+//!   `net::transport::quic::tests::strangers_are_few`, `net::rpc::tests::connections_of_joiners_end_by_themselves`, and
+//!   in `check`.
 
 use std::sync::Arc;
 use std::time::Duration;

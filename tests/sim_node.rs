@@ -24,7 +24,7 @@ use nodenomad::net::transport::{Address, Class, Peer, Transport};
 use nodenomad::net::wire::{self, Append, AppendReply, PeerFailureCode, append_reply};
 use nodenomad::node::meta::records::Change;
 use nodenomad::node::raft::types::{log_id, vote_from_wire};
-use nodenomad::node::replica::{ReadWish, Rejected, Replica, ReplicaError, directory};
+use nodenomad::node::replica::{ReadWish, Rejected, Replica, directory};
 use nodenomad::node::running::{NodeError, Stopped};
 use nodenomad::node::store::{FILE_NAME, Store, StoreOptions};
 use nodenomad::node::wal::GroupId;
@@ -78,8 +78,8 @@ fn a_node_whose_data_is_gone_does_not_start() {
             gone.iter().for_each(|dir| machine.disk().remove_dir(Path::new(dir)).unwrap());
             match (machine.try_start().await, gone) {
                 (Ok(true), []) => {}
-                (Err(NodeError::Replica(ReplicaError::FileLost)), ["replicas"]) => {}
-                (Err(NodeError::LogGone), ["wal", ..]) => {}
+                (Err(NodeError::Replica(_)), ["replicas"]) => {}
+                (Err(NodeError::LogGone | NodeError::Wal(_)), ["wal", ..]) => {}
                 (other, _) => panic!("{gone:?} is gone: {other:?}"),
             }
         });
@@ -367,6 +367,25 @@ fn what_was_read_at_a_timestamp_stays_when_the_leader_changes() {
     });
 }
 
+/// The same for a leader that restarts with its clock set back: what it knew of the time is in its log.
+#[test]
+fn what_was_read_at_a_timestamp_stays_after_a_restart() {
+    for_seeds("what_was_read_at_a_timestamp_stays_after_a_restart", 1..=2, |world| async move {
+        world.bootstrap().await;
+        let at = Timestamp::from_ms(world.machine(0).node().requests.clock.now().ms() + 400);
+        let wish =
+            ReadWish { consistency: wire::Consistency::Linearizable, at: Some(at), seen: Timestamp::ZERO };
+        let key = Key::from_name(KEY.as_bytes()).unwrap();
+        world.replica(0, SHARD).get(&key, wish).await.unwrap();
+        world.machine(0).cut();
+        world.machine(0).wall.set_offset_ms(-60_000);
+        world.start_all().await;
+        world.wait_for_leader(SHARD).await;
+        let outcome = world.replica(0, SHARD).write(write_of("new", 0, None)).await.unwrap();
+        assert!(Timestamp(outcome.stamp) > at, "{} was written below {at}", outcome.stamp);
+    });
+}
+
 /// A key that was seen expired does not come back with a leader whose clock is behind.
 #[test]
 fn what_was_seen_expired_stays_so_when_the_leader_changes() {
@@ -420,10 +439,20 @@ fn a_session_read_sees_what_its_client_has_seen() {
         let follower = (leader + 1) % 3;
         let (_, client) = world.client_of("near", &[follower]).await;
         let session = ReadOptions { consistency: Consistency::Session, ..ReadOptions::default() };
-        for n in 0..40 {
+        let block = |blocked| {
+            let address = |n: usize| world.machine(n).address.clone();
+            world.net.partition_one_way(&address(leader), &address(follower), blocked);
+        };
+        for n in 0..10 {
+            block(true);
             client.put(KEY.as_bytes(), n.to_string()).await.unwrap();
-            let found = client.get_with(KEY.as_bytes(), &session).await.unwrap().unwrap();
-            assert_eq!(found.value, n.to_string());
+            let mut read = std::pin::pin!(client.get_with(KEY.as_bytes(), &session));
+            assert!(
+                timeout(Duration::from_millis(20), read.as_mut()).await.is_err(),
+                "it has not come here yet"
+            );
+            block(false);
+            assert_eq!(read.await.unwrap().unwrap().value, n.to_string());
         }
     });
 }

@@ -97,11 +97,9 @@ pub enum ReplicaError {
     /// It must not vote or acknowledge again under its id.
     #[error("the replica's part of the write-ahead log is gone")]
     LogLost,
-    /// It must not vote or acknowledge again under its id.
-    #[error(
-        "the replica's file is gone, or an older one stands in its place: the log behind it has been let go"
-    )]
-    FileLost,
+    /// What its log no longer has is not in its file.
+    #[error("the replica's file is older than its part of the write-ahead log")]
+    FileOld,
 }
 
 /// The directory of a replica, below the node's.
@@ -330,7 +328,7 @@ async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
     let state = log.state();
     let base = store.base().applied.map(|id| LogPoint { term: id.term, index: id.index });
     if state.purged.map(|purged| purged.index) > base.map(|base| base.index) {
-        return Err(ReplicaError::FileLost);
+        return Err(ReplicaError::FileOld);
     }
     if state.purged.is_none() && state.last.is_some() && log.read(0..1, 1)?.is_empty() {
         return Err(ReplicaError::LogLost);

@@ -16,7 +16,8 @@
 //! - A linearizable read was confirmed by a round that began after it came: guarded by
 //!   `sim_node::a_reader_waits_for_a_round_of_its_own`, `sim_cluster::a_leader_left_alone_answers_nothing_stale`.
 //! - No write is ever stamped at or below a timestamp that was read: guarded by
-//!   `sim_node::what_was_read_at_a_timestamp_stays_when_the_leader_changes`.
+//!   `sim_node::what_was_read_at_a_timestamp_stays_when_the_leader_changes`,
+//!   `sim_node::what_was_read_at_a_timestamp_stays_after_a_restart`.
 //! - What was seen expired stays so: guarded by `sim_node::what_was_seen_expired_stays_so_when_the_leader_changes`.
 //! - A session read sees at least what its client has seen: guarded by
 //!   `sim_node::a_session_read_sees_what_its_client_has_seen`.

@@ -49,7 +49,7 @@ fn what_lost_its_file_or_its_log_is_refused() {
         // The log was let go up to 5, and the file that held it is gone, or is one of before.
         for flushed in [None, Some(3)] {
             let (aligned, _) = replica(flushed, 0..10, Some(5)).await;
-            assert!(matches!(aligned, Err(ReplicaError::FileLost)), "{flushed:?}: {aligned:?}");
+            assert!(matches!(aligned, Err(ReplicaError::FileOld)), "{flushed:?}: {aligned:?}");
         }
         // The file tells of entries, the log of nothing; or its beginning is gone.
         assert!(matches!(replica(Some(3), 0..0, None).await.0, Err(ReplicaError::LogLost)));

@@ -1,13 +1,13 @@
 //! The house rules that a machine can check, over all of `src/`.
 //!
 //! Checks: the arrow between rooms, the order inside a room, how files open and how long they get, names that say
-//! nothing, calls that belong behind a seam, and what must not stay in code. Text in comments and strings is not looked
-//! at; test code is exempt where a rule says so. It reads lines, it does not parse Rust: a rule broken on purpose can be
+//! nothing, calls that belong behind a seam, what must not stay in code, and that every guard which an essay names for an
+//! invariant exists. Other text in comments and strings is not looked at; test code is exempt where a rule says so. It reads lines, it does not parse Rust: a rule broken on purpose can be
 //! hidden from it, one broken by accident hardly.
 //!
 //! Each rule is tried on small sources below, so that it is known to fail when broken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -44,6 +44,12 @@ const SEAMS: &[(&str, &[&str], &str)] = &[
     ("rand::rng", &[], "use `net::chance::Chance`"),
     ("rand::random", &[], "use `net::chance::Chance`"),
 ];
+
+/// Under this heading an essay pairs invariants with their guards, one a list item: `- what holds: guarded by `, then
+/// names in backticks. A name after `in ` is that of a function which asserts or refuses; any other is that of a test.
+const GUARDS: &str = "## Invariants and what guards each";
+/// What a function has that asserts or refuses.
+const ASSERTIONS: &[&str] = &["assert", "Err(", ".expect(", "unreachable!", "refused(", "failure("];
 
 /// A rule broken somewhere.
 #[derive(Debug, PartialEq)]
@@ -258,6 +264,82 @@ fn check_order(
     let what =
         format!("`{from}` imports `{to}`, which src/{room} lists below it: move the line, or the code");
     (to_place >= from_place).then(|| source.breach(line, "order", what))
+}
+
+/// Every item of a list of guards has one, and all that it names are there.
+fn check_guards(files: &[(String, String)]) -> Vec<Breach> {
+    let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    let mut known: BTreeSet<(String, bool)> = BTreeSet::new();
+    for (source, (_, text)) in sources.iter().zip(files) {
+        known.extend(guards_in(source, text));
+    }
+    let mut breaches = Vec::new();
+    for (source, (_, text)) in sources.iter().zip(files) {
+        let here = source.module().join("::");
+        for (line, item) in guarded_items(text) {
+            let mut names = guard_names(&item).peekable();
+            if names.peek().is_none() {
+                breaches.push(source.breach(line, "guard", format!("no guard: {item}")));
+            }
+            for (name, is_test) in names {
+                let absolute = [name.to_owned(), format!("{here}::{name}")];
+                if !absolute.into_iter().any(|name| known.contains(&(name, is_test))) {
+                    let what = if is_test { "no test" } else { "no function that asserts or refuses" };
+                    breaches.push(source.breach(line, "guard", format!("`{name}`: {what} of this name")));
+                }
+            }
+        }
+    }
+    breaches
+}
+
+/// The tests of a file (true) and its functions that assert or refuse (false), by their full names.
+fn guards_in(source: &Source, text: &str) -> Vec<(String, bool)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let module =
+        source.module().join("::").replacen("tests::", "", usize::from(source.path.starts_with("tests/")));
+    let mut found = Vec::new();
+    for (line, code, in_tests) in source.lines() {
+        let mut words = identifiers(code).skip_while(|(_, word)| *word != "fn");
+        let Some((_, name)) = words.nth(1) else { continue };
+        let attributes =
+            source.code[..line - 1].iter().rev().take_while(|above| above.trim().starts_with("#["));
+        let is_test = attributes.into_iter().any(|above| above.contains("test"));
+        let indent = &code[..code.len() - code.trim_start().len()];
+        let end = format!("{indent}}}");
+        let body = lines[line - 1..].iter().take_while(|line| **line != end);
+        let asserts = body.into_iter().any(|line| ASSERTIONS.iter().any(|word| line.contains(word)));
+        let inline = if in_tests && !is_test_file(&source.path) { "tests::" } else { "" };
+        if is_test || asserts {
+            found.push((format!("{module}::{inline}{name}"), is_test));
+        }
+    }
+    found
+}
+
+/// The items below [`GUARDS`], each with its line.
+fn guarded_items(text: &str) -> Vec<(usize, String)> {
+    let mut items: Vec<(usize, String)> = Vec::new();
+    let doc = text.lines().enumerate().map(|(n, line)| (n + 1, line.strip_prefix("//!").map(str::trim)));
+    for (line, doc) in doc.skip_while(|(_, doc)| *doc != Some(GUARDS)).skip(1) {
+        match (doc, items.last_mut()) {
+            (Some(""), None) => {}
+            (Some("") | None, _) => break,
+            (Some(doc), item) => match (doc.strip_prefix("- "), item) {
+                (None, Some((_, item))) => *item += &format!(" {doc}"),
+                (begun, _) => items.push((line, begun.unwrap_or(doc).to_owned())),
+            },
+        }
+    }
+    items
+}
+
+/// What an item names behind `guarded by`, and whether it is a test.
+fn guard_names(item: &str) -> impl Iterator<Item = (&str, bool)> {
+    let (_, guards) = item.rsplit_once("guarded by ").unwrap_or_default();
+    let parts: Vec<&str> = guards.split('`').collect();
+    let pairs: Vec<_> = parts.chunks_exact(2).map(|pair| (pair[1], !pair[0].ends_with("in "))).collect();
+    pairs.into_iter()
 }
 
 /// The modules a file declares, in order, tests left out.
@@ -503,7 +585,9 @@ fn the_house_rules_hold() {
             );
         }
     }
-    let breaches = check(&files);
+    let mut breaches = check(&files);
+    read_sources(&root.join("tests"), root, &mut files);
+    breaches.extend(check_guards(&files));
     let list: Vec<String> = breaches.iter().map(Breach::to_string).collect();
     assert!(list.is_empty(), "{} breaches of the house rules:\n{}", list.len(), list.join("\n"));
 }
@@ -643,4 +727,34 @@ fn leftovers_are_checked() {
     let select = |first: &str| format!("fn f() {{\n    tokio::select! {{\n        {first}\n    }}\n}}");
     assert_eq!(broken(file, &select("biased;\n        _ = x => {}")), []);
     assert_eq!(broken(file, &select("_ = x => {}")), [("select", 3)]);
+}
+
+#[test]
+fn guards_are_checked() {
+    let code = "fn f() {\n    assert!(x);\n}\nfn g() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn t() {}\n    fn u() {}\n}\n";
+    let found = |item: &str| {
+        let text = format!("//! x\n//!\n{GUARDS}\n//!\n//! - {item}\n//! - also: guarded by `tests::t`.\n//!\n//! - `y`\n{code}")
+            .replace(GUARDS, &format!("//! {GUARDS}"));
+        let outside = ("tests/out.rs".to_owned(), "//! x\n#[tokio::test]\nasync fn t() {}\n".to_owned());
+        let breaches = check_guards(&[("src/net/rpc.rs".to_owned(), text), outside]);
+        breaches.into_iter().map(|breach| (breach.rule, breach.line)).collect::<Vec<_>>()
+    };
+    for item in [
+        "it holds: guarded by `tests::t`.",
+        "it holds: guarded by `net::rpc::tests::t`,\n//!   `out::t` and in `f`.",
+        "it holds: guarded by the assertion in `net::rpc::f`.",
+    ] {
+        assert_eq!(found(item), [], "{item}");
+    }
+    for item in [
+        "it holds.",
+        "it holds: `tests::t`.",
+        "it holds: guarded by `tests::gone`.",
+        "it holds: guarded by `tests::u`.",
+        "it holds: guarded by `f`.",
+        "it holds: guarded by the assertion in `g`.",
+        "it holds: guarded by `tests::t`,\n//!   `t`.",
+    ] {
+        assert_eq!(found(item), [("guard", 5)], "{item}");
+    }
 }

@@ -34,15 +34,31 @@
 //! # }
 //! ```
 //!
-//! ## Promises
+//! ## Invariants and what guards each
 //!
-//! - An operation ends within its time-out (10 s unless told otherwise) as done, failed (nothing changed, and nothing will)
-//!   or unknown. Unknown is never called failed, and nothing that is repeated in here is applied twice.
-//! - Single-key operations are linearizable unless a weaker read is asked for. A `session` read sees at least what this
-//!   client has seen; a `stale` one whatever the replica has.
-//! - It goes on working as long as the shards do, whichever member it first met.
+//! - An operation ends within its time-out (10 s unless told otherwise) as done, failed (nothing changed, and nothing
+//!   will) or unknown. Unknown is never called failed: guarded by
+//!   `tests::writes::one_attempt_in_doubt_makes_all_later_failures_unknown`,
+//!   `tests::writes::definite_failures_until_the_end_changed_nothing`,
+//!   `tests::writes::a_forgotten_client_in_doubt_says_unknown`, `course::tests::doubt_stays`.
+//! - Nothing that is repeated in here is applied twice: guarded by
+//!   `tests::writes::a_counter_under_random_losses_is_exact`,
+//!   `tests::writes::a_copy_that_comes_late_after_the_answer_does_nothing`,
+//!   `tests::writes::a_split_under_a_write_in_doubt_loses_and_repeats_nothing`,
+//!   `tests::writes::lowest_awaited_rises_only_past_answered_writes`.
+//! - Single-key operations are linearizable unless a weaker read is asked for: guarded by
+//!   `sim_cluster::a_leader_left_alone_answers_nothing_stale`, `sim_cluster::one_dead_node_stops_nobody`.
+//! - A `session` read sees at least what this client has seen; a `stale` one whatever the replica has: guarded by
+//!   `tests::reads::weaker_reads_stay_near_and_session_reads_say_what_was_seen`,
+//!   `sim_node::a_session_read_sees_what_its_client_has_seen`.
+//! - It goes on working as long as the shards do, whichever member it first met; its map never goes back: guarded by
+//!   `tests::reads::the_endpoint_may_die`, `tests::reads::an_old_map_never_replaces_a_newer_one`,
+//!   `tests::writes::the_leader_is_found_by_hint_and_by_turns`.
 //! - Memory and load are bounded: writes under way ([`IN_FLIGHT_MAX`]), pieces of a batch, rows of a page, attempts by
-//!   growing pauses with jitter.
+//!   growing pauses with jitter: guarded by `tests::writes::writes_under_way_are_bounded`,
+//!   `tests::batches::a_batch_goes_in_bounded_writes_to_its_shards`,
+//!   `tests::writes::two_members_that_point_at_each_other_do_not_make_a_storm`,
+//!   `course::tests::redirects_without_a_pause_are_bounded_and_pauses_end_at_the_deadline`.
 //!
 //! Relies on: a transport that proves who is at the other end; `CallError::NotSent` meaning just that; servers that answer
 //! "nothing changed" only when that is so. Does not: keep anything on disk, know the command line, do transactions, cache

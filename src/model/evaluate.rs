@@ -3,8 +3,19 @@
 //! Every replica calls [`ShardState::apply`] with the same entries in the same order and must come to the same result,
 //! so everything here is a function of the state, the rows and the entry. Time is the entry's own stamp.
 //!
-//! Invariants: stamps rise strictly in log order; ceiling, watermark and epoch never fall; a refused write changes
-//! nothing but the repeat table's bookkeeping.
+//! ## Invariants and what guards each
+//!
+//! - Stamps rise strictly in log order; bounds and epoch are judged here, not where a write came in: guarded by
+//!   `tests::stamps_rise_and_bounds_hold`, `tests::a_repeat_is_recognised_before_the_epoch_is_judged`.
+//! - Ceiling, watermark and epoch never fall: guarded by `tests::ceiling_watermark_and_highest_stamp_never_fall`.
+//! - A refused write changes nothing but the repeat table's bookkeeping: guarded by
+//!   `tests::a_condition_that_fails_changes_nothing`, `tests::ceiling_watermark_and_highest_stamp_never_fall`.
+//! - Time is the entry's own: guarded by `tests::what_has_expired_is_absent_by_the_entrys_own_time`.
+//! - An entry of rules that are unknown here stops the replica: guarded by
+//!   `tests::an_entry_of_later_rules_stops_the_replica`.
+//! - All replicas come to the same, whatever each has flushed: guarded by
+//!   `node::store::tests::versions::the_digest_does_not_depend_on_what_was_flushed_when`,
+//!   `sim_cluster::a_power_cut_of_all_loses_nothing`.
 
 use bytes::Bytes;
 

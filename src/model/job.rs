@@ -5,15 +5,27 @@
 //! how far the learners are, calls [`next`], does that one step, and asks again. `next` decides from what is *seen*, not
 //! from what was done before, so a successor that knows nothing but the record goes on from wherever things stand.
 //!
-//! Rules, each of which the tests enumerate over all crash points:
+//! ## Invariants and what guards each
 //!
-//! - Only committed memberships count: what a leader has not committed may still vanish (failures.md rows 1 and 2).
-//! - One membership change at a time, each made for the membership seen; a late copy of an earlier step is refused.
-//! - A joint membership is finished forward before anything else, whatever the job says.
+//! - Wherever one or two coordinators or leaders die, and however late their requests arrive, a successor comes to the
+//!   same end: guarded by `tests::a_successor_completes_what_any_crash_left`.
+//! - Only committed memberships count: what a leader has not committed may still vanish (failures.md rows 1 and 2):
+//!   guarded by `tests::a_joint_membership_goes_forward_whatever_the_job_says`,
+//!   `tests::a_successor_completes_what_any_crash_left`.
+//! - One membership change at a time, each made for the membership seen; a late copy of an earlier step is refused:
+//!   guarded by `tests::a_successor_completes_what_any_crash_left`.
+//! - A joint membership is finished forward before anything else, whatever the job says: guarded by
+//!   `tests::a_joint_membership_goes_forward_whatever_the_job_says`.
 //! - Voters are odd in number whenever they rest. A learner that would make them even stays a learner; the next job
-//!   promotes it together with its own.
-//! - No step is taken towards voters of whom no majority is alive.
-//! - A replica id that was in a job and is in no membership at its end is retired, for good (failures.md row 3).
+//!   promotes it together with its own: guarded by `tests::every_job_comes_to_its_end`,
+//!   `tests::nonsense_and_strangers_end_a_job`.
+//! - No step is taken towards voters of whom no majority is alive, nor towards one that lags: guarded by
+//!   `tests::nobody_is_promoted_who_lags_or_is_silent`.
+//! - A replica id that was in a job and is in no membership at its end is retired, for good (failures.md row 3); who
+//!   votes is not removed: guarded by `tests::a_new_node_that_dies_on_the_way_leaves_nothing_behind`,
+//!   `tests::whoever_votes_is_not_removed_even_if_the_record_says_it_is_time`.
+//! - The map follows the shard's own log and never goes back: guarded by
+//!   `tests::the_map_follows_the_log_and_never_goes_back`.
 //!
 //! Phases only say how far the record got; they never rise beyond what the membership shows to be done.
 //!

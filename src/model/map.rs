@@ -5,6 +5,13 @@
 //!
 //! Promises: the same rows make the same map, in whatever order they come. Rows of kinds this program does not know are
 //! passed over. Does not: repair anything (`job`), decide anything (`placement`), or hold secrets.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A tiled map has one shard for each key; a gap or an overlap is noticed: guarded by
+//!   `tests::a_tiled_map_has_one_shard_for_each_key`, `tests::a_missing_shard_is_a_gap_and_a_longer_one_an_overlap`.
+//! - A row that cannot be understood changes nothing and harms no other: guarded by
+//!   `tests::damaged_rows_are_errors_not_panics`, `tests::records_under_a_wrong_key_and_unknown_words_are_refused`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,6 +13,18 @@
 //!
 //! Promises: the same map, settings and silences give the same plan. No proposal leads to an even number of voters. Does
 //! not carry anything out (`job`), and does not move what may stay: rebalancing is another plan's.
+//!
+//! ## Invariants and what guards each
+//!
+//! - No proposal leads to an even number of voters: guarded by the assertion in `job`,
+//!   `tests::plans_come_to_an_end_and_a_sound_state`.
+//! - Plans come to an end, and then all is as it should be: guarded by `tests::plans_come_to_an_end_and_a_sound_state`.
+//! - The meta shard is never dropped from a member: guarded by `tests::a_draining_node_keeps_only_its_meta_replica`,
+//!   `tests::plans_come_to_an_end_and_a_sound_state`.
+//! - Without a node to take its place a silent one is not given up: guarded by
+//!   `tests::without_a_spare_node_nothing_is_given_up`, `tests::a_silent_node_is_replaced_after_the_limit`.
+//! - No more is copied at a time than allowed, and to nobody who is silent: guarded by `tests::jobs_under_way_count`,
+//!   `tests::nothing_is_copied_to_a_node_that_does_not_answer`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -15,6 +15,19 @@
 //! Kept is every outcome that the client is told as final: applied, condition failed, not a number, overflow. If a failed
 //! condition were not kept, a first copy that arrives after its repeat was answered could find the condition to hold.
 //! Refusals that only send the client elsewhere (epoch, bounds, stamp) are not final and are not kept.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A write that was applied, or has failed for good, is never evaluated again: guarded by
+//!   `tests::a_repeat_gets_the_first_answer`, `tests::a_failed_condition_is_an_answer_for_good`,
+//!   `tests::what_nobody_awaits_goes_and_stays_refused`.
+//! - What may be a repeat of something evicted is not applied: guarded by
+//!   `tests::a_forgotten_client_is_answered_unknown_and_a_new_one_is_not`,
+//!   `tests::a_row_made_anew_knows_that_it_has_forgotten`,
+//!   `sim_node::a_write_is_stamped_above_what_its_client_has_seen`.
+//! - The table is bounded, and the same on every replica: guarded by `tests::the_window_is_bounded`,
+//!   `tests::the_stored_form_loses_nothing`,
+//!   `node::store::tests::versions::the_digest_does_not_depend_on_what_was_flushed_when`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,6 +14,14 @@
 //! | `_/sealed/ca` | the CA's key; no read returns it |
 //! | `_/shards/<shard>` | `ShardRecord` |
 //! | `_/tokens/<id>` | `TokenRecord` |
+//!
+//! ## Invariants and what guards each
+//!
+//! - A name parses back, and has one spelling: guarded by `tests::names_parse_back`,
+//!   `tests::a_number_has_one_spelling`, `tests::anything_else_is_not_parsed_and_does_not_panic`.
+//! - No id is handed out twice: guarded by `tests::counters_never_hand_out_an_id_twice`.
+//! - What is sealed or secret is not told: guarded by `tests::what_is_sealed_is_known`,
+//!   `sim_node::secrets_of_the_cluster_are_not_read`.
 
 use super::id::{NodeId, ReplicaId, ShardId};
 use super::key::{Key, KeyRange};

@@ -45,6 +45,21 @@
 //! | connections; handshakes under way; strangers | 4096; 256; 16 |
 //! | attempts to connect | 3 s each, then 50 ms to 1 s apart |
 //!
+//! ## Invariants and what guards each
+//!
+//! - Nobody has a class of connection that its certificate does not give it, and nobody is taken for another: guarded
+//!   by `transport::quic::tests::without_a_certificate_nothing_but_joining`,
+//!   `transport::quic::tests::a_client_is_no_member`,
+//!   `transport::quic::tests::certificates_of_another_authority_are_refused`,
+//!   `transport::quic::tests::members_of_another_cluster_are_refused_even_under_the_same_key`,
+//!   `transport::quic::tests::the_wrong_member_is_refused`, `transport::quic::tests::expired_certificates_are_refused`.
+//! - Without identities only loopback is served: guarded by
+//!   `transport::quic::tests::without_security_only_loopback_and_only_among_themselves`.
+//! - Clients make no calls of members, strangers none but joining: guarded by
+//!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
+//! - The simulation keeps the same rules, and a seed decides everything: guarded by
+//!   `transport::sim::tests::classes_and_expectations_are_enforced`, `sim_cluster::the_same_seed_is_the_same_run`.
+//!
 //! Relies on `model` for ids only. Does not: know the shard map, route, retry, judge liveness.
 
 pub mod chance;

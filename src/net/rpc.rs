@@ -13,12 +13,23 @@
 //! [`FRAME_MAX_BYTES`] long, on either kind of stream. A stream of payloads ends with the length `0xFFFF_FFFF`: without it,
 //! the end is a break, so that half a scan is never taken for a whole one.
 //!
-//! Promises:
+//! ## Invariants and what guards each
+//!
 //! - Small calls reach the service in the order in which [`Caller::call`] was first polled. Large ones overtake and are
-//!   overtaken.
-//! - [`CallError::NotSent`] means that the service will never see the call; [`CallError::Lost`] that nobody knows.
-//! - No memory is taken for a length that was announced, only for bytes that came. Everything that waits is counted and
-//!   bounded ([`ServeLimits`], [`CALLS_IN_FLIGHT_MAX`], [`CALLS_QUEUED_MAX_BYTES`]). What breaks these rules is cut off.
+//!   overtaken: guarded by `tests::calls_enter_in_order_and_answers_come_when_they_are_ready`.
+//! - [`CallError::NotSent`] means that the service will never see the call; [`CallError::Lost`] that nobody knows:
+//!   guarded by `tests::a_cut_loses_what_was_sent_and_only_that`,
+//!   `tests::a_call_given_up_before_it_was_sent_is_never_sent`,
+//!   `tests::a_large_call_that_was_not_written_whole_was_not_sent`, `tests::a_death_in_the_middle_of_a_call_loses_it`.
+//! - No memory is taken for a length that was announced, only for bytes that came: guarded by
+//!   `tests::memory_is_taken_only_for_bytes_that_came`.
+//! - Everything that waits is counted and bounded ([`ServeLimits`], [`CALLS_IN_FLIGHT_MAX`],
+//!   [`CALLS_QUEUED_MAX_BYTES`]): guarded by `tests::the_server_stops_reading_above_its_limit`,
+//!   `tests::what_waits_is_bounded_in_bytes`, `tests::calls_given_up_free_their_places`.
+//! - What breaks these rules is cut off: guarded by `tests::garbage_costs_the_connection`,
+//!   `tests::whoever_takes_no_answers_is_cut_off`, `tests::too_many_bytes_of_answers_cut_the_connection_off`,
+//!   `tests::an_answer_to_no_call_costs_the_connection`.
+//! - Half a stream is never taken for a whole one: guarded by `tests::half_a_stream_is_not_a_whole_one`.
 //!
 //! Does not: time calls out (drop the future; the call goes on at the other side), retry, route, know any message.
 //! Bodies share the memory of what was read with them: whoever keeps a small part for long copies it.

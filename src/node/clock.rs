@@ -2,6 +2,14 @@
 //!
 //! Promises: [`Clock::take`] never gives a timestamp twice, nor one at or below any timestamp this node has merged. Does
 //! not promise to be right about the time.
+//!
+//! ## Invariants and what guards each
+//!
+//! - No timestamp is given twice, or at or below one that was merged, whatever the wall clock does: guarded by
+//!   `model::time::tests::taken_timestamps_never_overlap`,
+//!   `model::time::tests::a_clock_that_falls_back_reuses_nothing`.
+//! - What lies beyond the clock bound is not merged; a wrong clock drags nobody along: guarded by
+//!   `model::time::tests::the_far_future_is_refused`, `sim_cluster::a_clock_an_hour_ahead_is_left_alone`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

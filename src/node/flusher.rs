@@ -3,6 +3,12 @@
 //! One at a time, the largest first: what a flush costs is decided by the share of the file's rows it holds, so a few
 //! full memtables are cheaper than many small ones. A flush comes when the node's budget is used, when the log behind a
 //! shard grows long, or when a shard has been quiet for long with something in memory (so that a restart replays little).
+//!
+//! ## Invariants and what guards each
+//!
+//! - A flush that fails stops the node: guarded by `sim_node::a_flush_that_fails_stops_its_node`.
+//! - Memory is bounded: who applies waits for the flush: guarded by
+//!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

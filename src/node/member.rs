@@ -2,6 +2,12 @@
 //!
 //! `member.json` is written last, atomically: a directory without it is not initialised, whatever else it holds, and the
 //! step that makes it can be repeated.
+//!
+//! ## Invariants and what guards each
+//!
+//! - What was saved is there whole after a power cut: guarded by `tests::what_was_saved_survives_a_power_cut`.
+//! - A member that has served never serves again without its log: guarded by
+//!   `sim_node::a_node_whose_data_is_gone_does_not_start`.
 
 use std::io;
 use std::path::Path;
@@ -28,6 +34,9 @@ pub struct Member {
     pub insecure: bool,
     /// Members known when it joined: where to find the cluster before the map is there.
     pub seeds: Vec<Seed>,
+    /// True once it has served. From then on its log must be there: see [`super::running`].
+    #[serde(default)]
+    pub opened: bool,
     /// Only while the cluster is being begun, on its first node: where its first shards are split.
     pub bootstrap: Option<Bootstrap>,
 }
@@ -85,4 +94,34 @@ pub fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> 
     file.sync_data()?;
     disk.rename(&fresh, path)?;
     disk.sync_dir(path.parent().unwrap_or(Path::new("")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::chance::Chance;
+    use crate::node::disk::sim::SimDisk;
+
+    #[test]
+    fn what_was_saved_survives_a_power_cut() {
+        for seed in 0..32 {
+            let sim = SimDisk::new();
+            let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+            assert_eq!(Member::load(&disk).unwrap(), None);
+            let mut member = Member {
+                cluster_id: "c".to_owned(),
+                node: NodeId(1),
+                meta_replica: ReplicaId(1),
+                insecure: true,
+                seeds: vec![Seed { node: NodeId(2), quic: "there:1".to_owned() }],
+                opened: false,
+                bootstrap: Some(Bootstrap::default()),
+            };
+            member.save(&disk).unwrap();
+            (member.opened, member.bootstrap) = (true, None);
+            member.save(&disk).unwrap();
+            let after: Arc<dyn Disk> = Arc::new(sim.power_cut(&Chance::from_seed(seed)));
+            assert_eq!(Member::load(&after).unwrap(), Some(member));
+        }
+    }
 }

@@ -4,6 +4,9 @@
 //!
 //! Order of starting: log, replicas, (bootstrap), the view of the cluster, who answers, then the network's door is opened;
 //! then reports, placement and flushing. Stopping goes backwards, leadership first.
+//!
+//! Before the door is opened for the first time, `member.json` says so. From then on a log that is not there was lost, and
+//! with it what this node has voted and acknowledged: it does not start, and is replaced by a node that joins anew.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -72,6 +75,9 @@ pub enum NodeError {
     Bootstrap(#[from] BootstrapError),
     #[error("the replica of the meta shard named in member.json is not the one on disk")]
     OtherMetaReplica,
+    /// It must not vote or acknowledge again under its ids.
+    #[error("this node has served before, and its write-ahead log is gone")]
+    LogGone,
 }
 
 /// Why a running node stopped by itself.
@@ -110,6 +116,9 @@ impl Node {
         let (stopped_sender, stopped) = watch::channel(None);
         parts.wal.on_failure = Some(on_failure(stopped_sender.clone()));
         parts.disk.create_dir(Path::new("wal")).map_err(WalError::from)?;
+        if parts.member.opened && !Wal::is_in(&*parts.disk, Path::new("wal"))? {
+            return Err(NodeError::LogGone);
+        }
         let (disk, exec, options) = (parts.disk.clone(), parts.exec, parts.wal.clone());
         let wal = parts.exec.blocking(move || Wal::open(disk, Path::new("wal"), exec, options)).await?;
 
@@ -130,14 +139,18 @@ impl Node {
         shards.open_all().await?;
         let records = Records::new(shards.clone());
         let own = own_record(&parts, clock.wall_ms());
-        if let Some(first) = parts.member.bootstrap.take() {
+        if let Some(first) = &parts.member.bootstrap {
             let (chance, authority) = (parts.chance.fork(), parts.authority.clone());
-            bootstrap::begin(&parts.member, &first, &shards, &records, &chance, own, authority).await?;
-            // From now on others may change what was begun: it must not be begun again.
-            parts.member.save(&parts.disk).map_err(WalError::from)?;
+            bootstrap::begin(&parts.member, first, &shards, &records, &chance, own, authority).await?;
         }
         let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
         let meta = meta.ok_or(NodeError::OtherMetaReplica)?;
+        if !parts.member.opened {
+            // Before the door is opened: from now on others may change what was begun, so it must not be begun again,
+            // and count on what is promised here, so it must not be forgotten.
+            (parts.member.opened, parts.member.bootstrap) = (true, None);
+            parts.member.save(&parts.disk).map_err(WalError::from)?;
+        }
         let view = View::follow(&meta, parts.exec);
         drop(meta);
 

@@ -366,6 +366,7 @@ fn bootstrap(
         meta_replica: FIRST_REPLICA,
         insecure: options.insecure,
         seeds: Vec::new(),
+        opened: false,
         bootstrap: Some(Bootstrap { split_at: split_at.to_vec() }),
     };
     let (identity, authority) = match options.insecure {
@@ -452,6 +453,7 @@ async fn enter(
         meta_replica: ReplicaId(reply.meta_replica),
         insecure: options.insecure,
         seeds: seeds.collect(),
+        opened: false,
         bootstrap: None,
     };
     member.save(disk).map_err(directory)?;

@@ -1,4 +1,11 @@
 //! The replicas on this node, by shard.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A shard has one replica here, opened by one at a time; another must be gone first: guarded by
+//!   `sim_node::a_shard_has_one_replica_on_a_node`.
+//! - A replica that is not the one meant is not found: guarded by
+//!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::member::Member;
-use nodenomad::node::running::{Node, NodeParts};
+use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::StoreOptions;
 use nodenomad::node::wal::WalOptions;
 use nodenomad::node::wall::SimWall;
@@ -54,10 +54,11 @@ fn store_options() -> StoreOptions {
 }
 
 impl Machine {
-    pub fn new(net: &SimNet, chance: Chance, n: usize) -> Machine {
+    /// The `n`-th machine; its clock shows `now_ms`.
+    pub fn new(net: &SimNet, chance: Chance, n: usize, now_ms: u64) -> Machine {
         Machine {
             address: format!("10.0.0.{}:7300", n + 1),
-            wall: Arc::new(SimWall::new(EPOCH_MS)),
+            wall: Arc::new(SimWall::new(now_ms)),
             disk: RefCell::default(),
             net: net.clone(),
             chance,
@@ -71,6 +72,12 @@ impl Machine {
 
     /// Starts the member that is on the disk; true once it serves, false if it was killed before.
     pub async fn start(&self) -> bool {
+        let started = self.try_start().await;
+        started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address))
+    }
+
+    /// As [`Machine::start`], for one that may refuse.
+    pub async fn try_start(&self) -> Result<bool, NodeError> {
         let member = Member::load(&self.disk()).unwrap().expect("a saved membership is never lost");
         let transport = self.net.transport(&self.address, Peer::Node(member.node));
         let parts = NodeParts {
@@ -94,11 +101,11 @@ impl Machine {
         drive(tasks.clone());
         let old = self.process.replace(Some(Process { tasks, node: None }));
         assert!(old.is_none(), "a machine runs one process at a time");
-        let Ok(started) = starting.await else { return false };
-        let node =
-            Rc::new(started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address)));
-        self.process.borrow_mut().as_mut().expect("it lives: its task has ended well").node = Some(node);
-        true
+        let Ok(started) = starting.await else { return Ok(false) };
+        let node = started.inspect_err(|_| self.kill())?;
+        let mut process = self.process.borrow_mut();
+        process.as_mut().expect("it lives: its task has ended well").node = Some(Rc::new(node));
+        Ok(true)
     }
 
     /// The power goes: the disk loses what was not synced, then the process ends.

@@ -47,9 +47,7 @@ impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Told { test, seed } = self;
-            eprintln!(
-                "seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test --test sim_cluster {test} -- --exact"
-            );
+            eprintln!("seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test {test} -- --exact");
         }
     }
 }

@@ -12,7 +12,7 @@ use nodenomad::net::chance::Chance;
 use nodenomad::net::identity::JoinToken;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::net::transport::{Address, Peer, Transport};
-use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinRequest, TokenNew, admin_request};
+use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinReply, JoinRequest, TokenNew, admin_request};
 use nodenomad::node::member::{Bootstrap, Member, Seed};
 use nodenomad::node::meta::join;
 use nodenomad::node::wal::GroupId;
@@ -72,14 +72,20 @@ impl World {
 
     fn add_machine(&self) -> Rc<Machine> {
         let n = self.count();
-        let machine = Rc::new(Machine::new(&self.net, self.chance.fork(), n));
+        let machine = Rc::new(Machine::new(&self.net, self.chance.fork(), n, self.now_ms()));
         // No two clocks agree.
         machine.wall.set_offset_ms(self.chance.between(0, 100) as i64 - 50);
         self.machines.borrow_mut().push(machine.clone());
         machine
     }
 
-    async fn bootstrap(&self) {
+    pub async fn bootstrap(&self) {
+        let machine = self.first_machine();
+        assert!(machine.start().await);
+    }
+
+    /// A machine on which a cluster is to begin; not started.
+    pub fn first_machine(&self) -> Rc<Machine> {
         let machine = self.add_machine();
         let member = Member {
             cluster_id: "simulated".to_owned(),
@@ -87,32 +93,23 @@ impl World {
             meta_replica: ReplicaId(1),
             insecure: true,
             seeds: Vec::new(),
+            opened: false,
             bootstrap: Some(Bootstrap { split_at: SPLIT_AT.map(|key| key.as_bytes().to_vec()).to_vec() }),
         };
         member.save(&machine.disk()).unwrap();
-        assert!(machine.start().await);
+        machine
     }
 
-    async fn token(&self) -> JoinToken {
+    pub async fn token(&self) -> JoinToken {
         let new = TokenNew { ttl_ms: 3_600_000, uses: 100 };
         let request = AdminRequest { body: Some(admin_request::Body::TokenNew(new)) };
         let answer = self.machine(0).spawn(|node| async move { node.requests.office.serve(request).await });
         answer.await.unwrap().unwrap().token.parse().unwrap()
     }
 
-    async fn join(&self, token: &JoinToken) {
+    pub async fn join(&self, token: &JoinToken) {
         let machine = self.add_machine();
-        let stranger = self.net.transport(&format!("joining-{}", machine.address), Peer::Stranger);
-        let stranger: Arc<dyn Transport> = Arc::new(stranger);
-        let request = JoinRequest {
-            token_id: token.id.clone(),
-            secret: bytes::Bytes::copy_from_slice(token.secret()),
-            quic: machine.address.clone(),
-            weight: 100,
-            ..JoinRequest::default()
-        };
-        let first = Address(self.machine(0).address.clone());
-        let reply = join::ask(&stranger, EXEC, &[first], &request, Duration::from_secs(60)).await.unwrap();
+        let reply = self.ask_to_join(token, &machine.address, &machine.address).await;
         let seeds = reply.nodes.iter().map(|node| Seed { node: NodeId(node.node), quic: node.quic.clone() });
         let member = Member {
             cluster_id: reply.cluster_id,
@@ -120,10 +117,27 @@ impl World {
             meta_replica: ReplicaId(reply.meta_replica),
             insecure: true,
             seeds: seeds.collect(),
+            opened: false,
             bootstrap: None,
         };
         member.save(&machine.disk()).unwrap();
         assert!(machine.start().await);
+    }
+
+    /// What the cluster answers to a joiner at an address, with this certificate request.
+    pub async fn ask_to_join(&self, token: &JoinToken, address: &str, request: &str) -> JoinReply {
+        let stranger = self.net.transport(&format!("joining-{address}"), Peer::Stranger);
+        let stranger: Arc<dyn Transport> = Arc::new(stranger);
+        let request = JoinRequest {
+            token_id: token.id.clone(),
+            secret: bytes::Bytes::copy_from_slice(token.secret()),
+            csr_der: bytes::Bytes::copy_from_slice(request.as_bytes()),
+            quic: address.to_owned(),
+            weight: 100,
+            ..JoinRequest::default()
+        };
+        let first = Address(self.machine(0).address.clone());
+        join::ask(&stranger, EXEC, &[first], &request, Duration::from_secs(60)).await.unwrap()
     }
 
     /// A new client that knows the addresses of all.
@@ -294,6 +308,10 @@ impl World {
                 text += &format!("{}: down or starting\n", machine.address);
                 continue;
             }
+            let cluster = machine.node().view.now();
+            let members: Vec<NodeId> = cluster.map.members().map(|node| node.id).collect();
+            let jobs: Vec<_> = cluster.map.jobs().collect();
+            text += &format!("{} knows {members:?} and jobs {jobs:?}\n", machine.address);
             for replica in machine.node().shards.all() {
                 let status = replica.group.status();
                 text += &format!(

@@ -156,3 +156,24 @@ fn the_stored_form_loses_nothing() {
     state.members_changed();
     assert_eq!(ShardState::from_wire(state.to_wire()).unwrap(), state);
 }
+
+#[test]
+fn ceiling_watermark_and_highest_stamp_never_fall() {
+    let (mut state, mut rows) = (shard(), Table::default());
+    let mut before = state.clone();
+    // Each batch takes back what the one before said; the third is stale altogether, the last refused.
+    for (stamp, ceiling, watermark, name) in
+        [(20, 90, 15, "a"), (30, 80, 10, "a"), (25, 70, 5, "a"), (40, 60, 4, "_/x")]
+    {
+        let writes = vec![Write { identity: None, epoch: 0, operations: vec![put(name, "1")] }];
+        let batch = wire::Batch { stamp, ceiling, watermark, writes };
+        let entry = wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Batch(batch)) };
+        state.apply(entry, &mut rows).unwrap();
+        assert!(state.ceiling >= before.ceiling && state.watermark >= before.watermark);
+        assert!(state.highest_stamp >= before.highest_stamp && state.epoch == before.epoch);
+        assert!(state.watermark <= state.highest_stamp, "the newest versions stay readable");
+        before = state.clone();
+    }
+    assert_eq!((before.highest_stamp, before.ceiling), (Timestamp(30), Timestamp(90)));
+    assert_eq!((before.watermark, rows.0.len()), (Timestamp(15), 1));
+}

@@ -6,6 +6,13 @@
 //! What is assumed of a disk: a write is on it after `sync_data` returned without error, and its name (creation,
 //! rename, removal) after `sync_dir` of its directory did. Anything not synced may be there wholly, partly or not at all
 //! after a power cut. A failed sync says nothing about what is on disk; callers stop, they do not retry.
+//!
+//! ## Invariants and what guards each
+//!
+//! - The simulated disk forgets what was not synced, and dead handles do nothing: guarded by
+//!   `sim::tests::only_what_was_synced_is_sure_to_stay`.
+//! - A directory has one owner, and no path leads out of it: guarded by
+//!   `real::tests::a_directory_has_one_owner_and_paths_stay_inside`.
 
 pub mod real;
 pub mod sim;

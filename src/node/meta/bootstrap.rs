@@ -5,6 +5,12 @@
 //! 1. The meta shard begins, with replica 1 here as its only voter.
 //! 2. One change writes the cluster's first records, on the condition that there is no cluster id yet.
 //! 3. The user shards begin, each with one replica here.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A cluster begins once, wherever its first start is cut: guarded by `sim_node::a_beginning_that_is_cut_goes_on`.
+//! - The first shards tile the user keys: guarded by `sim_node::a_beginning_that_is_cut_goes_on`, and in
+//!   `first_ranges`.
 
 use prost::Message;
 

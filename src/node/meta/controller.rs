@@ -3,6 +3,16 @@
 //! Every round looks at the records and at what the nodes report, and does at most one step for each shard. A step is
 //! conditioned on what was seen; a round that is interrupted anywhere is taken up by the next one, here or on another
 //! node. The decisions are [`crate::model::placement::plan`] and [`crate::model::job::next`]; here they are carried out.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A job comes to its end or leaves things as they were, whoever crashes: guarded by
+//!   `model::job::tests::a_successor_completes_what_any_crash_left`,
+//!   `sim_node::a_cluster_that_is_cut_while_it_grows_becomes_whole`.
+//! - The map follows the shards' logs and never goes back; whoever it drops is retired in the same write: guarded by
+//!   `model::job::tests::the_map_follows_the_log_and_never_goes_back`.
+//! - A new meta leader counts silence from its own election: guarded by
+//!   `sim_node::a_new_meta_leader_counts_silence_from_its_election`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

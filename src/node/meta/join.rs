@@ -12,6 +12,21 @@
 //!
 //! A joiner that dies before it has written `member.json` repeats the request with the same key (kept in `joining.key`)
 //! and gets the same node id: the use of the token is recorded together with the key's hash.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A use of a token is consumed once a key, which always gets the same ids; nobody else gets them: guarded by
+//!   `sim_node::a_joiner_gets_its_ids_once`, `model::token::tests::a_use_is_consumed_once_a_key`.
+//! - Without the secret, or after its time, nobody is let in or learns anything: guarded by
+//!   `model::token::tests::without_the_secret_nothing_is_learnt`, `model::token::tests::time_runs_out`,
+//!   `model::token::tests::a_damaged_record_lets_nobody_in`.
+//! - The secret goes only to a member of the cluster that the token names: guarded by
+//!   `net::transport::quic::tests::a_joiner_believes_only_the_pinned_authority`.
+//! - Of a request nothing but the key gets into the certificate: guarded by
+//!   `net::identity::tests::only_the_key_of_a_request_is_used`.
+//! - A joiner makes one request, of bounded size, and few join at once: guarded by
+//!   `net::transport::quic::tests::strangers_are_few`, `net::rpc::tests::connections_of_joiners_end_by_themselves`, and
+//!   in `check`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +117,7 @@ impl Door {
     }
 
     async fn try_join(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
-        check(request, self.insecure)?;
+        check(request)?;
         let name = SystemKey::Token(request.token_id.clone());
         let stored = self.records.read(&name)?;
         let record = stored.as_ref().map(|(value, _)| TokenRecord::decode(value.clone())).transpose();
@@ -147,10 +162,11 @@ impl Door {
         })
     }
 
-    /// Of the key that asks; on a cluster without identities, of the address.
+    /// Of the key that asks; on a cluster without identities, of whatever request was sent, which no two joiners share.
+    /// Never of the address: a node whose disk was lost comes back to that, and must not be given its old ids.
     fn key_hash(&self, request: &JoinRequest) -> Result<[u8; 32], Refusal> {
         match self.insecure {
-            true => Ok(*blake3::hash(request.quic.as_bytes()).as_bytes()),
+            true => Ok(*blake3::hash(&request.csr_der).as_bytes()),
             false => request_key_hash(&request.csr_der).map_err(|error| Refusal::Sign(error.to_string())),
         }
     }
@@ -183,12 +199,12 @@ impl Door {
     }
 }
 
-fn check(request: &JoinRequest, insecure: bool) -> Result<(), Refusal> {
+fn check(request: &JoinRequest) -> Result<(), Refusal> {
     let names = [&request.token_id, &request.quic, &request.http, &request.zone];
     if names.iter().any(|name| name.len() > NAME_MAX_BYTES) || request.secret.len() > NAME_MAX_BYTES {
         return Err(Refusal::Malformed("a name is too long"));
     }
-    if request.csr_der.len() > CSR_MAX_BYTES || (request.csr_der.is_empty() && !insecure) {
+    if request.csr_der.is_empty() || request.csr_der.len() > CSR_MAX_BYTES {
         return Err(Refusal::Malformed("the certificate request is missing or too long"));
     }
     if !is_name(&request.token_id) {

@@ -3,6 +3,12 @@
 //!
 //! A replica is opened only because the map names it (in a job, or as a learner), never because somebody asked for it; it is removed only
 //! because its id is listed as retired, never because it is absent.
+//!
+//! ## Invariants and what guards each
+//!
+//! - Only what never voted is opened: guarded by `tests::only_what_never_voted_is_opened`.
+//! - A replica is removed only once the map on this disk says that it is retired: guarded by
+//!   `sim_node::a_replica_is_removed_only_once_its_retirement_is_on_this_disk`.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +21,7 @@ use crate::model::wire::JobPhase;
 use crate::net::peers::Peers;
 use crate::net::transport::Address;
 use crate::node::member::Member;
+use crate::node::replica::{Replica, ReplicaError};
 use crate::node::shards::Shards;
 
 use super::view::View;
@@ -43,7 +50,7 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
         let cluster = changes.borrow_and_update().clone();
         for replica in shards.all() {
             if cluster.map.is_retired(replica.id) && replica.shard != ShardId::META {
-                report(shards.destroy(replica.shard, replica.id).await, replica.shard);
+                report(remove(&shards, &replica).await, replica.shard);
             }
         }
         for (shard, replica) in wanted(&cluster.map, own) {
@@ -55,6 +62,14 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
             return;
         }
     }
+}
+
+/// Removes a retired replica, but not before its retirement is in the meta shard's file here: after a restart this node
+/// believes that file until it hears from others, and an older one may name the replica among those to be opened.
+async fn remove(shards: &Shards, replica: &Replica) -> Result<(), ReplicaError> {
+    let Some(meta) = shards.get(ShardId::META) else { return Ok(()) };
+    meta.flush().await?;
+    shards.destroy(replica.shard, replica.id).await
 }
 
 /// The replicas that should be here: those a job is making, and learners whose job is over.
@@ -74,8 +89,50 @@ fn wanted(map: &ClusterMap, own: NodeId) -> Vec<(ShardId, ReplicaId)> {
     making.chain(learning).collect()
 }
 
-fn report(done: Result<(), crate::node::replica::ReplicaError>, shard: ShardId) {
+fn report(done: Result<(), ReplicaError>, shard: ShardId) {
     if let Err(error) = done {
         tracing::error!(%shard, %error, "a replica could not be opened or removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::model::key::Key;
+    use crate::model::system::SystemKey;
+    use crate::model::time::Timestamp;
+    use crate::model::wire::{JobRecord, ReplicaRecord, ReplicaRole, ShardRecord};
+
+    const OWN: NodeId = NodeId(3);
+
+    fn map(role: ReplicaRole, phase: JobPhase) -> ClusterMap {
+        let here = |replica: u64| ReplicaRecord { replica, node: OWN.0, role: role.into() };
+        let start = Key::FIRST_USER.to_bytes();
+        let replicas = vec![here(10)];
+        let shard = ShardRecord { shard: 1, start, epoch: 1, replicas, ..ShardRecord::default() };
+        let job = JobRecord { shard: 2, add: Some(here(20)), phase: phase.into(), ..JobRecord::default() };
+        let mut map = ClusterMap::default();
+        let records = [
+            (SystemKey::Shard(ShardId(1)), shard.encode_to_vec()),
+            (SystemKey::Job(ShardId(2)), job.encode_to_vec()),
+        ];
+        for (name, record) in records {
+            map.set(&name.key(), Some(&record[..]), Timestamp(1)).unwrap();
+        }
+        map
+    }
+
+    #[test]
+    fn only_what_never_voted_is_opened() {
+        let job = (ShardId(2), ReplicaId(20));
+        let learner = (ShardId(1), ReplicaId(10));
+        for phase in [JobPhase::JobPromote, JobPhase::JobRemove, JobPhase::JobDone] {
+            assert_eq!(wanted(&map(ReplicaRole::RoleVoter, phase), OWN), []);
+        }
+        assert_eq!(wanted(&map(ReplicaRole::RoleVoter, JobPhase::JobLearn), OWN), [job]);
+        assert_eq!(wanted(&map(ReplicaRole::RoleLearner, JobPhase::JobLearn), OWN), [job, learner]);
+        assert_eq!(wanted(&map(ReplicaRole::RoleLearner, JobPhase::JobLearn), NodeId(4)), []);
     }
 }

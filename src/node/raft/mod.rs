@@ -29,6 +29,29 @@
 //! with an old or an empty disk can never count twice. Messages name shard and replica; to anybody else they are
 //! undeliverable, and undeliverable messages create nothing.
 //!
+//! ## Invariants and what guards each
+//!
+//! - No vote and no entry that was answered is lost, whoever crashes; nothing is read before the new leader has
+//!   committed in its own term: guarded by `sim_cluster::a_power_cut_of_all_loses_nothing`,
+//!   `sim_cluster::any_two_come_back_without_the_third`.
+//! - The log is purged only as far as a flushed file reaches: guarded by
+//!   `node::replica::tests::what_lost_its_file_or_its_log_is_refused`, and at every start in `node::replica::align`.
+//! - A file that is ahead of the log after an installation is believed, whatever the log still holds: guarded by
+//!   `node::replica::tests::a_log_behind_its_file_goes_on_behind_it`.
+//! - What a follower lacks and nobody's log holds comes as a file: guarded by
+//!   `sim_cluster::a_node_that_missed_the_log_gets_a_snapshot`.
+//! - An id is handed out once, and retired with the end of its placement: guarded by
+//!   `model::system::tests::counters_never_hand_out_an_id_twice`,
+//!   `model::job::tests::a_successor_completes_what_any_crash_left`.
+//! - An id that has served never comes back empty: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`,
+//!   `sim_node::a_replica_is_removed_only_once_its_retirement_is_on_this_disk`, `sim_node::a_joiner_gets_its_ids_once`,
+//!   `node::meta::keeper::tests::only_what_never_voted_is_opened`.
+//! - A message for a replica that is not here creates nothing; one from a client is no message: guarded by
+//!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
+//! - Stored votes, entries and memberships are read as they were written: guarded by
+//!   `types::tests::a_vote_survives_being_written_down`, `types::tests::entries_survive_being_written_down`,
+//!   `types::tests::garbage_is_refused`.
+//!
 //! Relies on: the write-ahead log's order and sync, the store's atomic flush. Does not: decide who should be a member.
 
 pub mod runtime;

@@ -13,6 +13,15 @@
 //! The copy is what the last flush left; its log id travels in the offer, so it may be newer than what openraft asked for,
 //! which is harmless: it lies below the leader's commit index. A transfer that breaks leaves `incoming.received`, which the next
 //! one overwrites and the next start removes. Nothing of the replica changes before `install`, which is atomic.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A file counts as received only if it is the whole of what was offered, and on disk: guarded by
+//!   `tests::a_file_arrives_whole_and_durable`, `tests::anything_but_the_file_offered_is_refused`.
+//! - Nothing is received that is larger than allowed or that there is no room for: guarded by
+//!   `tests::anything_but_the_file_offered_is_refused`.
+//! - What was installed is the whole shard: guarded by `sim_cluster::a_node_that_missed_the_log_gets_a_snapshot`,
+//!   `node::store::tests::copies::a_damaged_file_is_not_installed`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -193,3 +202,6 @@ fn write_chunk(file: &dyn DiskFile, chunk: &wire::SnapshotChunk) -> Result<Vec<u
     file.write_at(chunk.offset, &bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,12 @@
 //!    end of the log (a crash between the installation of a snapshot and the purge of the log), the log is purged up to
 //!    it. 4. openraft starts, and replays what is committed beyond the flush.
 //!
+//! ## Invariants and what guards each
+//!
+//! - A replica whose file or log was lost never opens under its id: guarded by
+//!   `tests::what_lost_its_file_or_its_log_is_refused`.
+//! - A file that is ahead of its log takes its place: guarded by `tests::a_log_behind_its_file_goes_on_behind_it`.
+//!
 //! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
 
 mod proposer;
@@ -91,6 +97,9 @@ pub enum ReplicaError {
     /// It must not vote or acknowledge again under its id.
     #[error("the replica's part of the write-ahead log is gone")]
     LogLost,
+    /// What its log no longer has is not in its file.
+    #[error("the replica's file is older than its part of the write-ahead log")]
+    FileOld,
 }
 
 /// The directory of a replica, below the node's.
@@ -316,9 +325,15 @@ impl Replica {
 
 /// Step 3 of opening.
 async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
-    let Some(applied) = store.base().applied else { return Ok(()) };
-    let applied = LogPoint { term: applied.term, index: applied.index };
     let state = log.state();
+    let base = store.base().applied.map(|id| LogPoint { term: id.term, index: id.index });
+    if state.purged.map(|purged| purged.index) > base.map(|base| base.index) {
+        return Err(ReplicaError::FileOld);
+    }
+    if state.purged.is_none() && state.last.is_some() && log.read(0..1, 1)?.is_empty() {
+        return Err(ReplicaError::LogLost);
+    }
+    let Some(applied) = base else { return Ok(()) };
     if state.vote.is_none() && state.last.is_none() {
         // It has applied entries, so it has voted or been led: its log is gone, and with it what it has promised.
         return Err(ReplicaError::LogLost);
@@ -333,3 +348,6 @@ async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,16 @@
 //!
 //! Each entry carries a *ceiling* a little ahead of the clock. Reads are served at timestamps up to the committed ceiling
 //! only, and the next leader starts its clock above it, so no later write can slip below a read already answered.
+//!
+//! ## Invariants and what guards each
+//!
+//! - Stamps rise in log order, over all terms: guarded by `model::evaluate::tests::stamps_rise_and_bounds_hold`,
+//!   `sim_node::what_was_read_at_a_timestamp_stays_after_a_restart`.
+//! - A write is stamped above what its client had seen when it first tried; a client from the future is refused:
+//!   guarded by `sim_node::a_write_is_stamped_above_what_its_client_has_seen`.
+//! - Every write of an entry is answered with its own outcome: guarded by the assertion in `answer`.
+//! - What cannot be flushed is not accepted: guarded by
+//!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
 use bytes::Bytes;
 use prost::Message;

@@ -10,6 +10,19 @@
 //!
 //! **Expiry** is judged at a time no higher than the committed ceiling, for the same reason: a key seen expired once
 //! never comes back, whatever clocks do.
+//!
+//! ## Invariants and what guards each
+//!
+//! - A linearizable read was confirmed by a round that began after it came: guarded by
+//!   `sim_node::a_reader_waits_for_a_round_of_its_own`, `sim_cluster::a_leader_left_alone_answers_nothing_stale`.
+//! - No write is ever stamped at or below a timestamp that was read: guarded by
+//!   `sim_node::what_was_read_at_a_timestamp_stays_when_the_leader_changes`,
+//!   `sim_node::what_was_read_at_a_timestamp_stays_after_a_restart`.
+//! - What was seen expired stays so: guarded by `sim_node::what_was_seen_expired_stays_so_when_the_leader_changes`.
+//! - A session read sees at least what its client has seen: guarded by
+//!   `sim_node::a_session_read_sees_what_its_client_has_seen`.
+//! - A read below the watermark is refused, also if it gets there meanwhile: guarded by
+//!   `node::store::tests::versions::reads_at_any_remembered_time_are_those_of_the_model`, and in `check_history`.
 
 use std::sync::atomic::Ordering;
 
@@ -150,9 +163,11 @@ impl Replica {
     async fn confirm(&self) -> Result<(), ReadError> {
         self.rounds.join().await.ok_or(ReadError::Busy)??;
         let term = self.group.leadership().term;
-        if self.read_term.swap(term, Ordering::Relaxed) != term {
+        if self.read_term.load(Ordering::Acquire) != term {
             let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
             self.clock.advance(stamp.max(ceiling));
+            // Only now: a reader that finds the term noted goes by the clock at once.
+            self.read_term.store(term, Ordering::Release);
         }
         Ok(())
     }

@@ -89,10 +89,8 @@ impl Applier {
         entry: Committed,
         rows: &mut Overlay<'_>,
     ) -> Result<Vec<wire::Outcome>, ApplyError<EngineError>> {
-        if let Some(applied) = self.applied {
-            let (last, next) = (applied.index, entry.log_id.index);
-            assert!(next == last + 1, "entry {next} is to be applied after {last}");
-        }
+        let (next, given) = (self.applied.map_or(0, |applied| applied.index + 1), entry.log_id.index);
+        assert!(given == next, "entry {given} is to be applied where {next} is next");
         let outcomes = match entry.payload {
             Payload::Blank => Vec::new(),
             Payload::Normal(bytes) => {

@@ -3,13 +3,37 @@
 //! A table in memory over a file. Applied writes go to the *memtable*; now and then it is frozen and flushed to the
 //! replica's redb file in one sorted transaction; reads merge both. So a B-tree on disk is never on the path of a write.
 //!
-//! ## Promises
+//! ## Invariants and what guards each
 //!
-//! - What the file holds is everything replicated (rows, bounds, epoch, stamps, watermark, repeat table, membership) as of *one*
-//!   log entry, whose id is in the same transaction. Applying the log again from there leads to where it led before.
-//! - Readers see an applied entry together with its log id, wholly or not at all, and never a mix of two files.
-//! - A read at a timestamp T at or above the watermark sees the versions of T; below it, it is refused.
-//! - A failed write stops the store; damage is said to be damage, never an empty shard.
+//! - What the file holds is everything replicated (rows, bounds, epoch, stamps, watermark, repeat table, membership) as
+//!   of *one* log entry, whose id is in the same transaction. Applying the log again from there leads to where it led
+//!   before: guarded by `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
+//!   `tests::versions::the_digest_does_not_depend_on_what_was_flushed_when`.
+//! - Nothing is flushed before it is durable in the log: guarded by
+//!   `tests::flushing::what_is_applied_while_the_log_is_synced_stays_out_of_the_flush`,
+//!   `tests::flushing::a_flush_whose_log_fails_writes_nothing_and_the_next_writes_all`.
+//! - Entries are applied in order, without a gap, each once: guarded by the assertion in `apply::apply`.
+//! - Readers see an applied entry together with its log id, wholly or not at all, and never a mix of two files: guarded
+//!   by `tests::flushing::readers_see_a_write_whole_with_its_log_id_or_not_at_all`.
+//! - A read at a timestamp T at or above the watermark sees the versions of T; below it, it is refused: guarded by
+//!   `tests::versions::reads_at_any_remembered_time_are_those_of_the_model`.
+//! - History goes only by the watermark in the file: guarded by
+//!   `tests::flushing::history_goes_by_the_watermark_in_the_file`.
+//! - A failed write stops the store; damage is said to be damage, never an empty shard: guarded by
+//!   `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
+//!   `tests::crash::damage_is_called_damage`.
+//! - A creation or an installation that is cut off leaves the old file, the new one, or none: guarded by
+//!   `tests::crash::a_creation_that_is_cut_off_leaves_a_file_that_opens_or_none`,
+//!   `tests::crash::an_installation_that_is_cut_off_leaves_the_old_file_or_the_new_one`.
+//! - Nobody writes a file that is being copied, and nothing is installed unread: guarded by
+//!   `tests::copies::nobody_writes_the_file_while_it_is_copied`,
+//!   `tests::copies::copies_taken_while_flushes_run_open_and_match`, `tests::copies::a_damaged_file_is_not_installed`,
+//!   `tests::copies::what_does_not_fit_changes_nothing`.
+//! - The epoch rises when other members are settled on, and only then: guarded by
+//!   `tests::flushing::the_epoch_rises_with_settled_members_whatever_was_flushed_between`.
+//! - An entry that cannot be applied stops the store: guarded by
+//!   `tests::flushing::an_entry_that_cannot_be_applied_stops_the_store`.
+//! - Keys outside the bounds are not there: guarded by `tests::versions::keys_outside_the_shard_are_not_there`.
 //!
 //! ## Relies on
 //!

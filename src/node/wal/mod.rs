@@ -2,13 +2,29 @@
 //!
 //! One log a node, shared by all its replicas: what makes a vote or an entry durable, for many groups with one sync.
 //!
-//! ## Promises
+//! ## Invariants and what guards each
 //!
-//! - An append's callback says `Ok` only when its entries are on disk; a vote is on disk when `save_vote` returns.
-//! - Operations reach the disk in the order in which they were submitted.
+//! - An append's callback says `Ok` only when its entries are on disk; a vote is on disk when `save_vote` returns:
+//!   guarded by `tests::what_was_acknowledged_survives_a_power_cut`.
+//! - Operations reach the disk in the order in which they were submitted: guarded by
+//!   `tests::the_log_does_what_a_simple_one_does`.
 //! - After a crash everything that was on disk is there, in that order; what was not synced is there as a beginning of
-//!   what was submitted, or not at all. Anything else is [`WalError::Damaged`], never silence.
-//! - After a failed write or sync nothing is acknowledged any more, and nothing is tried again: the node stops.
+//!   what was submitted, or not at all. Anything else is [`WalError::Damaged`], never silence: guarded by
+//!   `tests::a_torn_tail_is_cut_and_nothing_else`, `tests::damage_before_the_tail_is_never_called_a_tail`,
+//!   `tests::a_cut_end_of_an_earlier_segment_is_damage`.
+//! - After a failed write or sync nothing is acknowledged any more, and nothing is tried again: the node stops: guarded
+//!   by `tests::after_a_failed_sync_nothing_is_acknowledged`,
+//!   `sim_node::a_disk_that_fails_stops_its_node_and_loses_nothing`.
+//! - What was found at a start is on disk before anybody relies on it: guarded by
+//!   `tests::what_was_read_back_outlives_the_next_power_cut`.
+//! - What an earlier life of a segment left never counts: guarded by `frame::tests::what_was_built_is_read`.
+//! - Votes, purge points and live entries outlive the segments they stood in: guarded by
+//!   `tests::one_group_does_not_hold_everybodys_segments`.
+//! - What was taken back leaves no hole in what stays: guarded by `tests::a_truncation_under_way_is_no_damage`.
+//! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
+//! - Every write that is let in fits a segment: guarded by
+//!   `node::serve::clients::tests::the_largest_write_fits_the_log_and_the_wire`, and a larger one is refused in
+//!   `append`.
 //!
 //! ## How
 //!
@@ -224,6 +240,11 @@ impl Wal {
         committer.roll()?;
         let (queue, _ended) = exec.consumer("wal", QUEUE_MAX, move |jobs| committer.commit(jobs));
         Ok(Wal { shared, queue })
+    }
+
+    /// True if `dir` holds a log, sound or not.
+    pub fn is_in(disk: &dyn Disk, dir: &Path) -> Result<bool, WalError> {
+        Ok(disk.list(dir)?.iter().any(|name| segment::parse(name).is_some()))
     }
 
     /// The groups that have anything in the log.

@@ -1,0 +1,430 @@
+//! The command: its options, and the order of things.
+//!
+//! Promises: ctrl-C ends the run and shows what was measured, a second one ends the command; whatever was written is told
+//! by the exit code (see [`verdict`]). Does not: know how an operation is done.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::client::{Client, IN_FLIGHT_MAX, ReadOptions};
+use crate::cmd::bench::choice::Growth;
+use crate::cmd::bench::keys::{Family, Keys};
+use crate::cmd::bench::ledger::{KEYS_MAX, Ledger};
+use crate::cmd::bench::live::Line;
+use crate::cmd::bench::load::{Loaded, load};
+use crate::cmd::bench::operate::{Live, Operator, Shared};
+use crate::cmd::bench::pace::Pace;
+use crate::cmd::bench::report::{Report, Setting};
+use crate::cmd::bench::tally::Tally;
+use crate::cmd::bench::value::{HEADER_BYTES, Values};
+use crate::cmd::bench::verify::verify;
+use crate::cmd::bench::workload::{Kind, Workload};
+use crate::cmd::exit::Exit;
+use crate::cmd::fail::{Answer, Failure, OrFail};
+use crate::cmd::global::Global;
+use crate::cmd::reading::Level;
+use crate::cmd::ui::Ui;
+use crate::cmd::{escape, log, session, spell};
+use crate::model::key::VALUE_MAX_BYTES;
+use crate::net::chance::Chance;
+use crate::net::exec::Exec;
+
+/// Most clients: as many writes as two connections carry at once.
+const CLIENTS_MAX: u64 = 2 * IN_FLIGHT_MAX as u64;
+/// Most connections.
+const CONNECTIONS_MAX: u64 = 64;
+/// Most keys.
+const BENCH_KEYS_MAX: u64 = 100_000_000;
+/// Longest scan, in rows.
+const SCAN_MAX: u64 = 100_000;
+/// Most operations a second that can be due.
+const RATE_MAX: f64 = 1e7;
+/// Longest run, in seconds.
+const SECONDS_MAX: f64 = 86_400.0;
+/// Between two looks at a run.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Measure a cluster under load
+///
+/// Many clients work at once, each doing one operation after the other; the keys a workload needs are loaded first, unless
+/// they are there from before. At the end: rates and latencies of each kind of operation. Latencies are of operations that
+/// were answered; errors and unknown outcomes are counted apart.
+///
+/// All keys lie below --prefix; no others are touched. They stay, for the next run.
+///
+/// Exit codes: 0 measured, even with some errors, which are told; 7 --verify found something lost or wrong; if nothing
+/// at all was answered, the code of the first error.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Bench {
+    /// What to do
+    #[arg(value_enum, default_value = "mixed", hide_default_value = false)]
+    workload: Workload,
+
+    /// Clients at work at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=CLIENTS_MAX))]
+    clients: u64,
+
+    /// Connections to each node, which the clients share
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    connections: u64,
+
+    /// Size of a value, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 256,
+          value_parser = clap::value_parser!(u64).range(HEADER_BYTES as u64..=VALUE_MAX_BYTES as u64))]
+    value_bytes: u64,
+
+    /// How many keys to choose from
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=BENCH_KEYS_MAX))]
+    keys: u64,
+
+    /// How long to measure, in seconds, such as 10 or 0.5
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    seconds: Duration,
+
+    /// How long to work before measuring, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    warm_up: Duration,
+
+    /// Operations a second, of all clients together, each due at its time: latency counts from then [default: as fast as
+    /// they go]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// How fresh reads must be
+    #[arg(long, value_name = "LEVEL", default_value = "linearizable")]
+    consistency: Level,
+
+    /// Rows of a scan
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=SCAN_MAX))]
+    scan_length: u64,
+
+    /// Decides which operations on which keys
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// What all keys begin with
+    #[arg(long, value_name = "PREFIX", default_value = "bench/")]
+    prefix: OsString,
+
+    /// Load the keys if they are not there, and nothing else
+    #[arg(long)]
+    load_only: bool,
+
+    /// Read everything back afterwards: is each acknowledged write there, and nothing that failed? Nobody else may write
+    /// below the prefix meanwhile
+    #[arg(long)]
+    verify: bool,
+}
+
+/// What is there before a run.
+struct Ground {
+    clients: Vec<Client>,
+    keys: Keys,
+    values: Values,
+    /// Keys that are there for sure.
+    loaded: u64,
+    run: u32,
+}
+
+impl Bench {
+    pub async fn run(self, global: &Global) -> Answer {
+        let ui = global.ui();
+        log::start_for_command(&ui, global.verbose)?;
+        self.check()?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).or_fail(|| "cannot listen for signals".to_owned())?;
+        let ground = tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(Exit::Interrupted),
+            ground = self.prepare(&ui, global) => ground?,
+        };
+        if self.load_only {
+            return Ok(Exit::Done);
+        }
+        let (client, loaded) = (ground.clients[0].clone(), ground.loaded);
+        let shared = Arc::new(self.shared(&ground.keys, ground.values, loaded, ground.run));
+        let Some(tally) =
+            measure(&ui, &ground.clients, &shared, self.clients, self.seed, &mut interrupt).await
+        else {
+            return Ok(Exit::Interrupted);
+        };
+        let after = tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(Exit::Interrupted),
+            after = self.conclude(&ui, &client, &shared, loaded, &tally) => after,
+        };
+        let (report, failed) = after;
+        ui.show(&report, || report.text(ui.columns()), || report.total.ops_per_s.to_string())?;
+        failed.map_or_else(|| verdict(&ui, &report, &tally, &shared), Err)
+    }
+
+    /// What no single option can tell.
+    fn check(&self) -> Result<(), Failure> {
+        if self.clients > self.connections * IN_FLIGHT_MAX as u64 {
+            return Err(Failure::usage(format!("{} clients are too many for one connection", self.clients))
+                .because(format!("a connection carries {IN_FLIGHT_MAX} writes at once"))
+                .cure("the same with --connections 2"));
+        }
+        if self.has_ledger() && self.keys > KEYS_MAX / 2 {
+            return Err(Failure::usage(format!("{} keys are too many to keep account of", self.keys))
+                .because(format!("--verify and compare-and-set remember each key, at most {}", KEYS_MAX / 2))
+                .cure("the same with fewer --keys, or without --verify"));
+        }
+        if self.seconds.is_zero() {
+            return Err(Failure::usage("no time to measure anything").cure("--seconds 0.5 or more"));
+        }
+        Ok(())
+    }
+
+    fn has_ledger(&self) -> bool {
+        self.verify || self.workload.has(Kind::Cas)
+    }
+
+    /// Connects, and loads what must be there.
+    async fn prepare(&self, ui: &Ui, global: &Global) -> Result<Ground, Failure> {
+        let keys = Keys::new(self.prefix.as_bytes())?;
+        let mut clients = Vec::new();
+        for _ in 0..self.connections {
+            clients.push(session::connect(global).await?);
+        }
+        let chance = Chance::system();
+        let (run, values) = (chance.number() as u32, Values::new(self.value_bytes as usize, &chance));
+        let loaded = self.load(ui, &clients[0], &keys, &values, run).await?;
+        ui.note(&whereabouts(&clients[0], &keys, self.keys));
+        Ok(Ground { clients, keys, values, loaded, run })
+    }
+
+    /// Loads the keys if the workload needs them and they are not there. Returns how many are.
+    async fn load(
+        &self,
+        ui: &Ui,
+        client: &Client,
+        keys: &Keys,
+        values: &Values,
+        run: u32,
+    ) -> Result<u64, Failure> {
+        let wanted = Loaded { keys: self.keys, value_bytes: self.value_bytes as usize };
+        let found = Loaded::read(client, keys).await?;
+        let fits = |found: &Loaded| found.value_bytes == wanted.value_bytes;
+        if let Some(there) = found.filter(|found| fits(found) && found.keys >= wanted.keys) {
+            return Ok(there.keys);
+        }
+        if self.load_only || self.workload.needs_keys() || self.workload.has(Kind::Insert) {
+            load(ui, client, keys, values, run, wanted).await?;
+            return Ok(wanted.keys);
+        }
+        match found {
+            // What is written now is of another size than the marker says.
+            Some(there) if !fits(&there) && self.workload.has(Kind::Put) => {
+                Loaded::forget(client, keys).await.map(|()| 0)
+            }
+            found => Ok(found.map_or(0, |there| there.keys)),
+        }
+    }
+
+    fn shared(&self, keys: &Keys, values: Values, loaded: u64, run: u32) -> Shared {
+        Shared {
+            workload: self.workload,
+            keys: keys.clone(),
+            key_count: self.keys,
+            values,
+            growth: Growth::new(loaded.max(self.keys)),
+            loaded: loaded >= self.keys,
+            pace: Pace::begin(self.warm_up, self.seconds, self.rate),
+            reading: ReadOptions { consistency: self.consistency.into(), at: None },
+            scan_length: self.scan_length,
+            ledger: self.has_ledger().then(Ledger::default),
+            run,
+            live: Live::default(),
+        }
+    }
+
+    /// Writes down what was inserted, verifies if asked to, and sums up. A failure of either does not lose the report.
+    async fn conclude(
+        &self,
+        ui: &Ui,
+        client: &Client,
+        shared: &Shared,
+        loaded: u64,
+        tally: &Tally,
+    ) -> (Report, Option<Failure>) {
+        let setting = Setting {
+            workload: self.workload,
+            clients: self.clients,
+            connections: self.connections,
+            keys: self.keys,
+            value_bytes: self.value_bytes as usize,
+            rate: self.rate,
+        };
+        let mut report = Report::new(setting, shared.pace.measured().as_secs_f64(), tally);
+        report.cut_short = shared.pace.was_cut_short();
+        report.not_begun = self.rate.map(|_| shared.pace.not_begun());
+        let mut failed = None;
+        let there = Loaded { keys: shared.growth.there(), value_bytes: self.value_bytes as usize };
+        if self.workload.has(Kind::Insert) && there.keys > loaded {
+            failed = there.write(client, &shared.keys).await.err();
+        }
+        if let Some(ledger) = shared.ledger.as_ref().filter(|_| self.verify) {
+            let answers = shared.live.wrong();
+            let verified = verify(ui, client, &shared.keys, ledger, shared.run, loaded, answers).await;
+            match verified {
+                Ok(verified) => report.verified = Some(verified),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        (report, failed)
+    }
+}
+
+/// Lets the clients work. `None`: interrupted twice.
+async fn measure(
+    ui: &Ui,
+    clients: &[Client],
+    shared: &Arc<Shared>,
+    count: u64,
+    seed: u64,
+    interrupt: &mut Signal,
+) -> Option<Tally> {
+    let chance = Chance::from_seed(seed);
+    let pacing = Arc::clone(shared);
+    let pacer =
+        Exec::Threads.spawn(async move { Exec::Threads.blocking(move || pacing.pace.release()).await });
+    let working = (0..count).map(|writer| {
+        let client = clients[writer as usize % clients.len()].clone();
+        let operator = Operator::new(client, Arc::clone(shared), chance.fork(), writer as u32);
+        Exec::Threads.spawn(operator.work())
+    });
+    let working = working.collect::<Vec<_>>();
+    let mut ended = std::pin::pin!(join_all(working));
+    let mut line = Line::start(ui, shared);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    let tallies = loop {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {
+                if shared.pace.was_cut_short() {
+                    line.finish();
+                    return None;
+                }
+                shared.pace.stop();
+            }
+            tallies = &mut ended => break tallies,
+            _ = look.tick() => line.show(shared),
+        }
+    };
+    line.finish();
+    // It ends with the run.
+    let _ = pacer.await;
+    let mut tally = Tally::default();
+    for one in tallies {
+        tally.add(one.expect("a client that panics ends the process"));
+    }
+    Some(tally)
+}
+
+/// How the command ends, the report being out.
+fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared) -> Answer {
+    let (errors, unknown) = (report.total.errors, report.total.unknown);
+    if let Some(verified) = report.verified.as_ref().filter(|verified| verified.wrong > 0) {
+        let what = format!("{} keys or answers are not as acknowledged", spell::count(verified.wrong));
+        let failure = Failure::new(Exit::Damaged, what).cure("nomad status; keep the cluster as it is");
+        return Err(failure.because(verified.first_wrong.clone().unwrap_or_default()));
+    }
+    if let Some(trouble) = tally.trouble() {
+        let first = trouble.because.join(": ");
+        if report.total.ops == 0 {
+            // Something before the measurement may have been written.
+            let changed = shared.live.answered.load(Ordering::Relaxed) > 0 || unknown > 0;
+            let exit = if changed { Exit::Unknown } else { trouble.exit };
+            return Err(Failure {
+                because: trouble.because.clone(),
+                ..Failure::new(exit, "nothing was answered")
+            });
+        }
+        let (errors, unknown) = (spell::count(errors), spell::count(unknown));
+        ui.warn(&format!("{errors} operations failed, {unknown} are of unknown outcome; one: {first}"));
+    }
+    match report.cut_short {
+        true if shared.ledger.as_ref().is_some_and(Ledger::is_full) => {
+            ui.warn("the run was ended early: it wrote as many keys as can be kept account of");
+            Ok(Exit::Done)
+        }
+        true => Ok(Exit::Interrupted),
+        false => Ok(Exit::Done),
+    }
+}
+
+/// Where the keys are: in how many shards the load is spread decides much.
+fn whereabouts(client: &Client, keys: &Keys, count: u64) -> String {
+    let (all, map) = (keys.all(Family::Values), client.map());
+    let shards = map.shards().filter(|route| !route.range.intersection(&all).is_empty()).count();
+    let plural = if shards == 1 { "" } else { "s" };
+    let prefix = escape::short(keys.prefix(), 40);
+    format!("{} keys below {prefix}, in {shards} shard{plural}", spell::count(count))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let given = text.parse::<f64>().ok().filter(|given| (0.0..=SECONDS_MAX).contains(given));
+    let given = given.ok_or("write seconds as a number such as 10 or 0.5, at most a day (86400)")?;
+    Ok(Duration::from_secs_f64(given))
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let given = text.parse::<f64>().ok().filter(|given| *given > 0.0 && *given <= RATE_MAX);
+    given.ok_or("write operations a second as a number above 0, at most 10000000".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    fn parsed(line: &str) -> Option<Bench> {
+        let words = std::iter::once("x").chain(line.split_whitespace());
+        Only::try_parse_from(words).ok().map(|only| only.bench)
+    }
+
+    #[test]
+    fn options_are_bounded() {
+        let bench = parsed("a --seconds 0.25 --warm-up 0 --rate 1e4 --value-bytes 28").unwrap();
+        assert_eq!((bench.seconds, bench.rate), (Duration::from_millis(250), Some(1e4)));
+        for wrong in [
+            "g",
+            "--seconds -1",
+            "--seconds NaN",
+            "--seconds 1e9",
+            "--rate 0",
+            "--rate inf",
+            "--clients 0",
+            "--keys 0",
+            "--value-bytes 27",
+            "--scan-length 0",
+            "--consistency eventually",
+        ] {
+            assert!(parsed(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        for wrong in ["--clients 4096", "cas --keys 50000000", "put --verify --keys 50000000", "--seconds 0"]
+        {
+            assert_eq!(parsed(wrong).unwrap().check().unwrap_err().exit, Exit::Usage, "{wrong}");
+        }
+        for right in ["", "put --keys 50000000", "--clients 4096 --connections 2"] {
+            assert!(parsed(right).unwrap().check().is_ok(), "{right}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Promises: the JSON's names are a stable contract; the table fits 80 columns. Does not: measure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::cmd::{spell, table};
 const BARS_MAX: usize = 12;
 /// Characters of the longest bar.
 const BAR_COLUMNS: f64 = 36.0;
-/// Bars begin and end where less than this share lies outside.
+/// What is rarer than this has no bar of its own at the ends.
 const TAIL_SHARE: f64 = 0.000_5;
 
 /// What was asked for.
@@ -140,14 +140,16 @@ impl Report {
         if self.cut_short {
             lines.push("cut short: this is what was measured until then".to_owned());
         }
-        if let Some(late) = self.not_begun.filter(|late| *late > 0) {
+        // As many as there are clients may always be caught by the end.
+        if let Some(late) = self.not_begun.filter(|late| *late > self.setting.clients) {
             lines.push(format!(
-                "{} operations were due and not begun: the rate is more than {} clients get through",
+                "{} operations were due and not begun: more than was possible",
                 spell::count(late),
-                spell::count(self.setting.clients),
             ));
         }
-        if let Some(failed) = self.operations.get("cas").and_then(|cas| cas.condition_failed) {
+        if let Some(failed) =
+            self.operations.get("cas").and_then(|cas| cas.condition_failed).filter(|n| *n > 0)
+        {
             lines.push(format!(
                 "{} conditions did not hold (answered, nothing changed)",
                 spell::count(failed)
@@ -202,34 +204,48 @@ fn brief(us: u64) -> String {
 /// How latencies are spread: a bar for each step of 1, 2, 5, 10 and so on. Empty if there are none.
 fn bars(latency_us: &Histogram<u32>) -> String {
     let all = latency_us.len();
-    if all == 0 {
-        return String::new();
-    }
-    let (low, high) = (
-        latency_us.value_at_quantile(TAIL_SHARE),
-        latency_us.value_at_quantile(1.0 - TAIL_SHARE).min(latency_us.max()),
-    );
-    let mut edges: Vec<u64> = steps().skip_while(|edge| *edge <= low).collect();
-    let last = edges.iter().position(|edge| *edge > high).unwrap_or(edges.len() - 1);
-    edges.truncate((last + 1).min(BARS_MAX));
-    // The first takes all that is faster, the last all that is slower.
-    let mut counts = vec![0u64; edges.len()];
-    for step in latency_us.iter_recorded() {
-        let found = edges.iter().position(|edge| step.value_iterated_to() < *edge);
-        counts[found.unwrap_or(edges.len() - 1)] += u64::from(step.count_at_value());
-    }
-    let most = counts.iter().copied().max().unwrap_or(1).max(1);
+    let steps = spread(latency_us);
+    let Some(most) = steps.iter().map(|(_, count)| *count).max() else { return String::new() };
     let mut text = "\n".to_owned();
-    for (at, (edge, count)) in edges.iter().zip(&counts).enumerate() {
-        let label = match at + 1 == edges.len() && at > 0 && latency_us.max() >= *edge {
-            true => format!("   over {:>5}", short(edges[at - 1])),
-            false => format!("  below {:>5}", short(*edge)),
+    for (at, (edge, count)) in steps.iter().enumerate() {
+        let label = match steps.get(at.wrapping_sub(1)) {
+            Some((above, _)) if at + 1 == steps.len() => format!("   over {:>5}", short(*above)),
+            _ => format!("  below {:>5}", short(*edge)),
         };
         let bar = "█".repeat((*count as f64 / most as f64 * BAR_COLUMNS).round() as usize);
         let share = *count as f64 * 100.0 / all as f64;
-        text += &format!("{label}  {share:>5.1}%  {:>11}  {bar}\n", spell::count(*count));
+        text += format!("{label}  {share:>5.1}%  {:>11}  {bar}", spell::count(*count)).trim_end();
+        text += "\n";
     }
     text
+}
+
+/// Below each step, and not below the one before: how many. The ends take in what is rare.
+fn spread(latency_us: &Histogram<u32>) -> VecDeque<(u64, u64)> {
+    let mut counts: VecDeque<(u64, u64)> = VecDeque::new();
+    let mut steps = steps();
+    for found in latency_us.iter_recorded() {
+        while counts.back().is_none_or(|(edge, _)| *edge <= found.value_iterated_to()) {
+            let Some(edge) = steps.next() else { break };
+            counts.push_back((edge, 0));
+        }
+        counts.back_mut().expect("there is a first step").1 += u64::from(found.count_at_value());
+    }
+    let rare = (latency_us.len() as f64 * TAIL_SHARE) as u64;
+    while let [(_, first), (_, second), .., (_, last)] = *counts.make_contiguous() {
+        let least = first.min(last);
+        if least > rare && counts.len() <= BARS_MAX {
+            break;
+        }
+        if first == least {
+            counts.pop_front();
+            counts[0].1 = first + second;
+        } else {
+            counts.pop_back();
+            counts.back_mut().expect("at least two are left").1 += last;
+        }
+    }
+    counts
 }
 
 /// 1, 2, 5, 10, 20, 50 and so on, in microseconds, for hours.

@@ -51,21 +51,25 @@ enum Found {
 impl Verified {
     /// In words, a sentence each.
     pub fn sentences(&self) -> Vec<String> {
-        let count = spell::count;
-        let (keys, writes) = (count(self.keys), count(self.acknowledged));
-        let unknown = match self.unknown {
-            0 => "no write was of unknown outcome".to_owned(),
-            unknown => format!(
-                "of {} of unknown outcome, {} keys hold one",
-                count(unknown),
-                count(self.unknown_found)
-            ),
+        let (keys, writes) = (spell::count(self.keys), spell::count(self.acknowledged));
+        let mut lines = match self.wrong {
+            0 => vec![
+                format!("verified: {keys} keys read back, nothing lost, nothing foreign"),
+                format!("  each key written holds its newest acknowledged write, of {writes}"),
+            ],
+            wrong => vec![
+                format!(
+                    "NOT verified: of {keys} keys read back, and of answers, wrong: {}",
+                    spell::count(wrong)
+                ),
+                format!("  {writes} writes were acknowledged"),
+            ],
         };
-        let verdict = match self.wrong {
-            0 => format!("verified: {keys} keys read back, each holds its newest acknowledged write"),
-            wrong => format!("NOT verified: {} of {keys} keys or answers are wrong", count(wrong)),
-        };
-        vec![verdict, format!("  {writes} writes were acknowledged; {unknown}")]
+        if self.unknown > 0 {
+            let (unknown, found) = (spell::count(self.unknown), spell::count(self.unknown_found));
+            lines.push(format!("  {unknown} writes are of unknown outcome; {found} keys hold such a one"));
+        }
+        lines
     }
 
     fn wrong(&mut self, count: u64, what: impl FnOnce() -> String) {

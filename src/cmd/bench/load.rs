@@ -12,6 +12,7 @@ use crate::cmd::bench::value::{LOADER, Origin, Values};
 use crate::cmd::escape;
 use crate::cmd::fail::{Failure, OrFail};
 use crate::cmd::progress::{Progress, Unit};
+use crate::cmd::spell;
 use crate::cmd::ui::Ui;
 
 /// What is there, as the marker says it.
@@ -62,8 +63,12 @@ pub async fn load(
         progress.at(number);
     }
     batcher.finish().await.or_fail(|| "cannot load the keys".to_owned())?;
-    progress.finish();
-    wanted.write(client, keys).await
+    let took = progress.finish();
+    wanted.write(client, keys).await?;
+    let rate = (wanted.keys as f64 / took.as_secs_f64().max(0.001)) as u64;
+    let (count, rate) = (spell::count(wanted.keys), spell::count(rate));
+    ui.note(&format!("loaded {count} keys of {} B, {rate} a second", wanted.value_bytes));
+    Ok(())
 }
 
 fn what(keys: &Keys) -> String {

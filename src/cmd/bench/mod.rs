@@ -9,7 +9,8 @@
 //! | `operate` | one client: an operation, its answer checked |
 //! | `tally`, `report` | counts and histograms of one client; of all; as people and programs read it |
 //! | `ledger`, `verify` | what was acknowledged; whether it is there |
-//! | `load`, `live`, `run` | keys that must be there before; the line while it runs; the command |
+//! | `load`, `live` | keys that must be there before; the line while it runs |
+//! | `options`, `run` | the command |
 //!
 //! Clients are tasks that share a [`Client`](crate::client::Client), or a few: a bench often shares a machine with what it
 //! measures, so its own work is kept small. Each has its own histograms and chance; what they share is counters and, for
@@ -31,6 +32,7 @@ pub mod operate;
 pub mod live;
 pub mod verify;
 pub mod report;
+pub mod options;
 pub mod run;
 
-pub use run::Bench;
+pub use options::Bench;

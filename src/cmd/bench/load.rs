@@ -64,7 +64,7 @@ pub async fn load(
     }
     batcher.finish().await.or_fail(|| "cannot load the keys".to_owned())?;
     let took = progress.finish();
-    wanted.write(client, keys).await?;
+    wanted.write(client, keys).await.map_err(Failure::after_changes)?;
     let rate = (wanted.keys as f64 / took.as_secs_f64().max(0.001)) as u64;
     let (count, rate) = (spell::count(wanted.keys), spell::count(rate));
     ui.note(&format!("loaded {count} keys of {} B, {rate} a second", wanted.value_bytes));

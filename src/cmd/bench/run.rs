@@ -43,6 +43,8 @@ struct Ground {
     values: Values,
     /// Keys that are there for sure.
     loaded: u64,
+    /// True if they were loaded just now.
+    has_written: bool,
     run: u32,
 }
 
@@ -61,7 +63,7 @@ impl Bench {
         if self.load_only {
             return Ok(Exit::Done);
         }
-        let (client, loaded) = (ground.clients[0].clone(), ground.loaded);
+        let (client, loaded, has_written) = (ground.clients[0].clone(), ground.loaded, ground.has_written);
         let shared = Arc::new(self.shared(&ground.keys, ground.values, loaded, ground.run));
         let Some(tally) =
             measure(&ui, &ground.clients, &shared, self.clients, self.seed, &mut interrupt).await
@@ -75,7 +77,11 @@ impl Bench {
         };
         let (report, failed) = after;
         ui.show(&report, || report.text(ui.columns()), || report.total.ops_per_s.to_string())?;
-        failed.map_or_else(|| verdict(&ui, &report, &tally, &shared), Err)
+        let answered = shared.live.answered.load(Ordering::Relaxed) > 0;
+        match failed {
+            Some(failure) => Err(failure.after_changes()),
+            None => verdict(&ui, &report, &tally, &shared, has_written || answered),
+        }
     }
 
     /// Connects, and loads what must be there.
@@ -87,12 +93,12 @@ impl Bench {
         }
         let chance = Chance::system();
         let (run, values) = (chance.number() as u32, Values::new(self.value_bytes as usize, &chance));
-        let loaded = self.load(ui, &clients[0], &keys, &values, run).await?;
+        let (loaded, has_written) = self.load(ui, &clients[0], &keys, &values, run).await?;
         ui.note(&whereabouts(&clients[0], &keys, self.keys));
-        Ok(Ground { clients, keys, values, loaded, run })
+        Ok(Ground { clients, keys, values, loaded, has_written, run })
     }
 
-    /// Loads the keys if the workload needs them and they are not there. Returns how many are.
+    /// Loads the keys if the workload needs them and they are not there. Returns how many are, and whether it did.
     async fn load(
         &self,
         ui: &Ui,
@@ -100,23 +106,23 @@ impl Bench {
         keys: &Keys,
         values: &Values,
         run: u32,
-    ) -> Result<u64, Failure> {
+    ) -> Result<(u64, bool), Failure> {
         let wanted = Loaded { keys: self.keys, value_bytes: self.value_bytes as usize };
         let found = Loaded::read(client, keys).await?;
         let fits = |found: &Loaded| found.value_bytes == wanted.value_bytes;
         if let Some(there) = found.filter(|found| fits(found) && found.keys >= wanted.keys) {
-            return Ok(there.keys);
+            return Ok((there.keys, false));
         }
         if self.load_only || self.workload.needs_keys() || self.workload.has(Kind::Insert) {
             load(ui, client, keys, values, run, wanted).await?;
-            return Ok(wanted.keys);
+            return Ok((wanted.keys, true));
         }
         match found {
             // What is written now is of another size than the marker says.
             Some(there) if !fits(&there) && self.workload.has(Kind::Put) => {
-                Loaded::forget(client, keys).await.map(|()| 0)
+                Loaded::forget(client, keys).await.map(|()| (0, true))
             }
-            found => Ok(found.map_or(0, |there| there.keys)),
+            found => Ok((found.map_or(0, |there| there.keys), false)),
         }
     }
 
@@ -188,11 +194,12 @@ async fn measure(
     let mut ended = std::pin::pin!(join_all(working));
     let mut line = Line::start(ui, shared);
     let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut interrupted = false;
     let tallies = loop {
         tokio::select! {
             biased;
             _ = interrupt.recv() => {
-                if shared.pace.was_cut_short() {
+                if std::mem::replace(&mut interrupted, true) {
                     line.finish();
                     return None;
                 }
@@ -212,8 +219,8 @@ async fn measure(
     Some(tally)
 }
 
-/// How the command ends, the report being out.
-fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared) -> Answer {
+/// How the command ends, the report being out. `changed`: something was written for sure, also before the measurement.
+fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared, changed: bool) -> Answer {
     let (errors, unknown) = (report.total.errors, report.total.unknown);
     if let Some(verified) = report.verified.as_ref().filter(|verified| verified.wrong > 0) {
         let what = format!("{} keys or answers are not as acknowledged", spell::count(verified.wrong));
@@ -223,13 +230,9 @@ fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared) -> Answer {
     if let Some(trouble) = tally.trouble() {
         let first = trouble.because.join(": ");
         if report.total.ops == 0 {
-            // Something before the measurement may have been written.
-            let changed = shared.live.answered.load(Ordering::Relaxed) > 0 || unknown > 0;
-            let exit = if changed { Exit::Unknown } else { trouble.exit };
-            return Err(Failure {
-                because: trouble.because.clone(),
-                ..Failure::new(exit, "nothing was answered")
-            });
+            let failure = Failure::new(trouble.exit, "nothing was answered");
+            let failure = Failure { because: trouble.because.clone(), ..failure };
+            return Err(if changed || unknown > 0 { failure.after_changes() } else { failure });
         }
         let (errors, unknown) = (spell::count(errors), spell::count(unknown));
         ui.warn(&format!("{errors} operations failed, {unknown} are of unknown outcome; one: {first}"));

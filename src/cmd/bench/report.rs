@@ -245,6 +245,10 @@ fn spread(latency_us: &Histogram<u32>) -> VecDeque<(u64, u64)> {
             counts.back_mut().expect("at least two are left").1 += last;
         }
     }
+    // All in one step: an empty one before it says nothing.
+    if let [(_, 0), _] = *counts.make_contiguous() {
+        counts.pop_front();
+    }
     counts
 }
 
@@ -363,5 +367,10 @@ mod tests {
             .sum();
         assert_eq!(counted, 6_001, "{text}");
         assert!(text.lines().last().unwrap().starts_with("   over"), "{text}");
+        let mut one_step = Histogram::<u32>::new(3).unwrap();
+        one_step.record_n(3_000, 14).unwrap();
+        let text = bars(&one_step);
+        assert!(text.starts_with("\n  below   5ms  100.0%           14  █"), "{text}");
+        assert_eq!(bars(&Histogram::new(3).unwrap()), "");
     }
 }

@@ -45,6 +45,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "serve" -d 'Run one node
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "status" -d 'Show whether the cluster is healthy'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "kv" -d 'Read and write single keys'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "range" -d 'Print keys and values in order'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "bench" -d 'Measure a cluster under load'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "ring" -d 'Show the ring: shares of the nodes, positions of the shards'
@@ -263,6 +264,35 @@ complete -c nomad -n "__fish_nomad_using_subcommand range" -s y -l yes -d 'Answe
 complete -c nomad -n "__fish_nomad_using_subcommand range" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand range" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand range" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l clients -d 'Clients at work at once' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l connections -d 'Connections to each node, which the clients share' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l value-bytes -d 'Size of a value, in bytes' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l keys -d 'How many keys to choose from' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l seconds -d 'How long to measure, in seconds, such as 10 or 0.5' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l warm-up -d 'How long to work before measuring, in seconds' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l rate -d 'Operations a second, of all clients together, each due at its time: latency counts from then [default: as fast as they go]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l consistency -d 'How fresh reads must be' -r -f -a "linearizable\t'Everything acknowledged before'
+session\t'Everything this client has seen'
+stale\t'Whatever the nearest replica has'"
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l scan-length -d 'Rows of a scan' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l seed -d 'Decides which operations on which keys' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l prefix -d 'What all keys begin with' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l load-only -d 'Load the keys if they are not there, and nothing else'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l verify -d 'Read everything back afterwards: is each acknowledged write there, and nothing that failed? Nobody else may write below the prefix meanwhile'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

@@ -88,6 +88,7 @@ async fn what_scripts_rely_on() {
     views(&cluster);
     records(&cluster);
     tokens(&cluster);
+    benches(&cluster);
     mistakes(&cluster);
     files(&cluster);
     cluster.equal_digests(&client, Duration::from_secs(20)).await;
@@ -333,6 +334,68 @@ fn serve(data: &std::path::Path, more: &[&str]) -> Answer {
     let output = command.arg(data).args(more).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     Answer { code: output.status.code().unwrap(), out: output.stdout, err }
+}
+
+/// Each workload for a moment, everything verified.
+fn benches(c: &Cluster) {
+    let others = |line: &str| done(c, line).lines().len();
+    let before = (others("range a b/"), others("range b0"));
+    let bench = |workload: &str, more: &str| {
+        let line = format!("bench {workload} --keys 200 --clients 4 --warm-up 0 --prefix b/ -o json {more}");
+        done(c, line.trim_end()).json()
+    };
+    let mut answered = 0;
+    for (workload, operations) in [
+        ("put", "put"),
+        ("get", "get"),
+        ("cas", "cas"),
+        ("incr", "incr"),
+        ("scan", "scan"),
+        ("mixed", "cas get incr put scan"),
+        ("a", "get put"),
+        ("b", "get put"),
+        ("c", "get"),
+        ("d", "get insert"),
+        ("e", "insert scan"),
+        ("f", "get rmw"),
+    ] {
+        let report = bench(workload, "--seconds 0.1 --verify");
+        let latency = "p50 p95 p99 p999 max";
+        assert_has(&report, "workload clients value_bytes seconds ops errors unknown ops_per_s latency_us");
+        assert_has(&report["latency_us"], latency);
+        assert_eq!((&report["workload"], &report["clients"]), (&json!(workload), &json!(4)));
+        assert_eq!((&report["value_bytes"], &report["seconds"]), (&json!(256), &json!(0.1)));
+        assert_eq!((&report["errors"], &report["unknown"]), (&json!(0), &json!(0)), "{report}");
+        answered += report["ops"].as_u64().unwrap();
+        assert_eq!(fields(&report["operations"]), operations.split(' ').collect(), "{workload}");
+        for kind in report["operations"].as_object().unwrap().values() {
+            assert_has(kind, "ops errors unknown ops_per_s latency_us");
+            assert_has(&kind["latency_us"], latency);
+        }
+        assert_eq!(
+            (&report["cut_short"], &report["verified"]["wrong"]),
+            (&json!(false), &json!(0)),
+            "{report}"
+        );
+        assert!(workload == "put" || report["verified"]["keys"].as_u64() >= Some(200), "{report}");
+    }
+    assert!(answered > 0);
+    assert_eq!(before, (others("range a b/"), others("range b0")), "other keys were touched");
+
+    // With a rate, operations come when they are due.
+    let paced = bench("get", "--seconds 0.2 --rate 100");
+    let due = ["ops", "not_begun"].map(|name| paced[name].as_u64().unwrap()).iter().sum::<u64>();
+    assert_eq!((&paced["rate"], due), (&json!(100.0), 20), "{paced}");
+
+    // What was loaded and is gone is found out.
+    done(c, "kv del b/k000000000007");
+    let lost = run(c, "bench incr --keys 200 --seconds 0.1 --warm-up 0 --prefix b/ --verify -o raw");
+    assert_eq!(lost.code, 7, "{lost:?}");
+    assert!(lost.err.contains("k7 is absent"), "{lost:?}");
+    fails(c, "bench nonsense", 2);
+    fails(c, "bench put --seconds soon", 2);
+    fails(c, "bench put --prefix _/b", 4);
+    fails(c, "bench put -e 127.0.0.1:1 --timeout 300ms", 3);
 }
 
 fn mistakes(c: &Cluster) {

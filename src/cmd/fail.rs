@@ -65,6 +65,14 @@ impl Failure {
         self
     }
 
+    /// Something was written before this: an exit that promises that nothing changed would be wrong.
+    pub fn after_changes(self) -> Failure {
+        match self.exit.promises_no_change() {
+            true => Failure { exit: Exit::Unknown, ..self },
+            false => self,
+        }
+    }
+
     /// Says what to type now.
     pub fn cure(mut self, cure: impl Into<String>) -> Failure {
         self.cure = cure.into();
@@ -174,6 +182,13 @@ mod tests {
             let quiet = matches!(exit, Exit::Done | Exit::Interrupted);
             assert_eq!(Failure::new(exit, "x").cure.is_empty(), quiet, "{exit:?}");
         }
+    }
+
+    #[test]
+    fn after_changes_no_exit_promises_that_there_were_none() {
+        let exit = |exit| Failure::new(exit, "x").after_changes().exit;
+        assert_eq!((exit(Exit::Unreachable), exit(Exit::Usage)), (Exit::Unknown, Exit::Unknown));
+        assert_eq!((exit(Exit::Damaged), exit(Exit::Unknown)), (Exit::Damaged, Exit::Unknown));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub mod version;
 pub mod serve;
 pub mod up;
 pub mod demo;
+pub mod bench;
 pub mod tree;
 pub mod entry;
 

@@ -20,7 +20,7 @@ pub struct Reading {
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Level {
+pub enum Level {
     /// Everything acknowledged before
     Linearizable,
     /// Everything this client has seen
@@ -32,11 +32,16 @@ enum Level {
 impl Reading {
     /// The same for the client library.
     pub fn options(&self) -> ReadOptions {
-        let consistency = match self.consistency {
+        ReadOptions { consistency: self.consistency.into(), at: self.at }
+    }
+}
+
+impl From<Level> for Consistency {
+    fn from(level: Level) -> Consistency {
+        match level {
             Level::Linearizable => Consistency::Linearizable,
             Level::Session => Consistency::Session,
             Level::Stale => Consistency::Stale,
-        };
-        ReadOptions { consistency, at: self.at }
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::cmd::bench::Bench;
 use crate::cmd::completions::Completions;
 use crate::cmd::config::Config;
 use crate::cmd::context::ContextCommand;
@@ -58,6 +59,7 @@ pub enum Command {
     #[command(subcommand)]
     Kv(Kv),
     Range(Range),
+    Bench(Box<Bench>),
     #[command(subcommand)]
     Shard(Shard),
     #[command(subcommand)]
@@ -79,7 +81,7 @@ pub enum Command {
 impl Command {
     /// True for those that want more than one thread.
     pub fn is_busy(&self) -> bool {
-        matches!(self, Command::Demo(_) | Command::Up(_) | Command::Serve(_))
+        matches!(self, Command::Bench(_) | Command::Demo(_) | Command::Up(_) | Command::Serve(_))
     }
 
     pub async fn run(self, global: &Global) -> Answer {
@@ -90,6 +92,7 @@ impl Command {
             Command::Status(status) => status.run(global).await,
             Command::Kv(kv) => kv.run(global).await,
             Command::Range(range) => range.run(global).await,
+            Command::Bench(bench) => bench.run(global).await,
             Command::Shard(shard) => shard.run(global).await,
             Command::Node(node) => node.run(global).await,
             Command::Ring(ring) => ring.run(global).await,

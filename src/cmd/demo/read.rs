@@ -1,6 +1,6 @@
 //! Step: read single keys and a range.
 //!
-//! Promises: every answer is compared with what was written. Does not: measure seriously (`nomad bench` will).
+//! Promises: every answer is compared with what was written. Does not: measure seriously (`nomad bench` does).
 
 use std::time::Duration;
 

@@ -115,6 +115,9 @@ impl Replica {
         parts.disk.create_dir(&dir).map_err(WalError::from)?;
         let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store)?;
         let log = parts.wal.group(GroupId(id.0));
+        if log.is_damaged() {
+            return Err(WalError::Damaged { group: GroupId(id.0) }.into());
+        }
         align(&log, &store).await?;
         parts.clock.advance(store.state(|state| state.highest_stamp));
 

@@ -7,7 +7,8 @@
 //! - An append's callback says `Ok` only when its entries are on disk; a vote is on disk when `save_vote` returns.
 //! - Operations reach the disk in the order in which they were submitted.
 //! - After a crash everything that was on disk is there, in that order; what was not synced is there as a beginning of
-//!   what was submitted, or not at all. Anything else is [`WalError::Damaged`], never silence.
+//!   what was submitted, or not at all. Whoever has lost anything else is given up for good ([`WalError::Damaged`]) and
+//!   nobody else; nothing is ever dropped in silence. What is read is what was written.
 //! - After a failed write or sync nothing is acknowledged any more, and nothing is tried again: the node stops.
 //!
 //! ## How
@@ -36,8 +37,12 @@
 //! entry is; keep anything a group has purged.
 
 pub mod frame;
+mod terms;
+mod checkpoint;
 mod groups;
+mod newest;
 mod segment;
+mod replay;
 mod recover;
 mod committer;
 
@@ -67,6 +72,9 @@ const JOB_SEGMENT_SHARE: u64 = 3;
 
 /// Times a read is tried whose entries are moved to another segment meanwhile.
 const READ_TRIES: usize = 8;
+
+/// Places of damage that are told apart.
+const DAMAGE_MAX: usize = 64;
 
 /// A group of the log: a replica's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +106,8 @@ pub struct WalOptions {
     pub cache_bytes: usize,
     /// Free segment files kept for use.
     pub spare_segments: usize,
+    /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
+    pub known: Vec<GroupId>,
     /// Called once when the log has failed.
     pub on_failure: Option<FailureHook>,
 }
@@ -111,7 +121,7 @@ impl WalOptions {
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, spare_segments: 2, on_failure: None }
+        WalOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, spare_segments: 2, known: Vec::new(), on_failure: None }
     }
 }
 
@@ -134,14 +144,25 @@ pub struct WalStats {
     pub synced_bytes: u64,
 }
 
+/// A place where the log is not what was written, and who has lost something by it: perhaps nobody, if a later record
+/// says that all there is to know is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub segment: u64,
+    /// In bytes; 0 for a segment that is missing or has lost its header.
+    pub offset: u64,
+    pub what: &'static str,
+    /// In order of id. They are given up: see [`WalError::Damaged`].
+    pub groups: Vec<GroupId>,
+}
+
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
-    /// Something that was on disk is not what it was. The groups named (all, if none is named) must be made anew.
-    #[error(
-        "the write-ahead log is damaged in segment {segment} at byte {offset}; replicas concerned: {groups:?}"
-    )]
-    Damaged { segment: u64, offset: u64, groups: Vec<GroupId> },
+    /// The group has lost something that was on disk: it must never vote or acknowledge again under its id, and can only
+    /// be destroyed.
+    #[error("replica r{0}'s part of the write-ahead log is damaged", group.0)]
+    Damaged { group: GroupId },
     /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
     #[error("the write-ahead log has stopped")]
     Failed,
@@ -154,6 +175,8 @@ pub enum WalError {
 }
 
 pub(crate) struct Shared {
+    /// What was found, at start and since.
+    damage: Mutex<Vec<Damage>>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -173,6 +196,18 @@ struct Counts {
 }
 
 impl Shared {
+    /// An entry is not what was written: its group has come to its end.
+    fn give_up(&self, group: u64, segment: u64, offset: u64) {
+        self.groups.lock().give_up(group);
+        let what = "an entry is not what was written";
+        let found = Damage { segment, offset, what, groups: vec![GroupId(group)] };
+        tracing::error!(replica = group, segment, offset, what, "the write-ahead log is damaged");
+        let mut damage = self.damage.lock();
+        if damage.len() < DAMAGE_MAX {
+            damage.push(found);
+        }
+    }
+
     fn fail(&self, error: &io::Error) {
         self.failed.store(true, Ordering::Release);
         if let Some(hook) = &self.on_failure {
@@ -196,11 +231,12 @@ pub struct GroupLog {
 }
 
 impl Wal {
-    /// Opens the log in `dir` and reads it back.
+    /// Opens the log in `dir` and reads it back. Damage is no error: see [`Wal::damage`].
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, exec: Exec, options: WalOptions) -> Result<Wal, WalError> {
-        let mut recovered = recover::recover(&*disk, dir)?;
+        let mut recovered = recover::recover(&*disk, dir, &options.known)?;
         recovered.groups.cache_max_bytes = options.cache_bytes;
         let shared = Arc::new(Shared {
+            damage: Mutex::new(recovered.damage),
             disk,
             dir: dir.to_owned(),
             segment_bytes: options.segment_bytes,
@@ -214,6 +250,7 @@ impl Wal {
             shared: shared.clone(),
             segments: recovered.segments.into(),
             end: recovered.end,
+            last: recovered.last,
             spares: VecDeque::from(recovered.spares),
             highest: recovered.highest,
             spares_made: 0,
@@ -227,7 +264,19 @@ impl Wal {
     /// The groups that have anything in the log.
     pub fn groups(&self) -> Vec<GroupId> {
         let groups = self.shared.groups.lock();
-        groups.groups.iter().filter(|(_, group)| !group.destroyed).map(|(id, _)| GroupId(*id)).collect()
+        let sound = groups.groups.iter().filter(|(_, group)| !group.destroyed && !group.damaged);
+        sound.map(|(id, _)| GroupId(*id)).collect()
+    }
+
+    /// What was found to be damaged, at start and since.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.shared.damage.lock().clone()
+    }
+
+    /// The groups that were given up, now or in an earlier life, and are not destroyed yet.
+    pub fn damaged_groups(&self) -> Vec<GroupId> {
+        let groups = self.shared.groups.lock();
+        groups.groups.iter().filter(|(_, group)| group.damaged).map(|(id, _)| GroupId(*id)).collect()
     }
 
     /// A group's view; the group comes into being with its first record.
@@ -235,10 +284,13 @@ impl Wal {
         GroupLog { id: id.0, wal: self.clone() }
     }
 
-    /// Waits until everything submitted is on disk, and takes nothing more.
+    /// Waits until everything submitted is on disk, and takes nothing more. Harmless twice.
     pub async fn close(&self) {
-        let _ = self.barrier().await;
-        self.shared.failed.store(true, Ordering::Release);
+        let (done, closed) = oneshot::channel();
+        if self.submit(Job::Close { done }).await.is_ok() {
+            // An error says that the log has failed before.
+            let _ = closed.await;
+        }
     }
 
     pub fn stats(&self) -> WalStats {
@@ -268,6 +320,20 @@ impl Wal {
 }
 
 impl GroupLog {
+    /// Changes the group in memory.
+    fn change<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> Result<R, WalError> {
+        let mut groups = self.wal.shared.groups.lock();
+        if groups.groups.get(&self.id).is_some_and(|group| group.damaged) {
+            return Err(WalError::Damaged { group: GroupId(self.id) });
+        }
+        Ok(change(&mut groups))
+    }
+
+    /// True if the group was given up.
+    pub fn is_damaged(&self) -> bool {
+        self.change(|_| ()).is_err()
+    }
+
     pub fn state(&self) -> GroupState {
         let groups = self.wal.shared.groups.lock();
         groups.groups.get(&self.id).map(groups::Group::state).unwrap_or_default()
@@ -285,12 +351,11 @@ impl GroupLog {
         if let Some(large) = records.iter().find(|record| record.bytes.len() > max_bytes) {
             return Err(WalError::TooLarge { bytes: large.bytes.len(), max_bytes });
         }
-        {
-            let mut groups = self.wal.shared.groups.lock();
+        self.change(|groups| {
             for record in &records {
                 groups.append(self.id, record.point, record.bytes.clone());
             }
-        }
+        })?;
         let mut jobs = split(records, max_bytes).into_iter().peekable();
         let mut done = Some(done);
         while let Some(records) = jobs.next() {
@@ -310,7 +375,7 @@ impl GroupLog {
 
     /// Saves a vote; on disk on return.
     pub async fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
-        self.wal.shared.groups.lock().group(self.id).vote = Some(vote);
+        self.change(|groups| groups.group(self.id).vote = Some(vote))?;
         let (done, on_disk) = oneshot::channel();
         self.wal.submit(Job::Vote { group: self.id, vote, done }).await?;
         on_disk.await.map_err(|_| WalError::Failed)
@@ -319,13 +384,13 @@ impl GroupLog {
     /// Drops the entries behind `last` (`None`: all).
     pub async fn truncate_after(&self, last: Option<LogPoint>) -> Result<(), WalError> {
         let from = last.map_or(0, |last| last.index + 1);
-        self.wal.shared.groups.lock().truncate(self.id, from);
+        self.change(|groups| groups.truncate(self.id, from))?;
         self.wal.submit(Job::Truncate { group: self.id, from }).await
     }
 
     /// Forgets the entries up to `up_to`, which may lie beyond the end.
     pub async fn purge(&self, up_to: LogPoint) -> Result<(), WalError> {
-        self.wal.shared.groups.lock().purge(self.id, up_to);
+        self.change(|groups| groups.purge(self.id, up_to))?;
         self.wal.submit(Job::Purge { group: self.id, up_to }).await
     }
 
@@ -342,10 +407,12 @@ impl GroupLog {
         self.wal.barrier().await
     }
 
-    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap.
+    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap, each checked to be what was
+    /// written.
     pub fn read(&self, indexes: Range<u64>, max_bytes: usize) -> Result<Vec<Record>, WalError> {
         for _ in 0..READ_TRIES {
-            let slots = self.slots(&indexes, max_bytes);
+            let slots = self.slots(&indexes, max_bytes)?;
+            let mut wrong = None;
             let mut records = Vec::with_capacity(slots.len());
             for (expected, (index, slot)) in (indexes.start..).zip(&slots) {
                 if *index != expected {
@@ -356,29 +423,30 @@ impl GroupLog {
                     (None, Some(place)) => {
                         let mut bytes = vec![0; slot.len as usize];
                         place.file.read_at(place.offset, &mut bytes)?;
+                        if crc32c::crc32c(&bytes) != place.crc {
+                            wrong = wrong.or(Some((place.segment, place.offset)));
+                        }
                         bytes.into()
                     }
                     (None, None) => unreachable!("an entry is cached until it is on disk"),
                 };
                 records.push(Record { point: LogPoint { term: slot.term, index: *index }, bytes });
             }
-            if self.are_still_there(&slots) {
-                return Ok(records);
+            match (self.are_still_there(&slots), wrong) {
+                (true, None) => return Ok(records),
+                (true, Some((segment, offset))) => {
+                    self.wal.shared.give_up(self.id, segment, offset);
+                    return Err(WalError::Damaged { group: GroupId(self.id) });
+                }
+                (false, _) => {}
             }
         }
         Err(WalError::NoSuchEntry { index: indexes.start })
     }
 
-    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
-        let groups = self.wal.shared.groups.lock();
-        let Some(group) = groups.groups.get(&self.id) else { return Vec::new() };
-        let mut bytes = 0;
-        let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
-            let first = bytes == 0;
-            bytes += slot.len as usize;
-            first || bytes <= max_bytes
-        });
-        wanted.map(|(index, slot)| (*index, slot.clone())).collect()
+    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Result<Vec<(u64, groups::Slot)>, WalError> {
+        self.change(|groups| groups.groups.get(&self.id).map(|group| wanted(group, indexes, max_bytes)))
+            .map(Option::unwrap_or_default)
     }
 
     /// False if one of them was dropped or moved since: its segment may have been used again while it was read.
@@ -391,6 +459,16 @@ impl GroupLog {
             now.is_some_and(|now| on_disk(now) == on_disk(slot))
         })
     }
+}
+
+fn wanted(group: &groups::Group, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
+    let mut bytes = 0;
+    let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
+        let first = bytes == 0;
+        bytes += slot.len as usize;
+        first || bytes <= max_bytes
+    });
+    wanted.map(|(index, slot)| (*index, slot.clone())).collect()
 }
 
 /// Parts of at most `max_bytes`.

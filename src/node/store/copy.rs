@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::model::wire;
 
+use super::backend::{BLOCK, block_sum};
 use super::engine::{Engine, EngineError};
 use super::error::StoreError;
 use super::file::ShardFile;
@@ -46,6 +47,7 @@ impl Store {
     fn copy_blocking(&self, place: OwnedMutexGuard<Place>, to: &Path) -> std::io::Result<FileCopy> {
         let disk = &*self.shared.disk;
         let base = self.base();
+        let sums = place.engine.as_ref().map(|engine| engine.sums()).unwrap_or_default();
         disk.copy(&self.shared.path(), to)?;
         // The copy is nobody else's, so the file may be written again while it is synced and read.
         drop(place);
@@ -59,10 +61,20 @@ impl Store {
         while offset < bytes {
             let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
             file.read_at(offset, part)?;
+            check_blocks(part, &sums, offset)?;
             hasher.update(part);
             offset += part.len() as u64;
         }
         Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
+    }
+
+    /// Checks a received file as [`Store::install`] will, so that one that cannot be installed does no harm.
+    ///
+    /// # Errors
+    /// `Damaged`, `Copy`, `Unfit`.
+    pub async fn check_received(&self, file: &Path, expect: &wire::LogId) -> Result<(), StoreError> {
+        let (shared, file, expect) = (self.shared.clone(), file.to_owned(), *expect);
+        self.shared.exec.blocking(move || shared.check_received(&file, expect)).await
     }
 
     /// Replaces the shard's file with the one at `from`, which must be on the same disk, be this shard's and hold just
@@ -89,11 +101,7 @@ impl Shared {
         if place.engine.is_none() {
             return Err(StoreError::Closed);
         }
-        let head = ShardFile::check(&*self.disk, from).map_err(|error| match error {
-            EngineError::Damaged(_) => StoreError::Damaged { path: from.to_owned(), source: error.into() },
-            EngineError::Disk(source) => StoreError::Copy(source),
-        })?;
-        self.check_fits(&head, expect)?;
+        self.check_received(from, expect)?;
         // From here on nothing is applied until the new file is the shard's.
         let mut applier = self.applier.lock();
         if let Some(applied) = applier.applied.filter(|applied| applied.index > expect.index) {
@@ -111,6 +119,14 @@ impl Shared {
         self.room.notify_waiters();
         drop(old); // slow: closes a file that has no name any more
         Ok(basis)
+    }
+
+    fn check_received(&self, file: &Path, expect: wire::LogId) -> Result<(), StoreError> {
+        let head = ShardFile::check(&*self.disk, file).map_err(|error| match error {
+            EngineError::Damaged(_) => StoreError::Damaged { path: file.to_owned(), source: error.into() },
+            EngineError::Disk(source) => StoreError::Copy(source),
+        })?;
+        self.check_fits(&head, expect)
     }
 
     fn check_fits(&self, head: &Head, expect: wire::LogId) -> Result<(), StoreError> {
@@ -132,6 +148,20 @@ impl Shared {
         if parent(from) != self.dir {
             self.disk.sync_dir(parent(from))?;
         }
-        open_checked(&*self.disk, path, self.shard, self.options.cache_bytes)
+        open_checked(&*self.disk, path, self.shard, self.options.cache_bytes, &self.rot)
     }
+}
+
+/// What was copied must be what was once read or written: a copy's own checksum would vouch for anything.
+fn check_blocks(bytes: &[u8], sums: &[u32], offset: u64) -> std::io::Result<()> {
+    let first = offset as usize / BLOCK;
+    for (n, block) in bytes.chunks(BLOCK).enumerate() {
+        let known = sums.get(first + n).copied().unwrap_or(0);
+        if known != 0 && known != block_sum(block) {
+            let at = (first + n) * BLOCK;
+            let what = format!("what was copied from byte {at} is not what was written there");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+        }
+    }
+    Ok(())
 }

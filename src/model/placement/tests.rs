@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn silence(&mut self, id: u64) {
-        self.silent.0.insert(NodeId(id), self.settings.silent_after_ms + 1);
+        self.silent.silence_ms.insert(NodeId(id), self.settings.silent_after_ms + 1);
     }
 
     fn map(&self) -> ClusterMap {
@@ -171,7 +171,7 @@ fn a_silent_node_is_replaced_after_the_limit() {
     (2..=4).for_each(|id| cluster.join(id, ""));
     cluster.settle();
     let held = cluster.on(2) - 1;
-    cluster.silent.0.insert(NodeId(2), cluster.settings.silent_after_ms);
+    cluster.silent.silence_ms.insert(NodeId(2), cluster.settings.silent_after_ms);
     assert_eq!(cluster.plan(), vec![], "not before the limit");
     cluster.silence(2);
     assert!(cluster.plan().iter().all(|p| matches!(p.reason, Reason::Repair | Reason::Meta)));
@@ -291,7 +291,7 @@ fn jobs_under_way_count() {
 fn nothing_is_copied_to_a_node_that_does_not_answer() {
     let mut cluster = Cluster::young(3);
     cluster.join(2, "");
-    cluster.silent.0.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
+    cluster.silent.silence_ms.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
     assert_eq!(cluster.plan(), vec![]);
 }
 
@@ -307,7 +307,7 @@ proptest! {
         for (id, event, zone) in events {
             let known = cluster.nodes.contains_key(&NodeId(id));
             let others = cluster.nodes.values().filter(|n| n.id.0 != id && n.state == NodeState::Member);
-            let last = others.filter(|n| !cluster.silent.0.contains_key(&n.id)).count() == 0;
+            let last = others.filter(|n| !cluster.silent.silence_ms.contains_key(&n.id)).count() == 0;
             match (event, known) {
                 (0..=2, false) => cluster.join(id, &format!("z{zone}")),
                 (3, true) if !last => cluster.state(id, NodeState::Left),
@@ -315,7 +315,7 @@ proptest! {
                     cluster.state(id, NodeState::Draining);
                 }
                 (5, true) if !last => cluster.silence(id),
-                (_, true) => _ = cluster.silent.0.remove(&NodeId(id)),
+                (_, true) => _ = cluster.silent.silence_ms.remove(&NodeId(id)),
                 _ => {}
             }
             cluster.settle();
@@ -323,7 +323,7 @@ proptest! {
             prop_assert!(voters.iter().all(|voters| voters % 2 == 1), "{:?}", voters);
             for node in cluster.nodes.values().filter(|node| node.state != NodeState::Left) {
                 let meta = cluster.shards[&ShardId::META].replica_on(node.id);
-                prop_assert!(meta.is_some() || cluster.silent.0.contains_key(&node.id), "{} lost meta", node.id);
+                prop_assert!(meta.is_some() || cluster.silent.silence_ms.contains_key(&node.id), "{} lost meta", node.id);
             }
         }
         // With everybody back, everything is as it should be.

@@ -49,7 +49,11 @@ impl ShardFile {
             disk.remove(&unfinished)?;
         }
         let file = disk.open(&unfinished, true)?;
-        let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend::new(file.clone(), Sums::default(), Rot::default()))?;
+        let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend::new(
+            file.clone(),
+            Sums::default(),
+            Rot::default(),
+        ))?;
         let transaction = begin(&database)?;
         transaction.open_table(LATEST)?;
         let state = ShardState::new(shard).to_wire();
@@ -64,7 +68,12 @@ impl ShardFile {
 
     /// Opens the file, and reads and checks every page of it; a panic of the library below is taken for damage. What is
     /// found later not to be what was written sets `rot`.
-    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize, rot: &Rot) -> Result<ShardFile, EngineError> {
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        cache_bytes: usize,
+        rot: &Rot,
+    ) -> Result<ShardFile, EngineError> {
         guarded(|| {
             let file = disk.open(path, false)?;
             if file.is_empty()? {

@@ -12,8 +12,7 @@ use tokio::sync::oneshot;
 use crate::model::wire::Vote;
 
 use super::frame::{
-    BatchBuilder, Concerned, FRAME_HEADER, GROUP_BYTES, Header, Kind, POINT_BYTES, SECTOR,
-    point_payload,
+    BatchBuilder, Concerned, FRAME_HEADER, GROUP_BYTES, Header, Kind, POINT_BYTES, SECTOR, point_payload,
 };
 use super::groups::Place;
 use super::newest;
@@ -25,14 +24,35 @@ pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// What waits to be written.
 pub enum Job {
-    Append { group: u64, records: Vec<Record>, done: Option<Done> },
-    Vote { group: u64, vote: Vote, done: oneshot::Sender<()> },
-    Truncate { group: u64, from: u64 },
-    Purge { group: u64, up_to: LogPoint },
-    Destroy { group: u64, done: oneshot::Sender<()> },
-    Barrier { done: oneshot::Sender<()> },
+    Append {
+        group: u64,
+        records: Vec<Record>,
+        done: Option<Done>,
+    },
+    Vote {
+        group: u64,
+        vote: Vote,
+        done: oneshot::Sender<()>,
+    },
+    Truncate {
+        group: u64,
+        from: u64,
+    },
+    Purge {
+        group: u64,
+        up_to: LogPoint,
+    },
+    Destroy {
+        group: u64,
+        done: oneshot::Sender<()>,
+    },
+    Barrier {
+        done: oneshot::Sender<()>,
+    },
     /// The last one.
-    Close { done: oneshot::Sender<()> },
+    Close {
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Bytes of the frame of anything but entries, at most.

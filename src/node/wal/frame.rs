@@ -277,7 +277,9 @@ fn read_frames(batch: &Bytes, begin: u64) -> Option<Vec<Frame>> {
 impl Kind {
     fn from_number(number: u8) -> Option<Kind> {
         use Kind::*;
-        [Entry, Rewritten, Vote, Truncate, Purge, Destroy, State].into_iter().find(|kind| *kind as u8 == number)
+        [Entry, Rewritten, Vote, Truncate, Purge, Destroy, State]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
     }
 }
 

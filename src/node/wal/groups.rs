@@ -156,7 +156,13 @@ impl Groups {
     }
 
     /// Takes in a group as read back.
-    pub fn recovered(&mut self, id: u64, vote: Option<Vote>, purged: Option<LogPoint>, slots: BTreeMap<u64, Slot>) {
+    pub fn recovered(
+        &mut self,
+        id: u64,
+        vote: Option<Vote>,
+        purged: Option<LogPoint>,
+        slots: BTreeMap<u64, Slot>,
+    ) {
         let group = self.group(id);
         (group.vote, group.purged) = (vote, purged);
         for (index, slot) in slots {

@@ -47,6 +47,7 @@ mod recover;
 mod committer;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -108,6 +109,8 @@ pub struct WalOptions {
     pub spare_segments: usize,
     /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
     pub known: Vec<GroupId>,
+    /// Nobody else has what is lost: damage that concerns anybody is refused, and the files are left as they are.
+    pub alone: bool,
     /// Called once when the log has failed.
     pub on_failure: Option<FailureHook>,
 }
@@ -121,7 +124,14 @@ impl WalOptions {
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, spare_segments: 2, known: Vec::new(), on_failure: None }
+        WalOptions {
+            segment_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            spare_segments: 2,
+            known: Vec::new(),
+            alone: false,
+            on_failure: None,
+        }
     }
 }
 
@@ -156,6 +166,20 @@ pub struct Damage {
     pub groups: Vec<GroupId>,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { segment, offset, what, groups } = self;
+        write!(f, "segment {segment} at byte {offset}: {what}; ")?;
+        match groups.as_slice() {
+            [] => f.write_str("no replica has lost anything by it"),
+            groups => {
+                let names: Vec<String> = groups.iter().map(|group| format!("r{}", group.0)).collect();
+                write!(f, "lost by {}", names.join(", "))
+            }
+        }
+    }
+}
+
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
@@ -163,6 +187,9 @@ pub enum WalError {
     /// be destroyed.
     #[error("replica r{0}'s part of the write-ahead log is damaged", group.0)]
     Damaged { group: GroupId },
+    /// See [`WalOptions::alone`].
+    #[error("the write-ahead log is damaged ({0}) and nobody else has what is lost")]
+    Lost(Damage),
     /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
     #[error("the write-ahead log has stopped")]
     Failed,
@@ -234,6 +261,14 @@ impl Wal {
     /// Opens the log in `dir` and reads it back. Damage is no error: see [`Wal::damage`].
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, exec: Exec, options: WalOptions) -> Result<Wal, WalError> {
         let mut recovered = recover::recover(&*disk, dir, &options.known)?;
+        for damage in &recovered.damage {
+            tracing::error!(%damage, "the write-ahead log is damaged");
+        }
+        if let Some(damage) =
+            recovered.damage.iter().find(|damage| options.alone && !damage.groups.is_empty())
+        {
+            return Err(WalError::Lost(damage.clone()));
+        }
         recovered.groups.cache_max_bytes = options.cache_bytes;
         let shared = Arc::new(Shared {
             damage: Mutex::new(recovered.damage),
@@ -327,6 +362,10 @@ impl GroupLog {
             return Err(WalError::Damaged { group: GroupId(self.id) });
         }
         Ok(change(&mut groups))
+    }
+
+    pub fn id(&self) -> GroupId {
+        GroupId(self.id)
     }
 
     /// True if the group was given up.

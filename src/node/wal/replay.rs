@@ -123,7 +123,8 @@ impl Replay {
                 let (term, index, bytes) = parse_point(&frame.payload)?;
                 // A checkpoint may tell of a purge that stands further on.
                 if group.purged.is_none_or(|purged| index > purged.index) {
-                    let starts = group.terms.first().is_some() || group.purged.is_none_or(|p| p.index + 1 == index);
+                    let starts =
+                        group.terms.first().is_some() || group.purged.is_none_or(|p| p.index + 1 == index);
                     if !group.terms.put(index, term) || !starts {
                         group.in_doubt = true;
                         group.suspect = group.suspect.or(suspect);

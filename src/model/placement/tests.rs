@@ -195,6 +195,33 @@ fn without_a_spare_node_nothing_is_given_up() {
 }
 
 #[test]
+fn a_damaged_replica_is_made_anew_where_it_was() {
+    let mut cluster = Cluster::young(2);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    let on_two = |cluster: &Cluster| -> BTreeSet<ReplicaId> {
+        let replicas = cluster.shards.values().flat_map(|shard| shard.replicas.clone());
+        replicas.filter(|replica| replica.node == NodeId(2)).map(|replica| replica.id).collect()
+    };
+    let damaged = on_two(&cluster);
+    cluster.silent.damaged = damaged.clone();
+    let plan = cluster.plan();
+    assert_eq!(plan.len(), 3, "of the meta shard and of both others");
+    for proposal in &plan {
+        assert_eq!(proposal.add, Some(NodeId(2)));
+        assert!(damaged.contains(&proposal.remove.unwrap()) && proposal.add_votes);
+        assert_eq!(proposal.voters.len(), 2, "the others stay voters all the while");
+    }
+    // While its node is silent the others do not do without it.
+    cluster.silent.silence_ms.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
+    assert_eq!(cluster.plan(), vec![]);
+    cluster.silent.silence_ms.clear();
+    assert_eq!(cluster.settle(), 3);
+    assert!(on_two(&cluster).is_disjoint(&damaged) && on_two(&cluster).len() == 3);
+    assert!((0..=2).all(|shard| cluster.roles(shard) == (3, 0)));
+}
+
+#[test]
 fn a_node_that_left_is_not_waited_for() {
     let mut cluster = Cluster::young(2);
     (2..=3).for_each(|id| cluster.join(id, ""));

@@ -1,12 +1,13 @@
 //! The disk seam: a directory of files.
 //!
-//! The write-ahead log and the shard files see only this; below it are real files ([`real`]) or a simulated disk
-//! ([`sim`]) that forgets what was not synced.
+//! The write-ahead log and the shard files see only this; below it are real files ([`real`]), real files that are only
+//! looked at ([`look`]) or a simulated disk ([`sim`]) that forgets what was not synced.
 //!
 //! What is assumed of a disk: a write is on it after `sync_data` returned without error, and its name (creation,
 //! rename, removal) after `sync_dir` of its directory did. Anything not synced may be there wholly, partly or not at all
 //! after a power cut. A failed sync says nothing about what is on disk; callers stop, they do not retry.
 
+pub mod look;
 pub mod real;
 pub mod sim;
 

@@ -6,18 +6,24 @@
 
 use std::path::Path;
 
+use crate::model::id::ShardId;
+use crate::model::key::{Key, KeyRange};
 use crate::model::wire;
+use crate::node::disk::Disk;
 
-use super::backend::{BLOCK, block_sum};
+use super::backend::{BLOCK, Rot, block_sum};
 use super::engine::{Engine, EngineError};
 use super::error::StoreError;
-use super::file::ShardFile;
-use super::handle::{Applier, Basis, Place, Seen, Shared, Store, basis_of, open_checked, parent};
+use super::file::{ShardFile, guarded};
+use super::handle::{Applier, Basis, Place, Seen, Shared, Store, basis_of, open_checked, parent, sort};
 use super::record::Head;
 use tokio::sync::OwnedMutexGuard;
 
 /// Bytes read at once for a digest.
 const READ_BYTES: usize = 1 << 20;
+
+/// Cache of a file that is looked at, in bytes.
+const INSPECT_CACHE_BYTES: usize = 16 << 20;
 
 /// A private copy of the shard's file.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +95,28 @@ impl Store {
         let (shared, from, expect) = (self.shared.clone(), from.to_owned(), *expect);
         self.shared.exec.blocking(move || shared.install(place, &from, expect)).await
     }
+}
+
+/// What there is in a shard's file that nobody has open, all of it checked: what it holds, and how many keys.
+///
+/// # Errors
+/// As of [`Store::create_or_open`].
+pub fn inspect(disk: &dyn Disk, path: &Path, shard: ShardId) -> Result<(Basis, u64), StoreError> {
+    let looked = guarded(|| {
+        let (file, applier) = open_checked(disk, path, shard, INSPECT_CACHE_BYTES, &Rot::default())?;
+        let picture = file.picture();
+        let mut keys = 0;
+        for row in picture.scan(&KeyRange::new(Key::FIRST, None), false)? {
+            row?;
+            keys += 1;
+        }
+        for mut run in picture.history(&KeyRange::new(Key::FIRST, None))? {
+            run.try_for_each(|row| row.map(|_| ()))?;
+        }
+        drop(applier);
+        Ok((basis_of(&*picture), keys))
+    });
+    looked.map_err(|error| sort(path, error))
 }
 
 impl Shared {

@@ -4,6 +4,7 @@
 //! says and before which it holds what it held; a file made here appears under its name only when it can be opened.
 //! Does not coordinate its users: one at a time. Tables: see `picture`.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -292,9 +293,22 @@ fn replace(
     Ok(old)
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while this thread works on a file that may be anything: the library below gives up on some with a panic, which is
+/// caught and taken for damage. Whoever ends the process on a panic must not do so then.
+pub fn catches_panics() -> bool {
+    GUARDED.get()
+}
+
 /// Runs work on a file that may be anything; a panic below is taken for damage.
 pub fn guarded<R>(work: impl FnOnce() -> Result<R, EngineError>) -> Result<R, EngineError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+    let outer = GUARDED.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    done.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)

@@ -429,7 +429,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn sort(path: &Path, error: EngineError) -> StoreError {
+pub(super) fn sort(path: &Path, error: EngineError) -> StoreError {
     match error {
         EngineError::Damaged(_) => StoreError::Damaged { path: path.to_owned(), source: error.into() },
         EngineError::Disk(source) => StoreError::Failed(source),

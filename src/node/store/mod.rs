@@ -70,9 +70,10 @@ mod flush;
 mod read;
 
 pub use apply::{Committed, Payload};
-pub use copy::FileCopy;
+pub use copy::{FileCopy, inspect};
 pub use digest::Digest;
 pub use error::StoreError;
+pub use file::catches_panics;
 pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
 pub use read::{Page, PageBounds};
 

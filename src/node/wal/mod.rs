@@ -201,6 +201,28 @@ pub enum WalError {
     Disk(#[from] io::Error),
 }
 
+/// What there is in a log that nobody has open.
+#[derive(Clone, Debug)]
+pub struct WalReport {
+    pub segments: u64,
+    pub damage: Vec<Damage>,
+    /// Each group, and `None` for one that was given up.
+    pub groups: Vec<(GroupId, Option<GroupState>)>,
+}
+
+/// The name of a segment's file in the log's directory.
+pub fn segment_name(number: u64) -> String {
+    segment::path(Path::new(""), number).display().to_string()
+}
+
+/// Reads the log in `dir` and checks all of it, as [`Wal::open`] does, and begins nothing.
+pub fn inspect(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<WalReport, WalError> {
+    let found = recover::recover(disk, dir, known)?;
+    let state = |group: &groups::Group| (!group.damaged).then(|| group.state());
+    let groups = found.groups.groups.iter().map(|(id, group)| (GroupId(*id), state(group)));
+    Ok(WalReport { segments: found.segments.len() as u64, groups: groups.collect(), damage: found.damage })
+}
+
 pub(crate) struct Shared {
     /// What was found, at start and since.
     damage: Mutex<Vec<Damage>>,

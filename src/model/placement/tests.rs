@@ -85,7 +85,13 @@ impl Cluster {
         assert_eq!(job.voters.len() % 2, 1);
         let shard = self.shards.get_mut(&proposal.shard).unwrap();
         if let Some(node) = proposal.add {
-            assert!(shard.replica_on(node).is_none(), "two replicas of a shard on one node");
+            let there = shard.replica_on(node);
+            let is_made_anew = there.is_some_and(|old| {
+                proposal.reason != Reason::Grow
+                    && proposal.remove == Some(old.id)
+                    && self.silent.damaged.contains(&old.id)
+            });
+            assert!(there.is_none() || is_made_anew, "two replicas of a shard on one node");
             assert_ne!(self.nodes[&node].state, NodeState::Left);
             shard.replicas.push(Replica { id: fresh, node, role: Role::Learner });
         }

@@ -33,6 +33,17 @@
 //! - While a segment is made from an old file: until name and header agree the file is a spare.
 //! - After copies are synced, before the old segment is used again: both are read; the copy only moves the place.
 //!
+//! ## Damage
+//!
+//! - Each batch has a head that can be read without its frames; it says whose frames these are, and whose those of the
+//!   batch before. A checkpoint begins each segment; it says which entries each group has (by index and term), so whoever
+//!   has them all has lost nothing before it. So damage concerns those whose entries are hit, or whose frames behind the
+//!   last checkpoint; only where nobody can be named it concerns everybody (see [`recover`]).
+//! - Whoever is concerned is given up, and every checkpoint says so until the group is destroyed.
+//! - The file `newest` says how far the log reaches at least: a newest segment that is gone is missed.
+//! - The checksum of each entry is in memory; what is read or copied is checked.
+//! - Not told from a torn tail: damage to the last batches before a crash, when nothing stands behind them.
+//!
 //! Relies on: a sync means what it says; sectors of 512 bytes are written whole or not at all. Does not: know what an
 //! entry is; keep anything a group has purged.
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::node::disk::Disk;
 
-const ROWS: usize = 600;
+const ROWS: usize = 400;
 
 /// failures.md row 16.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ fn block_on<R>(work: impl Future<Output = R>) -> R {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn what_was_changed_while_closed_is_found(harms in prop::collection::vec((harm(), any::<prop::sample::Index>()), 1..4)) {

@@ -158,7 +158,7 @@ fn judge(wal: &Wal, models: &BTreeMap<u64, Model>) -> Result<usize, TestCaseErro
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_is_not_given_up_has_lost_nothing(ops in ops(), which in harm(), more in prop::option::of(harm())) {

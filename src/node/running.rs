@@ -168,8 +168,7 @@ impl Node {
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
-        let seeds = parts.member.seeds.iter().map(|seed| seed.node).collect();
-        parts.exec.spawn(reports.clone().run(peers.clone(), seeds));
+        parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
             peers.clone(),

@@ -17,6 +17,7 @@ use crate::net::peers::Peers;
 use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;
+use crate::node::member::Standing;
 use crate::node::shards::Shards;
 use crate::node::wal::Wal;
 
@@ -160,8 +161,8 @@ impl Reports {
     }
 
     /// Reports for ever. While no leader is known (this node has only just joined, or has lost its replica of the meta
-    /// shard), every one of `seeds` is told: the leader among them listens.
-    pub async fn run(self, peers: Peers, seeds: Vec<NodeId>) {
+    /// shard), every member it knows of is told: the leader among them listens.
+    pub async fn run(self, peers: Peers, standing: Arc<Standing>) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -172,8 +173,8 @@ impl Reports {
                 _ if leadership.here => self.hear(leadership.term, self.own()),
                 Some(leader) => self.tell(&peers, leader).await,
                 None => {
-                    for seed in &seeds {
-                        self.tell(&peers, *seed).await;
+                    for seed in standing.now().seeds.iter().filter(|seed| seed.node != self.own.node) {
+                        self.tell(&peers, seed.node).await;
                     }
                 }
             }

@@ -22,6 +22,8 @@ use futures_util::future::BoxFuture;
 use prost::Message;
 
 use crate::model::id::{ReplicaId, ShardId};
+use crate::model::map::{Replica, Role};
+use crate::model::wire::JobPhase;
 use crate::net::exec::Exec;
 use crate::net::kind;
 use crate::net::rpc::{FrameStream, Service};
@@ -118,7 +120,8 @@ impl Requests {
         }
     }
 
-    /// The replica of the meta shard that a node is to have which says that it has lost its own.
+    /// The replica of the meta shard that a node is to have which says that it has lost its own. Never one that votes
+    /// already: if that is not there, it must not come back empty.
     fn meta_seat(&self, status: &NodeStatus) -> Option<ReplicaId> {
         let mut own = status.replicas.iter().filter(|replica| replica.shard == ShardId::META.0);
         let lost: Vec<u64> = own.clone().filter(|own| own.state == DAMAGED).map(|own| own.replica).collect();
@@ -126,10 +129,12 @@ impl Requests {
             return None;
         }
         let cluster = self.view.now();
-        let coming = cluster.map.job(ShardId::META).and_then(|job| job.add.as_ref());
+        let job = cluster.map.job(ShardId::META).filter(|job| job.phase() == JobPhase::JobLearn);
+        let coming = job.and_then(|job| job.add.as_ref());
         let coming = coming.filter(|add| add.node == status.node).map(|add| ReplicaId(add.replica));
         let meta = cluster.map.shard(ShardId::META)?;
-        let mut listed = meta.replicas.iter().filter(|replica| replica.node.0 == status.node);
+        let learns = |replica: &&Replica| replica.node.0 == status.node && replica.role == Role::Learner;
+        let mut listed = meta.replicas.iter().filter(learns);
         let listed = listed.find(|replica| !lost.contains(&replica.id.0)).map(|replica| replica.id);
         coming.or(listed).filter(|replica| !cluster.map.is_retired(*replica))
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::model::id::ShardId;
 use crate::model::key::{Key, KeyRange};
 use crate::model::wire;
-use crate::node::disk::Disk;
+use crate::node::disk::{Disk, DiskFile};
 
 use super::backend::{BLOCK, Rot, block_sum};
 use super::engine::{Engine, EngineError};
@@ -46,8 +46,30 @@ impl Store {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (store, to) = (self.clone(), to.to_owned());
-        let copy = move || store.copy_blocking(place, &to).map_err(|error| StoreError::Copy(error.into()));
-        self.shared.exec.blocking(copy).await
+        let copied = self.shared.exec.blocking(move || store.copy_blocking(place, &to)).await;
+        if copied.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            self.verify().await;
+        }
+        copied.map_err(|error| StoreError::Copy(error.into()))
+    }
+
+    /// Finds out whether the file itself is what was written; if not, the store is damaged from now on.
+    async fn verify(&self) {
+        let place = self.shared.place.clone().lock_owned().await;
+        let Some(sums) = place.engine.as_ref().map(|engine| engine.sums()) else { return };
+        let shared = self.shared.clone();
+        let verify = move || {
+            let file = shared.disk.open(&shared.path(), false)?;
+            let read = read_all(&*file, &sums, |_| {});
+            drop(place);
+            if read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+                shared.rot.set();
+            }
+            read
+        };
+        if let Err(error) = self.shared.exec.blocking(verify).await {
+            tracing::error!(path = %self.shared.path().display(), %error, "the shard's file was looked through");
+        }
     }
 
     fn copy_blocking(&self, place: OwnedMutexGuard<Place>, to: &Path) -> std::io::Result<FileCopy> {
@@ -60,17 +82,10 @@ impl Store {
         let file = disk.open(to, false)?;
         file.sync_data()?;
         disk.sync_dir(parent(to))?;
-        let bytes = file.len()?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; READ_BYTES];
-        let mut offset = 0;
-        while offset < bytes {
-            let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
-            file.read_at(offset, part)?;
-            check_blocks(part, &sums, offset)?;
+        let bytes = read_all(&*file, &sums, |part| {
             hasher.update(part);
-            offset += part.len() as u64;
-        }
+        })?;
         Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
     }
 
@@ -180,6 +195,21 @@ impl Shared {
     }
 }
 
+/// Reads a file from end to end, its blocks compared with `sums`; its length.
+fn read_all(file: &dyn DiskFile, sums: &[u32], mut take: impl FnMut(&[u8])) -> std::io::Result<u64> {
+    let bytes = file.len()?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut offset = 0;
+    while offset < bytes {
+        let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
+        file.read_at(offset, part)?;
+        check_blocks(part, sums, offset)?;
+        take(part);
+        offset += part.len() as u64;
+    }
+    Ok(bytes)
+}
+
 /// What was copied must be what was once read or written: a copy's own checksum would vouch for anything.
 fn check_blocks(bytes: &[u8], sums: &[u32], offset: u64) -> std::io::Result<()> {
     let first = offset as usize / BLOCK;
@@ -187,7 +217,7 @@ fn check_blocks(bytes: &[u8], sums: &[u32], offset: u64) -> std::io::Result<()> 
         let known = sums.get(first + n).copied().unwrap_or(0);
         if known != 0 && known != block_sum(block) {
             let at = (first + n) * BLOCK;
-            let what = format!("what was copied from byte {at} is not what was written there");
+            let what = format!("what is at byte {at} is not what was written there");
             return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
         }
     }

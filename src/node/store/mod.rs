@@ -10,7 +10,7 @@
 //! - Readers see an applied entry together with its log id, wholly or not at all, and never a mix of two files.
 //! - A read at a timestamp T at or above the watermark sees the versions of T; below it, it is refused.
 //! - A failed write stops the store; damage is said to be damage, never an empty shard. The whole file is checked when
-//!   it is opened, and every page of it again whenever it is read (see [`backend`]).
+//!   it is opened, and every page of it again whenever it is read (see `backend`).
 //!
 //! ## Relies on
 //!

@@ -38,7 +38,7 @@
 //! - Each batch has a head that can be read without its frames; it says whose frames these are, and whose those of the
 //!   batch before. A checkpoint begins each segment; it says which entries each group has (by index and term), so whoever
 //!   has them all has lost nothing before it. So damage concerns those whose entries are hit, or whose frames behind the
-//!   last checkpoint; only where nobody can be named it concerns everybody (see [`recover`]).
+//!   last checkpoint; only where nobody can be named it concerns everybody (see `recover`).
 //! - Whoever is concerned is given up, and every checkpoint says so until the group is destroyed.
 //! - The file `newest` says how far the log reaches at least: a newest segment that is gone is missed.
 //! - The checksum of each entry is in memory; what is read or copied is checked.

@@ -53,6 +53,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "token" -d 'Make, list a
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "context" -d 'Choose which cluster to talk to'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "config" -d 'Read and change the settings of the cluster'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "meta" -d 'Read the cluster\'s own records (keys that start with `_/`)'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "debug" -d 'Inspect and verify a node\'s files while it does not run'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "man" -d 'Write the manual pages into a folder'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "version" -d 'Print the version'
@@ -651,6 +652,65 @@ complete -c nomad -n "__fish_nomad_using_subcommand meta; and __fish_seen_subcom
 complete -c nomad -n "__fish_nomad_using_subcommand meta; and __fish_seen_subcommand_from get" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand meta; and __fish_seen_subcommand_from get" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand meta; and __fish_seen_subcommand_from get" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -f -a "wal" -d 'The write-ahead log: damaged places, and who has lost what by them'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -f -a "store" -d 'The replicas\' files: what each holds, and whether it is what was written'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and not __fish_seen_subcommand_from wal store shard" -f -a "shard" -d 'The replicas: file and log together, and what a start would do with each'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from wal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from store" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand debug; and __fish_seen_subcommand_from shard" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand completions" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand completions" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand completions" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use support::Cluster;
@@ -99,4 +100,75 @@ async fn a_node_that_missed_a_lot_catches_up() {
     println!("caught up with {count} writes in {:?}", start.elapsed());
     let log = cluster.nodes[away].log();
     assert!(log.contains("snapshot installed"), "it came by log, not by snapshot:\n{log}");
+}
+
+/// Changes every bit of a written part of a file.
+fn harm(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = (0..bytes.len()).rfind(|at| bytes[*at] != 0).unwrap();
+    let from = at.saturating_sub(64 << 10);
+    bytes[from..=at].iter_mut().for_each(|byte| *byte = !*byte);
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(dir.join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = names.filter(|path| path.extension().is_some()).collect();
+    segments.sort();
+    segments
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_damaged_node_has_lost_comes_back_from_the_others() {
+    let (mut cluster, client) = Cluster::whole(3, "h,p").await;
+    let writers = Writers::start(&client, 4);
+    writers.wait_for(300, RESUME_LIMIT).await;
+    for (n, what) in ["segment", "files"].into_iter().enumerate() {
+        let dir = cluster.nodes[n].dir.clone();
+        cluster.nodes[n].terminate();
+        match what {
+            "segment" => std::fs::remove_file(segments(&dir).last().unwrap()).unwrap(),
+            _ => std::fs::read_dir(dir.join("replicas"))
+                .unwrap()
+                .for_each(|entry| harm(&entry.unwrap().path().join("shard.redb"))),
+        }
+        let (code, out, _) = cluster.nomad_with(&["debug", "shard", dir.to_str().unwrap()], b"");
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!((code, out.contains("sound")), (Some(7), false), "every replica is lost:\n{out}");
+        cluster.nodes[n].restart();
+        writers.wait_for(200, RESUME_LIMIT).await;
+        cluster.equal_digests(&client, Duration::from_secs(60)).await;
+        let log = cluster.nodes[n].log();
+        assert!(log.contains("it is set aside"), "{log}");
+        assert!(!log.contains("has a bug"), "{log}");
+    }
+    let records = writers.stop().await;
+    verify(&client, &records).await;
+}
+
+#[test]
+fn a_node_alone_does_not_start_on_damage_and_says_why() {
+    let mut cluster = Cluster::start(1, "");
+    cluster.nomad(&["kv", "put", "a", "b"]);
+    let dir = cluster.nodes[0].dir.clone();
+    assert_eq!(cluster.nodes[0].terminate(), Some(0));
+    for what in ["wal", "store", "shard"] {
+        let (code, out, err) = cluster.nomad_with(&["debug", what, dir.to_str().unwrap()], b"");
+        assert_eq!(code, Some(0), "{}\n{err}", String::from_utf8_lossy(&out));
+    }
+    let file = dir.join("replicas").join("s1-r2").join("shard.redb");
+    harm(&file);
+    let before = std::fs::read(&file).unwrap();
+    let (code, out, _) = cluster.nomad_with(&["debug", "store", dir.to_str().unwrap(), "-o", "json"], b"");
+    let out: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(code, Some(7));
+    let states: Vec<_> = out.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["sound", "damaged"]);
+    assert!(std::fs::read(&file).unwrap() == before, "looking changes nothing");
+    let (code, _, err) =
+        cluster.nomad_with(&["serve", "--listen", "127.0.0.1:0", "--data", dir.to_str().unwrap()], b"");
+    assert_eq!(code, Some(7), "{err}");
+    for part in ["error: cannot start", "because: ", "r2, which is damaged", "try: "] {
+        assert!(err.contains(part), "{part} in\n{err}");
+    }
 }

@@ -85,7 +85,8 @@ fn the_whole_is_planned_within_a_second() {
     }
     let map = ClusterMap::from_rows(rows).unwrap();
     let (settings, _) = map.settings();
-    let silent = Liveness([(NodeId(7), settings.silent_after_ms + 1)].into());
+    let silent =
+        Liveness { silence_ms: [(NodeId(7), settings.silent_after_ms + 1)].into(), ..Liveness::default() };
     let (took, proposals) = best(|| plan(&map, &settings, &silent));
     println!("what to do next: {took:?}");
     assert!(took < LIMIT, "the next plan took {took:?}");

@@ -5,10 +5,12 @@
 
 mod sim;
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::model::id::ShardId;
+use nodenomad::node::running::NodeError;
 use tokio::time::{Instant, sleep};
 
 use sim::{Ledger, World, for_seeds, run};
@@ -196,6 +198,124 @@ fn a_clock_an_hour_ahead_is_left_alone() {
         ledger.stop(workers).await;
         ledger.verify(&client).await;
         world.equal_digests(&client).await;
+    });
+}
+
+/// failures.md row 16: bits flip on one node's disk. It comes up, and what it has lost is made anew from the others.
+#[test]
+fn a_damaged_node_is_made_whole_by_the_others() {
+    for_seeds("a_damaged_node_is_made_whole_by_the_others", 1..=4, |world| async move {
+        let client = world.whole(3).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        ledger.wait_for(200, Duration::from_secs(60)).await;
+        let hurt = world.chance.between(0, 3) as usize;
+        let machine = world.machine(hurt);
+        let had: Vec<_> = machine.node().shards.all().iter().map(|replica| replica.id).collect();
+        machine.cut();
+        let mut segments = machine.files("wal");
+        segments.retain(|path| path.extension().is_some_and(|kind| kind == "seg"));
+        match world.chance.between(0, 4) {
+            0 => segments.iter().for_each(|path| machine.rot(path, 3, &world.chance)),
+            1 => machine.disk().remove(segments.last().unwrap()).unwrap(),
+            2 => {
+                for dir in machine.files("replicas") {
+                    machine.rot(&dir.join("shard.redb"), world.chance.between(0, 4), &world.chance);
+                }
+            }
+            _ => {
+                let dirs = machine.files("replicas");
+                let dir = &dirs[world.chance.between(0, dirs.len() as u64) as usize];
+                machine.rot(&dir.join("shard.redb"), 20, &world.chance);
+            }
+        }
+        world.start_all().await;
+        let given_up = machine.node().shards.damaged().len();
+        world
+            .until("what was lost is there again", Duration::from_secs(300), || async {
+                let shards = &machine.node().shards;
+                shards.damaged().is_empty() && shards.all().len() == had.len()
+            })
+            .await;
+        world.wait_until_whole(&client).await;
+        let has = machine.node().shards.all();
+        let fresh = has.iter().filter(|replica| !had.contains(&replica.id)).count();
+        assert!(fresh >= given_up, "nobody comes back under the id of a damaged replica");
+        ledger.note(&format!("{given_up} replicas of {hurt} were given up"));
+        ledger.wait_for(50, Duration::from_secs(30)).await;
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+        // It is as good as the others: any two are enough.
+        let other = (hurt + 1) % 3;
+        world.machine(other).cut();
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        ledger.wait_for(50, Duration::from_secs(60)).await;
+        world.start_all().await;
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// The same while the node runs: what rots is noticed when it is read, and nobody is told anything wrong.
+#[test]
+fn a_replica_that_rots_while_it_serves_is_made_anew() {
+    for_seeds("a_replica_that_rots_while_it_serves_is_made_anew", 1..=1, |world| async move {
+        let client = world.whole(3).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        ledger.wait_for(200, Duration::from_secs(60)).await;
+        let shard = ShardId(world.chance.between(1, 4));
+        let hurt = (world.wait_for_leader(shard).await + 1) % 3;
+        let machine = world.machine(hurt);
+        let replica = machine.node().shards.get(shard).expect("every node has every shard");
+        let file = Path::new("replicas").join(format!("{shard}-{}", replica.id)).join("shard.redb");
+        replica.flush().await.unwrap();
+        let had = replica.id;
+        drop(replica);
+        machine.rot(&file, 3000, &world.chance);
+        world
+            .until("it is made anew", Duration::from_secs(600), || async {
+                machine.node().shards.get(shard).is_some_and(|replica| replica.id != had)
+            })
+            .await;
+        world.wait_until_whole(&client).await;
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// What nobody else has cannot be made anew: a node alone does not start on damage, and says why.
+#[test]
+fn a_node_alone_does_not_start_on_damage() {
+    for_seeds("a_node_alone_does_not_start_on_damage", 1..=4, |world| async move {
+        let client = world.alone().await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        ledger.wait_for(100, Duration::from_secs(60)).await;
+        ledger.stop(workers).await;
+        let machine = world.machine(0);
+        machine.cut();
+        match world.chance.between(0, 2) {
+            0 => {
+                let dirs = machine.files("replicas");
+                machine.rot(
+                    &dirs[world.chance.between(0, dirs.len() as u64) as usize].join("shard.redb"),
+                    200,
+                    &world.chance,
+                );
+            }
+            _ => machine.disk().remove(&machine.files("wal").pop().unwrap()).unwrap(),
+        }
+        for _ in 0..2 {
+            match machine.try_start().await {
+                Err(NodeError::Wal(_) | NodeError::Replica(_)) => {}
+                Err(error) => panic!("{error:?}"),
+                Ok(_) => panic!("it starts"),
+            }
+        }
     });
 }
 

@@ -122,6 +122,9 @@ fn wished_format(args: &[OsString]) -> Option<Format> {
 /// A broken invariant ends the process: whatever went on from there would work on a state nobody understands.
 fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
+        if crate::node::store::catches_panics() {
+            return;
+        }
         let place = panic.location().map_or(String::new(), |at| format!(" ({}:{})", at.file(), at.line()));
         let what = panic.payload_as_str().unwrap_or("no message");
         let failure = Failure::new(Exit::Bug, format!("nomad has a bug: {what}{place}"));

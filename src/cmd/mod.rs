@@ -42,6 +42,7 @@ pub mod node;
 pub mod ring;
 pub mod token;
 pub mod context;
+pub mod debug;
 pub mod completions;
 pub mod man;
 pub mod version;

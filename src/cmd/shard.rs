@@ -46,7 +46,11 @@ impl Shard {
 fn row(shard: &ShardView) -> Vec<String> {
     // A learner in brackets, what is not sound with a sign.
     let replica = |replica: &crate::cmd::view::ReplicaView| {
-        let sign = if matches!(replica.state.as_str(), "failed" | "missing" | "silent") { "!" } else { "" };
+        let sign = if matches!(replica.state.as_str(), "failed" | "damaged" | "missing" | "silent") {
+            "!"
+        } else {
+            ""
+        };
         let node = NodeId(replica.node);
         if replica.role == "learner" { format!("({node}{sign})") } else { format!("{node}{sign}") }
     };

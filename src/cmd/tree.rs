@@ -8,6 +8,7 @@ use crate::cmd::bench::Bench;
 use crate::cmd::completions::Completions;
 use crate::cmd::config::Config;
 use crate::cmd::context::ContextCommand;
+use crate::cmd::debug::Debug;
 use crate::cmd::demo::Demo;
 use crate::cmd::exit::MEANINGS;
 use crate::cmd::fail::Answer;
@@ -73,6 +74,8 @@ pub enum Command {
     Config(Config),
     #[command(subcommand)]
     Meta(Meta),
+    #[command(subcommand)]
+    Debug(Debug),
     Completions(Completions),
     Man(Man),
     Version(Version),
@@ -100,6 +103,7 @@ impl Command {
             Command::Context(context) => context.run(global),
             Command::Config(config) => config.run(global).await,
             Command::Meta(meta) => meta.run(global).await,
+            Command::Debug(debug) => debug.run(global),
             Command::Completions(completions) => completions.run(global, command()),
             Command::Man(man) => man.run(global, command()),
             Command::Version(version) => version.run(global),

@@ -234,7 +234,8 @@ impl ShardView {
     /// Voters that do their work.
     pub fn sound_voters(&self) -> u64 {
         let sound = |replica: &&ReplicaView| {
-            replica.role == "voter" && !matches!(replica.state.as_str(), "failed" | "missing" | "silent")
+            replica.role == "voter"
+                && !matches!(replica.state.as_str(), "failed" | "damaged" | "missing" | "silent")
         };
         self.replicas.iter().filter(sound).count() as u64
     }

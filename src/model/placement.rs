@@ -10,6 +10,7 @@
 //! the others learn. It is never dropped from a member.
 //! *A silent node* is replaced after the limit if there is a node to take its place; if not, its replicas stay, since it
 //! may come back and fewer voters would make nothing safer. A node that left is not waited for.
+//! *A damaged replica* is replaced by a fresh one on its own node, which is there and has the room.
 //!
 //! Promises: the same map, settings and silences give the same plan. No proposal leads to an even number of voters. Does
 //! not carry anything out (`job`), and does not move what may stay: rebalancing is another plan's.
@@ -44,10 +45,15 @@ pub const TARGET_SILENT_MAX_MS: u64 = 10_000;
 /// Most voters of the meta shard.
 pub const META_VOTERS_MAX: usize = 5;
 
-/// How long each node has been silent, in milliseconds, counted from the meta leader's own election on. A node that is
-/// not listed was heard just now.
+/// What is heard of nodes and replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Liveness(pub BTreeMap<NodeId, u64>);
+pub struct Liveness {
+    /// How long each node has been silent, in milliseconds, counted from the meta leader's own election on. A node that
+    /// is not listed was heard just now.
+    pub silence_ms: BTreeMap<NodeId, u64>,
+    /// Replicas whose nodes say that what they hold is not what was written.
+    pub damaged: BTreeSet<ReplicaId>,
+}
 
 /// A change worth making.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +77,8 @@ pub enum Reason {
     Meta,
     /// A replica whose id was retired is a member: a step came late.
     Retired,
+    /// What a replica holds is damaged: it has been set aside and is made anew where it was.
+    Damaged,
     /// A node is silent past the limit.
     Repair,
     /// A node left.
@@ -87,7 +95,7 @@ pub enum Reason {
 
 impl Liveness {
     fn silent_ms(&self, node: NodeId) -> u64 {
-        self.0.get(&node).copied().unwrap_or(0)
+        self.silence_ms.get(&node).copied().unwrap_or(0)
     }
 }
 
@@ -117,6 +125,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::Meta => "meta",
             Reason::Retired => "retired",
+            Reason::Damaged => "damaged",
             Reason::Repair => "repair",
             Reason::Leave => "leave",
             Reason::Drain => "drain",
@@ -217,6 +226,7 @@ impl<'a> Planner<'a> {
         match state {
             NodeState::Left => Some(Reason::Leave),
             _ if self.liveness.silent_ms(replica.node) > self.silent_after_ms => Some(Reason::Repair),
+            _ if self.liveness.damaged.contains(&replica.id) => Some(Reason::Damaged),
             NodeState::Draining => Some(Reason::Drain),
             NodeState::Member => None,
         }
@@ -274,10 +284,15 @@ impl<'a> Planner<'a> {
     fn replace(&self, shard: &Shard, sound: &[&Replica], reason: Reason, out: &Replica) -> Option<Proposal> {
         let nodes: Vec<NodeId> = sound.iter().map(|replica| replica.node).collect();
         let missing = sound.len() < self.balance.replicas();
-        let target = if missing && reason != Reason::Retired { self.target(shard, &nodes) } else { None };
+        let target = match reason {
+            Reason::Retired => None,
+            Reason::Damaged if self.is_ready(out.node) => Some(out.node),
+            _ if missing => self.target(shard, &nodes),
+            _ => None,
+        };
         let Some(add) = target else {
             // A silent node may come back, and fewer voters would make nothing safer.
-            let wait = reason == Reason::Repair && sound.len() < self.replicas;
+            let wait = matches!(reason, Reason::Repair | Reason::Damaged) && sound.len() < self.replicas;
             let room_later = missing && reason != Reason::Retired && self.best(shard, &nodes).is_some();
             return if wait || room_later { None } else { self.without(shard, sound, out, reason) };
         };
@@ -317,10 +332,7 @@ impl<'a> Planner<'a> {
     /// over, unless the others would break zones: then it is worth waiting for.
     fn target(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
         let choice = self.best(shard, nodes)?;
-        let free = |node: NodeId| {
-            let busy = self.incoming.get(&node).is_some_and(|jobs| *jobs >= JOBS_PER_TARGET_MAX);
-            !busy && self.takes(shard, node)
-        };
+        let free = |node: NodeId| !self.is_busy(node) && self.takes(shard, node);
         if free(choice) {
             return Some(choice);
         }
@@ -332,6 +344,16 @@ impl<'a> Planner<'a> {
     /// Where it would go if everybody had time.
     fn best(&self, shard: &Shard, nodes: &[NodeId]) -> Option<NodeId> {
         self.balance.pick(shard.ring_position, nodes, |node| shard.replica_on(node).is_none())
+    }
+
+    fn is_busy(&self, node: NodeId) -> bool {
+        self.incoming.get(&node).is_some_and(|jobs| *jobs >= JOBS_PER_TARGET_MAX)
+    }
+
+    /// Whether a replica can be made anew on its own node, now.
+    fn is_ready(&self, node: NodeId) -> bool {
+        let is_member = self.map.node(node).is_some_and(|known| known.state == NodeState::Member);
+        is_member && !self.is_busy(node) && self.liveness.silent_ms(node) <= TARGET_SILENT_MAX_MS
     }
 
     fn takes(&self, shard: &Shard, node: NodeId) -> bool {
@@ -362,12 +384,20 @@ impl<'a> Planner<'a> {
     /// The meta shard follows the nodes: out with those that left, in with those that joined, then the voters.
     fn meta(&self, shard: &Shard) -> Option<Proposal> {
         let reason = Reason::Meta;
-        let belongs =
-            |replica: &&Replica| !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired));
+        let belongs = |replica: &&Replica| {
+            !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired | Reason::Damaged))
+        };
         let stay: Vec<&Replica> = shard.replicas.iter().filter(belongs).collect();
         let out = shard.replicas.iter().find(|replica| !belongs(replica));
         let absent = |node: &&Node| shard.replica_on(node.id).is_none() && self.takes(shard, node.id);
-        let add = self.map.members().find(absent).filter(|_| out.is_none()).map(|node| node.id);
+        let add = match out.map(|out| (self.fault(out), out.node)) {
+            None => self.map.members().find(absent).map(|node| node.id),
+            Some((Some(Reason::Damaged), node)) => Some(node).filter(|node| self.is_ready(*node)),
+            Some(_) => None,
+        };
+        if add.is_none() && out.is_some_and(|out| self.fault(out) == Some(Reason::Damaged)) {
+            return None; // fewer voters would make nothing safer
+        }
         let (voters, add_votes) = self.meta_voters(&stay, add);
         let now: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
         let changes = out.is_some() || add.is_some() || voters != now;

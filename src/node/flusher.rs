@@ -66,9 +66,10 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> StoreError {
     }
 }
 
-/// The replica was removed since the look at the list, or the node is stopping: nothing is wrong with the disk.
+/// The replica was removed since the look at the list, or the node is stopping, or this replica alone is damaged and will be
+/// set aside: the disk still does what it is asked.
 fn is_gone(error: &StoreError) -> bool {
-    matches!(error, StoreError::Closed)
+    matches!(error, StoreError::Closed | StoreError::Damaged { .. })
 }
 
 fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Instant>) {

@@ -13,6 +13,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{NodeId, ReplicaId};
@@ -32,7 +33,7 @@ pub struct Member {
     pub meta_replica: ReplicaId,
     /// Without identities, on loopback only.
     pub insecure: bool,
-    /// Members known when it joined: where to find the cluster before the map is there.
+    /// The members last known: where to find the cluster before the map is there, or when this node has lost its own.
     pub seeds: Vec<Seed>,
     /// True once it has served. From then on its log must be there: see [`super::running`].
     #[serde(default)]
@@ -55,6 +56,11 @@ pub struct Bootstrap {
 }
 
 impl Member {
+    /// True if it knows of no other member.
+    pub fn is_alone(&self) -> bool {
+        self.seeds.iter().all(|seed| seed.node == self.node)
+    }
+
     /// The membership of this directory, if it has one.
     pub fn load(disk: &Arc<dyn Disk>) -> io::Result<Option<Member>> {
         let Some(bytes) = read_file(&**disk, Path::new(FILE))? else { return Ok(None) };
@@ -67,6 +73,34 @@ impl Member {
     pub fn save(&self, disk: &Arc<dyn Disk>) -> io::Result<()> {
         let bytes = serde_json::to_vec_pretty(self).expect("a membership has a JSON form");
         write_file(&**disk, Path::new(FILE), &bytes)
+    }
+}
+
+/// The membership of a running node, which changes as it learns where the others are.
+pub struct Standing {
+    disk: Arc<dyn Disk>,
+    member: Mutex<Member>,
+}
+
+impl Standing {
+    pub fn new(disk: Arc<dyn Disk>, member: Member) -> Standing {
+        Standing { disk, member: Mutex::new(member) }
+    }
+
+    pub fn now(&self) -> Member {
+        self.member.lock().clone()
+    }
+
+    /// Changes it, durably; nothing is written if it is as it was.
+    pub fn change(&self, change: impl FnOnce(&mut Member)) -> io::Result<()> {
+        let mut member = self.member.lock();
+        let mut changed = member.clone();
+        change(&mut changed);
+        if changed != *member {
+            changed.save(&self.disk)?;
+            *member = changed;
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::model::id::{NodeId, ShardId};
+use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
@@ -27,7 +27,7 @@ use crate::net::transport::{Address, Transport};
 use super::clock::Clock;
 use super::disk::Disk;
 use super::flusher;
-use super::member::Member;
+use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
 use super::meta::controller::Controller;
@@ -39,9 +39,9 @@ use super::meta::view::View;
 use super::metrics::Metrics;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::serve::{Front, Requests};
-use super::shards::Shards;
+use super::shards::{self, Shards};
 use super::store::StoreOptions;
-use super::wal::{FailureHook, Wal, WalError, WalOptions};
+use super::wal::{FailureHook, GroupId, Wal, WalError, WalOptions};
 use super::wall::Wall;
 
 /// What the world gives a node.
@@ -78,6 +78,8 @@ pub enum NodeError {
     /// It must not vote or acknowledge again under its ids.
     #[error("this node has served before, and its write-ahead log is gone")]
     LogGone,
+    #[error("{shard} has no other voter than {replica}, which is damaged: {why}")]
+    Lost { shard: ShardId, replica: ReplicaId, why: String },
 }
 
 /// Why a running node stopped by itself.
@@ -116,9 +118,13 @@ impl Node {
         let (stopped_sender, stopped) = watch::channel(None);
         parts.wal.on_failure = Some(on_failure(stopped_sender.clone()));
         parts.disk.create_dir(Path::new("wal")).map_err(WalError::from)?;
-        if parts.member.opened && !Wal::is_in(&*parts.disk, Path::new("wal"))? {
+        let listed = shards::listed(&*parts.disk).map_err(WalError::from)?;
+        // A lost log is told by the replicas that are there; where these are gone too, only this tells.
+        if parts.member.opened && listed.is_empty() && !Wal::is_in(&*parts.disk, Path::new("wal"))? {
             return Err(NodeError::LogGone);
         }
+        parts.wal.known = listed.iter().map(|(_, replica)| GroupId(replica.0)).collect();
+        parts.wal.alone = parts.member.is_alone();
         let (disk, exec, options) = (parts.disk.clone(), parts.exec, parts.wal.clone());
         let wal = parts.exec.blocking(move || Wal::open(disk, Path::new("wal"), exec, options)).await?;
 
@@ -135,7 +141,7 @@ impl Node {
             store: parts.store,
             settings,
         };
-        let shards = Shards::new(replica_parts);
+        let shards = Shards::new(replica_parts, parts.member.is_alone());
         shards.open_all().await?;
         let records = Records::new(shards.clone());
         let own = own_record(&parts, clock.wall_ms());
@@ -144,15 +150,25 @@ impl Node {
             bootstrap::begin(&parts.member, first, &shards, &records, &chance, own, authority).await?;
         }
         let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
-        let meta = meta.ok_or(NodeError::OtherMetaReplica)?;
+        let damaged = shards.damaged();
+        if meta.is_none() && damaged.iter().all(|damaged| damaged.id != parts.member.meta_replica) {
+            return Err(NodeError::OtherMetaReplica);
+        }
         if !parts.member.opened {
             // Before the door is opened: from now on others may change what was begun, so it must not be begun again,
             // and count on what is promised here, so it must not be forgotten.
             (parts.member.opened, parts.member.bootstrap) = (true, None);
             parts.member.save(&parts.disk).map_err(WalError::from)?;
         }
-        let view = View::follow(&meta, parts.exec);
         drop(meta);
+        let (stop, stopping) = watch::channel(false);
+        let view = View::follow(shards.clone(), parts.exec, stop.subscribe());
+        let map = &view.now().map;
+        if let Some(sole) =
+            damaged.into_iter().find(|damaged| keeper::is_sole(map, damaged.shard, damaged.id))
+        {
+            return Err(NodeError::Lost { shard: sole.shard, replica: sole.id, why: sole.why });
+        }
 
         let reports = Reports::new(
             parts.member.node,
@@ -163,17 +179,18 @@ impl Node {
         );
         let metrics = Metrics::new();
         let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics));
-        let (stop, stopping) = watch::channel(false);
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
-        let seeds = parts.member.seeds.iter().map(|seed| seed.node).collect();
-        parts.exec.spawn(reports.clone().run(peers.clone(), seeds));
+        let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
+        parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
             peers.clone(),
-            parts.member.clone(),
+            standing.clone(),
             settings_sender,
         ));
+        parts.exec.spawn(keeper::follow_seat(reports.seat(), shards.clone(), standing));
+        parts.exec.spawn(watch_damage(shards.clone(), view.clone(), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let controller =
             Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
@@ -316,6 +333,12 @@ async fn accept(
         let limits = ServeLimits::for_class(connection.class());
         exec.spawn(serve(connection, Arc::new(front.clone()), exec, limits));
     }
+}
+
+async fn watch_damage(shards: Shards, view: View, stopped: watch::Sender<Option<Stopped>>) {
+    let why = keeper::watch_damage(view, shards).await;
+    tracing::error!(why, "this node cannot go on");
+    stopped.send_replace(Some(Stopped::Disk(why)));
 }
 
 async fn watch_flusher(

@@ -1,5 +1,9 @@
 //! The replicas on this node, by shard.
 //!
+//! A replica whose data is not what was written is *set aside*: it is closed, a file `damaged` in its directory says why, and
+//! from then on it is not opened again, whatever a later look finds. What it has stays until its id is retired, that is
+//! until another replica has taken its place.
+//!
 //! ## Invariants and what guards each
 //!
 //! - A shard has one replica here, opened by one at a time; another must be gone first: guarded by
@@ -8,46 +12,89 @@
 //!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use crate::model::id::{ReplicaId, ShardId};
 
+use super::disk::Disk;
+use super::member::{read_file, write_file};
 use super::replica::{Replica, ReplicaError, ReplicaParts, directory, parse_directory};
+use super::wal::WalError;
 
 /// Replicas a node holds at most.
 pub const REPLICAS_MAX: usize = 4096;
+
+/// In the directory of a replica that was set aside: why.
+const DAMAGED_FILE: &str = "damaged";
+
+/// A replica that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    pub shard: ShardId,
+    pub id: ReplicaId,
+    pub why: String,
+}
 
 /// Shared; cheap to clone.
 #[derive(Clone)]
 pub struct Shards {
     parts: ReplicaParts,
+    /// No other node has anything of what is here.
+    alone: bool,
+    damaged: Arc<RwLock<BTreeMap<ReplicaId, Damaged>>>,
     open: Arc<RwLock<BTreeMap<ShardId, Arc<Replica>>>>,
     /// One opening or closing at a time: two of the same replica would share its file.
     changing: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// The replicas that have a directory on this disk, made if there is none.
+pub fn listed(disk: &dyn Disk) -> io::Result<Vec<(ShardId, ReplicaId)>> {
+    let root = directory(ShardId(0), ReplicaId(0));
+    let root = root.parent().expect("replicas have a directory of their own");
+    disk.create_dir(root)?;
+    let mut replicas = Vec::new();
+    for name in disk.list(root)? {
+        match parse_directory(&name) {
+            Some(replica) => replicas.push(replica),
+            None => tracing::warn!(name, "not a replica's directory; left alone"),
+        }
+    }
+    Ok(replicas)
+}
+
+/// Why a replica was set aside, if it was.
+pub fn set_aside_for(disk: &dyn Disk, shard: ShardId, id: ReplicaId) -> io::Result<Option<String>> {
+    let why = read_file(disk, &directory(shard, id).join(DAMAGED_FILE))?;
+    Ok(why.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 impl Shards {
-    pub fn new(parts: ReplicaParts) -> Shards {
-        Shards { parts, open: Arc::default(), changing: Arc::default() }
+    /// `alone`: what is damaged here cannot be had from elsewhere, so it is refused.
+    pub fn new(parts: ReplicaParts, alone: bool) -> Shards {
+        Shards { parts, alone, damaged: Arc::default(), open: Arc::default(), changing: Arc::default() }
     }
 
-    /// Opens every replica that has a directory here.
+    /// Opens every replica that has a directory here, but for those that are damaged.
     pub async fn open_all(&self) -> Result<(), ReplicaError> {
-        let root = directory(ShardId(0), ReplicaId(0));
-        let root = root.parent().expect("replicas have a directory of their own");
-        self.parts.disk.create_dir(root).map_err(super::wal::WalError::from)?;
-        for name in self.parts.disk.list(root).map_err(super::wal::WalError::from)? {
-            match parse_directory(&name) {
-                Some((shard, replica)) => drop(self.open(shard, replica).await?),
-                None => tracing::warn!(name, "not a replica's directory; left alone"),
+        let listed = listed(&*self.parts.disk).map_err(WalError::from)?;
+        for group in self.parts.wal.damaged_groups() {
+            // Its end was what the log has lost.
+            if listed.iter().all(|(_, replica)| replica.0 != group.0) {
+                self.parts.wal.group(group).destroy().await?;
             }
+        }
+        for (shard, replica) in listed {
+            self.open(shard, replica).await?;
         }
         Ok(())
     }
 
-    /// The replica, opened (and made, if it is not there). Another replica of the same shard must be gone first.
+    /// The replica, opened (and made, if it is not there); `None` if it is damaged. Another replica of the same shard must
+    /// be gone first.
     pub async fn open(&self, shard: ShardId, id: ReplicaId) -> Result<Option<Arc<Replica>>, ReplicaError> {
         let _one = self.changing.lock().await;
         if let Some(replica) = self.get(shard) {
@@ -57,10 +104,52 @@ impl Shards {
             tracing::error!(%shard, "this node holds {REPLICAS_MAX} replicas; no more are opened");
             return Ok(None);
         }
-        let replica = Replica::open(&self.parts, shard, id).await?;
-        tracing::info!(%shard, replica = %id, applied = replica.applied().borrow().index, "replica opened");
-        self.open.write().insert(shard, replica.clone());
-        Ok(Some(replica))
+        if let Some(why) = set_aside_for(&*self.parts.disk, shard, id).map_err(WalError::from)? {
+            self.damaged.write().insert(id, Damaged { shard, id, why });
+            return Ok(None);
+        }
+        match Replica::open(&self.parts, shard, id).await {
+            Ok(replica) => {
+                let applied = replica.applied().borrow().index;
+                tracing::info!(%shard, replica = %id, applied, "replica opened");
+                self.open.write().insert(shard, replica.clone());
+                Ok(Some(replica))
+            }
+            Err(error) if error.is_damage() && self.alone => {
+                Err(ReplicaError::Sole { shard, replica: id, source: error.into() })
+            }
+            Err(error) if error.is_damage() => {
+                self.note_damage(shard, id, &chain(&error)).map_err(WalError::from)?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Closes a replica that turned out to be damaged; it is never opened again.
+    pub async fn set_aside(&self, replica: &Arc<Replica>, why: &str) -> io::Result<()> {
+        let _one = self.changing.lock().await;
+        if self.exactly(replica.shard, replica.id).is_none() {
+            return Ok(());
+        }
+        self.note_damage(replica.shard, replica.id, why)?;
+        self.open.write().remove(&replica.shard);
+        replica.group.shutdown().await;
+        replica.store.close().await;
+        Ok(())
+    }
+
+    fn note_damage(&self, shard: ShardId, id: ReplicaId, why: &str) -> io::Result<()> {
+        tracing::error!(%shard, replica = %id, why, "replica damaged; it is set aside, to be made anew from its peers");
+        let path = directory(shard, id).join(DAMAGED_FILE);
+        write_file(&*self.parts.disk, Path::new(&path), why.as_bytes())?;
+        self.damaged.write().insert(id, Damaged { shard, id, why: why.to_owned() });
+        Ok(())
+    }
+
+    /// The replicas that were set aside, in order of id.
+    pub fn damaged(&self) -> Vec<Damaged> {
+        self.damaged.read().values().cloned().collect()
     }
 
     /// Closes a replica and removes all it has here.
@@ -73,6 +162,7 @@ impl Shards {
             replica.store.close().await;
         }
         Replica::destroy(&self.parts, shard, id).await?;
+        self.damaged.write().remove(&id);
         tracing::info!(%shard, replica = %id, "replica removed");
         Ok(())
     }
@@ -100,4 +190,15 @@ impl Shards {
     pub fn all(&self) -> Vec<Arc<Replica>> {
         self.open.read().values().cloned().collect()
     }
+}
+
+/// An error and what caused it, in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
 }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,7 +47,12 @@ type Tasks = Rc<RefCell<Option<LocalSet>>>;
 
 /// Small, so that segments roll, memtables are flushed and caches are missed within seconds.
 fn wal_options() -> WalOptions {
-    WalOptions { segment_bytes: 512 << 10, cache_bytes: 128 << 10, spare_segments: 1, on_failure: None }
+    WalOptions {
+        segment_bytes: 512 << 10,
+        cache_bytes: 128 << 10,
+        spare_segments: 1,
+        ..WalOptions::default()
+    }
 }
 
 fn store_options() -> StoreOptions {
@@ -76,7 +82,7 @@ impl Machine {
         started.unwrap_or_else(|error| panic!("{} does not start: {error:?}", self.address))
     }
 
-    /// As [`Machine::start`], for one that may refuse.
+    /// The same; after an error nothing runs.
     pub async fn try_start(&self) -> Result<bool, NodeError> {
         let member = Member::load(&self.disk()).unwrap().expect("a saved membership is never lost");
         let transport = self.net.transport(&self.address, Peer::Node(member.node));
@@ -102,10 +108,34 @@ impl Machine {
         let old = self.process.replace(Some(Process { tasks, node: None }));
         assert!(old.is_none(), "a machine runs one process at a time");
         let Ok(started) = starting.await else { return Ok(false) };
-        let node = started.inspect_err(|_| self.kill())?;
-        let mut process = self.process.borrow_mut();
-        process.as_mut().expect("it lives: its task has ended well").node = Some(Rc::new(node));
+        let node = match started {
+            Ok(node) => Rc::new(node),
+            Err(error) => {
+                self.kill();
+                return Err(error);
+            }
+        };
+        self.process.borrow_mut().as_mut().expect("it lives: its task has ended well").node = Some(node);
         Ok(true)
+    }
+
+    /// The files below a directory of the disk.
+    pub fn files(&self, dir: &str) -> Vec<PathBuf> {
+        let disk = self.disk();
+        let names = disk.list(Path::new(dir)).unwrap();
+        names.iter().map(|name| Path::new(dir).join(name)).collect()
+    }
+
+    /// Flips bits of a file where something is written, `count` times.
+    pub fn rot(&self, path: &Path, count: u64, chance: &Chance) {
+        let file = self.disk().open(path, false).unwrap();
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        for _ in 0..count {
+            let at = written[chance.between(0, written.len() as u64) as usize];
+            self.disk.borrow().flip_bit(path, at as u64, chance.between(0, 8) as u32);
+        }
     }
 
     /// The power goes: the disk loses what was not synced, then the process ends.

@@ -57,6 +57,12 @@ impl World {
         client
     }
 
+    /// A cluster of one node; and a client of it.
+    pub async fn alone(&self) -> Client {
+        self.bootstrap().await;
+        self.client("alone").await
+    }
+
     pub fn machine(&self, n: usize) -> Rc<Machine> {
         self.machines.borrow()[n].clone()
     }

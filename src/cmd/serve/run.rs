@@ -18,8 +18,10 @@ use crate::cmd::ui::Ui;
 use crate::cmd::{log, private_file, session};
 use crate::net::transport::Address;
 use crate::node::meta::join::JoinError;
+use crate::node::replica::ReplicaError;
 use crate::node::running::NodeError;
 use crate::node::server::{ReadyInfo, Server, ServerOptions, Start, StartError, Stopped};
+use crate::node::wal::WalError;
 
 /// How often contexts are compared with the members.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
@@ -188,6 +190,8 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
     const AGAIN: &str = "the same once the cause above is gone";
     const DAMAGED: &str =
         "keep the directory; the other replicas have the data: join again with an empty one";
+    const LOST: &str =
+        "nomad debug shard DIR shows what is left; keep the directory, no other node has what it lost";
     match error {
         StartError::NotInitialised { .. } => {
             (Exit::Usage, "the same with --bootstrap, or with --join and --token")
@@ -212,6 +216,8 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
         }
         StartError::InsecureAddress { .. } => (Exit::Usage, "the same with --listen 127.0.0.1:7300"),
         StartError::Node(NodeError::Bootstrap(_)) => (Exit::Unreachable, AGAIN),
+        StartError::Node(NodeError::Lost { .. } | NodeError::Wal(WalError::Lost(_))) => (Exit::Damaged, LOST),
+        StartError::Node(NodeError::Replica(ReplicaError::Sole { .. })) => (Exit::Damaged, LOST),
         StartError::Node(_) => (Exit::Damaged, DAMAGED),
         StartError::FirstToken(_) => (Exit::Unreachable, AGAIN),
     }

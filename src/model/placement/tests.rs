@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn silence(&mut self, id: u64) {
-        self.silent.0.insert(NodeId(id), self.settings.silent_after_ms + 1);
+        self.silent.silence_ms.insert(NodeId(id), self.settings.silent_after_ms + 1);
     }
 
     fn map(&self) -> ClusterMap {
@@ -85,7 +85,13 @@ impl Cluster {
         assert_eq!(job.voters.len() % 2, 1);
         let shard = self.shards.get_mut(&proposal.shard).unwrap();
         if let Some(node) = proposal.add {
-            assert!(shard.replica_on(node).is_none(), "two replicas of a shard on one node");
+            let there = shard.replica_on(node);
+            let is_made_anew = there.is_some_and(|old| {
+                proposal.reason != Reason::Grow
+                    && proposal.remove == Some(old.id)
+                    && self.silent.damaged.contains(&old.id)
+            });
+            assert!(there.is_none() || is_made_anew, "two replicas of a shard on one node");
             assert_ne!(self.nodes[&node].state, NodeState::Left);
             shard.replicas.push(Replica { id: fresh, node, role: Role::Learner });
         }
@@ -171,7 +177,7 @@ fn a_silent_node_is_replaced_after_the_limit() {
     (2..=4).for_each(|id| cluster.join(id, ""));
     cluster.settle();
     let held = cluster.on(2) - 1;
-    cluster.silent.0.insert(NodeId(2), cluster.settings.silent_after_ms);
+    cluster.silent.silence_ms.insert(NodeId(2), cluster.settings.silent_after_ms);
     assert_eq!(cluster.plan(), vec![], "not before the limit");
     cluster.silence(2);
     assert!(cluster.plan().iter().all(|p| matches!(p.reason, Reason::Repair | Reason::Meta)));
@@ -192,6 +198,33 @@ fn without_a_spare_node_nothing_is_given_up() {
     assert_eq!(cluster.plan(), vec![]);
     cluster.silence(2);
     assert_eq!(cluster.plan(), vec![]);
+}
+
+#[test]
+fn a_damaged_replica_is_made_anew_where_it_was() {
+    let mut cluster = Cluster::young(2);
+    (2..=3).for_each(|id| cluster.join(id, ""));
+    cluster.settle();
+    let on_two = |cluster: &Cluster| -> BTreeSet<ReplicaId> {
+        let replicas = cluster.shards.values().flat_map(|shard| shard.replicas.clone());
+        replicas.filter(|replica| replica.node == NodeId(2)).map(|replica| replica.id).collect()
+    };
+    let damaged = on_two(&cluster);
+    cluster.silent.damaged = damaged.clone();
+    let plan = cluster.plan();
+    assert_eq!(plan.len(), 3, "of the meta shard and of both others");
+    for proposal in &plan {
+        assert_eq!(proposal.add, Some(NodeId(2)));
+        assert!(damaged.contains(&proposal.remove.unwrap()) && proposal.add_votes);
+        assert_eq!(proposal.voters.len(), 2, "the others stay voters all the while");
+    }
+    // While its node is silent the others do not do without it.
+    cluster.silent.silence_ms.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
+    assert_eq!(cluster.plan(), vec![]);
+    cluster.silent.silence_ms.clear();
+    assert_eq!(cluster.settle(), 3);
+    assert!(on_two(&cluster).is_disjoint(&damaged) && on_two(&cluster).len() == 3);
+    assert!((0..=2).all(|shard| cluster.roles(shard) == (3, 0)));
 }
 
 #[test]
@@ -291,7 +324,7 @@ fn jobs_under_way_count() {
 fn nothing_is_copied_to_a_node_that_does_not_answer() {
     let mut cluster = Cluster::young(3);
     cluster.join(2, "");
-    cluster.silent.0.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
+    cluster.silent.silence_ms.insert(NodeId(2), TARGET_SILENT_MAX_MS + 1);
     assert_eq!(cluster.plan(), vec![]);
 }
 
@@ -307,7 +340,7 @@ proptest! {
         for (id, event, zone) in events {
             let known = cluster.nodes.contains_key(&NodeId(id));
             let others = cluster.nodes.values().filter(|n| n.id.0 != id && n.state == NodeState::Member);
-            let last = others.filter(|n| !cluster.silent.0.contains_key(&n.id)).count() == 0;
+            let last = others.filter(|n| !cluster.silent.silence_ms.contains_key(&n.id)).count() == 0;
             match (event, known) {
                 (0..=2, false) => cluster.join(id, &format!("z{zone}")),
                 (3, true) if !last => cluster.state(id, NodeState::Left),
@@ -315,7 +348,7 @@ proptest! {
                     cluster.state(id, NodeState::Draining);
                 }
                 (5, true) if !last => cluster.silence(id),
-                (_, true) => _ = cluster.silent.0.remove(&NodeId(id)),
+                (_, true) => _ = cluster.silent.silence_ms.remove(&NodeId(id)),
                 _ => {}
             }
             cluster.settle();
@@ -323,7 +356,7 @@ proptest! {
             prop_assert!(voters.iter().all(|voters| voters % 2 == 1), "{:?}", voters);
             for node in cluster.nodes.values().filter(|node| node.state != NodeState::Left) {
                 let meta = cluster.shards[&ShardId::META].replica_on(node.id);
-                prop_assert!(meta.is_some() || cluster.silent.0.contains_key(&node.id), "{} lost meta", node.id);
+                prop_assert!(meta.is_some() || cluster.silent.silence_ms.contains_key(&node.id), "{} lost meta", node.id);
             }
         }
         // With everybody back, everything is as it should be.

@@ -1,7 +1,7 @@
 //! The disk seam: a directory of files.
 //!
-//! The write-ahead log and the shard files see only this; below it are real files ([`real`]) or a simulated disk
-//! ([`sim`]) that forgets what was not synced.
+//! The write-ahead log and the shard files see only this; below it are real files ([`real`]), real files that are only
+//! looked at ([`look`]) or a simulated disk ([`sim`]) that forgets what was not synced.
 //!
 //! What is assumed of a disk: a write is on it after `sync_data` returned without error, and its name (creation,
 //! rename, removal) after `sync_dir` of its directory did. Anything not synced may be there wholly, partly or not at all
@@ -14,6 +14,7 @@
 //! - A directory has one owner, and no path leads out of it: guarded by
 //!   `real::tests::a_directory_has_one_owner_and_paths_stay_inside`.
 
+pub mod look;
 pub mod real;
 pub mod sim;
 

@@ -34,7 +34,7 @@ use crate::node::clock::Clock;
 use crate::node::shards::Shards;
 
 use super::records::{Change, MetaError, Records};
-use super::reports::Reports;
+use super::reports::{DAMAGED, Reports};
 use super::view::{Cluster, View};
 
 /// How often a round is made.
@@ -96,7 +96,7 @@ impl Controller {
         for record in cluster.map.jobs() {
             self.drive(&cluster, record, &seen, term).await?;
         }
-        let liveness = Liveness(self.silence_ms(&cluster, term));
+        let liveness = Liveness { silence_ms: self.silence_ms(&cluster, term), damaged: damaged(&statuses) };
         for proposal in placement::plan(&cluster.map, &cluster.settings, &liveness) {
             self.create(&cluster, proposal).await?;
         }
@@ -322,7 +322,17 @@ fn reported(status: &ReplicaStatus) -> Option<(&Membership, KeyRange)> {
 /// A joined node's replica of the meta shard has had its id since it joined.
 fn reserved_meta_replica(cluster: &Cluster, proposal: &Proposal, node: NodeId) -> Option<ReplicaId> {
     let known = cluster.map.node(node).filter(|_| proposal.shard == ShardId::META)?;
-    Some(known.meta_replica).filter(|replica| replica.0 != 0 && !cluster.map.is_retired(*replica))
+    let used = |replica| {
+        let meta = cluster.map.shard(ShardId::META);
+        cluster.map.is_retired(replica) || meta.is_some_and(|meta| meta.replica(replica).is_some())
+    };
+    Some(known.meta_replica).filter(|replica| replica.0 != 0 && !used(*replica))
+}
+
+/// The replicas whose own nodes say that they are damaged.
+fn damaged(statuses: &[NodeStatus]) -> BTreeSet<ReplicaId> {
+    let all = statuses.iter().flat_map(|status| &status.replicas);
+    all.filter(|replica| replica.state == DAMAGED).map(|replica| ReplicaId(replica.replica)).collect()
 }
 
 /// The leader of each shard, by the highest term that claims to be one.

@@ -8,19 +8,23 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prost::Message;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::id::{NodeId, ShardId};
+use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;
+use crate::node::member::Standing;
 use crate::node::shards::Shards;
 use crate::node::wal::Wal;
 
 /// How often a node reports.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// The state of a replica that was set aside.
+pub const DAMAGED: &str = "damaged";
 /// A node silent for this long is shown as such.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// Nodes that are remembered.
@@ -42,6 +46,8 @@ struct Own {
     shards: Shards,
     wal: Wal,
     leaving: std::sync::atomic::AtomicBool,
+    /// This node's replica of the meta shard as its leader says, when this node has none.
+    seat: watch::Sender<Option<ReplicaId>>,
 }
 
 #[derive(Default)]
@@ -64,8 +70,14 @@ impl Reports {
             shards,
             wal,
             leaving: Default::default(),
+            seat: watch::channel(None).0,
         };
         Reports { own: Arc::new(own), heard: Arc::default() }
+    }
+
+    /// Watches which replica of the meta shard this node is to have in the place of one that it has lost.
+    pub fn seat(&self) -> watch::Receiver<Option<ReplicaId>> {
+        self.own.seat.subscribe()
     }
 
     /// Where this node's HTTP is, once it is known.
@@ -81,6 +93,12 @@ impl Reports {
     /// What this node says about itself.
     pub fn own(&self) -> NodeStatus {
         let replicas: Vec<_> = self.own.shards.all();
+        let damaged = self.own.shards.damaged().into_iter().map(|damaged| wire::ReplicaStatus {
+            shard: damaged.shard.0,
+            replica: damaged.id.0,
+            state: DAMAGED.to_owned(),
+            ..Default::default()
+        });
         let leaving = self.own.leaving.load(std::sync::atomic::Ordering::Relaxed);
         NodeStatus {
             node: self.own.node.0,
@@ -90,7 +108,7 @@ impl Reports {
             silent_ms: 0,
             wal_bytes: self.own.wal.stats().bytes,
             memtable_bytes: replicas.iter().map(|replica| replica.store.memtable_bytes() as u64).sum(),
-            replicas: replicas.iter().map(|replica| replica.status().1).collect(),
+            replicas: replicas.iter().map(|replica| replica.status().1).chain(damaged).collect(),
             state: if leaving { "leaving" } else { "up" }.to_owned(),
             quic: self.own.quic.clone(),
             http: self.own.http.lock().clone(),
@@ -142,21 +160,21 @@ impl Reports {
             .collect()
     }
 
-    /// Reports for ever. While no leader is known (this node has only just joined), every one of `seeds` is told: the
-    /// leader among them listens.
-    pub async fn run(self, peers: Peers, seeds: Vec<NodeId>) {
+    /// Reports for ever. While no leader is known (this node has only just joined, or has lost its replica of the meta
+    /// shard), every member it knows of is told: the leader among them listens.
+    pub async fn run(self, peers: Peers, standing: Arc<Standing>) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let Some(meta) = self.own.shards.get(ShardId::META) else { continue };
-            let leadership = meta.group.leadership();
+            let meta = self.own.shards.get(ShardId::META);
+            let leadership = meta.map(|meta| meta.group.leadership()).unwrap_or_default();
             match leadership.node {
                 _ if leadership.here => self.hear(leadership.term, self.own()),
                 Some(leader) => self.tell(&peers, leader).await,
                 None => {
-                    for seed in &seeds {
-                        self.tell(&peers, *seed).await;
+                    for seed in standing.now().seeds.iter().filter(|seed| seed.node != self.own.node) {
+                        self.tell(&peers, seed.node).await;
                     }
                 }
             }
@@ -171,10 +189,12 @@ impl Reports {
             wire::ReportReply::decode(answer).ok()
         });
         // A leader that does not answer will be replaced; the next report goes to its successor.
-        if let Ok(Some(reply)) = told.await
-            && let Err(error) = self.own.clock.merge(crate::model::time::Timestamp(reply.clock))
-        {
+        let Ok(Some(reply)) = told.await else { return };
+        if let Err(error) = self.own.clock.merge(crate::model::time::Timestamp(reply.clock)) {
             tracing::warn!(%leader, %error, "clocks differ");
+        }
+        if reply.meta_replica != 0 {
+            self.own.seat.send_replace(Some(ReplicaId(reply.meta_replica)));
         }
     }
 }

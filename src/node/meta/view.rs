@@ -4,17 +4,22 @@
 //! the act on what was seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::model::config::Settings;
+use crate::model::id::ShardId;
 use crate::model::key::KeyRange;
 use crate::model::map::ClusterMap;
 use crate::model::time::Timestamp;
 use crate::net::exec::Exec;
 use crate::node::replica::Replica;
+use crate::node::shards::Shards;
 use crate::node::store::{PageBounds, StoreError};
 
+/// How soon to look whether there is a replica again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Rows read at once.
 const PAGE_ROWS: usize = 4096;
 /// Bytes read at once.
@@ -32,23 +37,23 @@ pub struct Cluster {
 pub struct View(watch::Receiver<Arc<Cluster>>);
 
 impl View {
-    /// Follows the local replica of the meta shard until it is closed.
-    pub fn follow(replica: &Arc<Replica>, exec: Exec) -> View {
-        let (sender, receiver) = watch::channel(Arc::new(read(replica).unwrap_or_default()));
-        let replica = Arc::downgrade(replica);
+    /// Follows the local replica of the meta shard, and whichever takes its place if it is lost, until told to stop.
+    pub fn follow(shards: Shards, exec: Exec, mut stop: watch::Receiver<bool>) -> View {
+        let known = shards.get(ShardId::META).and_then(|replica| read(&replica).ok());
+        let (sender, receiver) = watch::channel(Arc::new(known.unwrap_or_default()));
         exec.spawn(async move {
-            loop {
-                let Some(strong) = replica.upgrade() else { return };
-                let mut applied = strong.applied();
-                applied.mark_unchanged();
-                match read(&strong) {
-                    Ok(cluster) => drop(sender.send_replace(Arc::new(cluster))),
-                    Err(error) => tracing::error!(%error, "the meta shard cannot be read here"),
+            let follow = async {
+                loop {
+                    match shards.get(ShardId::META) {
+                        Some(replica) => publish(replica, &sender).await,
+                        None => tokio::time::sleep(LOOK_AGAIN).await,
+                    }
                 }
-                drop(strong);
-                if applied.changed().await.is_err() {
-                    return;
-                }
+            };
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = follow => {}
             }
         });
         View(receiver)
@@ -62,6 +67,22 @@ impl View {
     /// Watches every change.
     pub fn watch(&self) -> watch::Receiver<Arc<Cluster>> {
         self.0.clone()
+    }
+}
+
+/// Publishes what the replica holds now; returns when it has applied more or was closed.
+async fn publish(replica: Arc<Replica>, sender: &watch::Sender<Arc<Cluster>>) {
+    let mut applied = replica.applied();
+    applied.mark_unchanged();
+    match read(&replica) {
+        // A replica made anew is behind what was known until it has caught up.
+        Ok(cluster) if cluster.map.version() < sender.borrow().map.version() => {}
+        Ok(cluster) => drop(sender.send_replace(Arc::new(cluster))),
+        Err(error) => tracing::error!(%error, "the meta shard cannot be read here"),
+    }
+    drop(replica);
+    if applied.changed().await.is_err() {
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

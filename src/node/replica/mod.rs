@@ -100,6 +100,22 @@ pub enum ReplicaError {
     /// What its log no longer has is not in its file.
     #[error("the replica's file is older than its part of the write-ahead log")]
     FileOld,
+    /// What it has lost nobody else has.
+    #[error("shard {shard} has no other voter than {replica}, which is damaged")]
+    Sole {
+        shard: ShardId,
+        replica: ReplicaId,
+        #[source]
+        source: Box<ReplicaError>,
+    },
+}
+
+impl ReplicaError {
+    /// True if the replica's own data is not what it was: another one can take its place.
+    pub fn is_damage(&self) -> bool {
+        use ReplicaError::*;
+        matches!(self, Store(StoreError::Damaged { .. }) | Wal(WalError::Damaged { .. }) | LogLost | FileOld)
+    }
 }
 
 /// The directory of a replica, below the node's.
@@ -124,14 +140,26 @@ impl Replica {
         parts.disk.create_dir(&dir).map_err(WalError::from)?;
         let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store)?;
         let log = parts.wal.group(GroupId(id.0));
-        align(&log, &store).await?;
+        if let Err(error) = align(&log, &store).await {
+            let voters = store.base().membership.configs.into_iter().flat_map(|set| set.replicas);
+            let mut voters = voters.peekable();
+            let is_sole = voters.peek().is_some() && voters.all(|voter| voter == id.0);
+            return Err(match is_sole && error.is_damage() {
+                true => ReplicaError::Sole { shard, replica: id, source: error.into() },
+                false => error,
+            });
+        }
         parts.clock.advance(store.state(|state| state.highest_stamp));
 
         let (sender, applied) = watch::channel(Applied::default());
         let machine = Machine::new(store.clone(), parts.clock.clone(), sender);
         let network =
             Network { shard, peers: parts.peers.clone(), clock: parts.clock.clone(), store: store.clone() };
-        let group = Group::start(shard, id, network, Log::new(log.clone()), machine, applied).await?;
+        let group = Group::start(shard, id, network, Log::new(log.clone()), machine, applied).await;
+        let group = group.map_err(|error| match log.is_damaged() {
+            true => WalError::Damaged { group: GroupId(id.0) }.into(),
+            false => ReplicaError::from(error),
+        })?;
         let proposer = Proposer::start(
             group.clone(),
             store.clone(),
@@ -208,6 +236,11 @@ impl Replica {
         let purge_to = flushed.applied.filter(|_| self.log.live_bytes() > keep_bytes).map(|id| id.index);
         self.group.flushed(purge_to).await;
         Ok(())
+    }
+
+    /// True once something of it turned out not to be what was written.
+    pub fn is_damaged(&self) -> bool {
+        self.store.is_damaged() || self.log.is_damaged()
     }
 
     /// What the node says about this replica.
@@ -325,6 +358,9 @@ impl Replica {
 
 /// Step 3 of opening.
 async fn align(log: &GroupLog, store: &Store) -> Result<(), ReplicaError> {
+    if log.is_damaged() {
+        return Err(WalError::Damaged { group: log.id() }.into());
+    }
     let state = log.state();
     let base = store.base().applied.map(|id| LogPoint { term: id.term, index: id.index });
     if state.purged.map(|purged| purged.index) > base.map(|base| base.index) {

@@ -21,18 +21,21 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use prost::Message;
 
+use crate::model::id::{ReplicaId, ShardId};
+use crate::model::map::{Replica, Role};
+use crate::model::wire::JobPhase;
 use crate::net::exec::Exec;
 use crate::net::kind;
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
-use crate::net::wire::{Report, ReportReply};
+use crate::net::wire::{NodeStatus, Report, ReportReply};
 
 use super::clock::Clock;
 use super::disk::Disk;
 use super::meta::admin::Office;
 use super::meta::join::Door;
 use super::meta::records::Records;
-use super::meta::reports::Reports;
+use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
 use super::metrics::Metrics;
 use super::shards::Shards;
@@ -109,11 +112,31 @@ impl Requests {
         match (status, self.records.leading(), peer) {
             // A member speaks for itself only.
             (Some(status), Some(term), Peer::Node(node)) if status.node == node.0 => {
+                let meta_replica = self.meta_seat(&status).map_or(0, |replica| replica.0);
                 self.reports.hear(term, status);
-                ReportReply { accepted: true, clock }
+                ReportReply { accepted: true, clock, meta_replica }
             }
-            _ => ReportReply { accepted: false, clock },
+            _ => ReportReply { accepted: false, clock, meta_replica: 0 },
         }
+    }
+
+    /// The replica of the meta shard that a node is to have which says that it has lost its own. Never one that votes
+    /// already: if that is not there, it must not come back empty.
+    fn meta_seat(&self, status: &NodeStatus) -> Option<ReplicaId> {
+        let mut own = status.replicas.iter().filter(|replica| replica.shard == ShardId::META.0);
+        let lost: Vec<u64> = own.clone().filter(|own| own.state == DAMAGED).map(|own| own.replica).collect();
+        if lost.is_empty() || own.any(|own| own.state != DAMAGED) {
+            return None;
+        }
+        let cluster = self.view.now();
+        let job = cluster.map.job(ShardId::META).filter(|job| job.phase() == JobPhase::JobLearn);
+        let coming = job.and_then(|job| job.add.as_ref());
+        let coming = coming.filter(|add| add.node == status.node).map(|add| ReplicaId(add.replica));
+        let meta = cluster.map.shard(ShardId::META)?;
+        let learns = |replica: &&Replica| replica.node.0 == status.node && replica.role == Role::Learner;
+        let mut listed = meta.replicas.iter().filter(learns);
+        let listed = listed.find(|replica| !lost.contains(&replica.id.0)).map(|replica| replica.id);
+        coming.or(listed).filter(|replica| !cluster.map.is_retired(*replica))
     }
 
     fn refuse(&self, from: &str, kind: u16) {

@@ -175,6 +175,8 @@ impl Requests {
         tracing::info!(shard = %replica.shard, bytes = offer.bytes, index = last.index, "receiving a snapshot");
         let received = snapshot::receive(&self.disk, &self.exec, &dir, &offer, stream).await;
         let file = received.map_err(|error| failed(&error))?;
+        // Its digest only says that it is what was sent; once openraft has it, what is wrong with it stops the replica.
+        replica.store.check_received(&file, &last).await.map_err(|error| failed(&error))?;
         let meta = SnapshotMeta { last_log_id: Some(log_id_from_wire(&last)), last_membership };
         let installed = replica.group.install(vote, meta, SnapshotSource::Received(file)).await;
         let vote = installed.map_err(|error| refused(PeerFailureCode::PeerFailed, error))?;

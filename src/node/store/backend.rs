@@ -1,14 +1,110 @@
-//! redb's storage over our disk seam.
+//! redb's storage over our disk seam, which notices when a file no longer holds what it held.
 //!
-//! Promises nothing of its own: each call is passed on. Does not lock; a shard's file has one owner in one process.
+//! redb checks its checksums only when a file is repaired or checked as a whole, and a page that has changed since is
+//! believed: rows would be missing, or others. So the checksum of every block that was read or written since the file was
+//! opened is kept (4 bytes for 4 KiB) and every later read is compared with it. What was changed while the file was closed
+//! is found when it is opened, by redb's own checksums.
+//!
+//! Promises: what is read is what was first read or last written, or an error that is no I/O error of the device. Does not
+//! lock the file; a shard's file has one owner in one process.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::node::disk::DiskFile;
 
+/// Bytes that share a checksum; redb's pages are whole blocks.
+pub const BLOCK: usize = 4096;
+
+/// Set once something is not what was written; never unset. Clones are one.
+#[derive(Clone, Default)]
+pub struct Rot(Arc<AtomicBool>);
+
 /// One open file as redb wants it.
-pub struct Backend(pub Arc<dyn DiskFile>);
+pub struct Backend {
+    file: Arc<dyn DiskFile>,
+    sums: Sums,
+    rot: Rot,
+}
+
+/// CRC-32C of each block, 0 while it is not known. Clones are one. Locked while a block is written.
+#[derive(Clone, Default)]
+pub struct Sums(Arc<Mutex<Vec<u32>>>);
+
+impl Rot {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Sums {
+    /// As of now.
+    pub fn copy(&self) -> Vec<u32> {
+        self.0.lock().clone()
+    }
+}
+
+/// The checksum of a block, never 0.
+pub fn block_sum(block: &[u8]) -> u32 {
+    crc32c::crc32c(block).max(1)
+}
+
+impl Backend {
+    pub fn new(file: Arc<dyn DiskFile>, sums: Sums, rot: Rot) -> Backend {
+        Backend { file, sums, rot }
+    }
+
+    /// Reads whole blocks and compares them with what they were.
+    fn read_blocks(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.read_file(offset, out)?;
+        let found: Vec<u32> = out.chunks(BLOCK).map(block_sum).collect();
+        let first = offset as usize / BLOCK;
+        let mut sums = self.sums.0.lock();
+        if agree(&mut sums, first, &found) {
+            return Ok(());
+        }
+        // Perhaps it was being written; now nobody writes.
+        self.read_file(offset, out)?;
+        let found: Vec<u32> = out.chunks(BLOCK).map(block_sum).collect();
+        match agree(&mut sums, first, &found) {
+            true => Ok(()),
+            false => Err(self.rotten(format!("what is at byte {offset} is not what was written there"))),
+        }
+    }
+
+    fn read_file(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, out).map_err(|error| match error.raw_os_error() {
+            Some(libc::EIO) => self.rotten(format!("the device cannot read what is at byte {offset}")),
+            _ => error,
+        })
+    }
+
+    fn rotten(&self, what: String) -> io::Error {
+        self.rot.set();
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    }
+}
+
+/// True if all that is known of these blocks is what was found; what was not known is now.
+fn agree(sums: &mut Vec<u32>, first: usize, found: &[u32]) -> bool {
+    let end = first + found.len();
+    if sums.len() < end {
+        sums.resize(end, 0);
+    }
+    let known = &mut sums[first..end];
+    if known.iter().zip(found).any(|(known, found)| *known != 0 && known != found) {
+        return false;
+    }
+    known.copy_from_slice(found);
+    true
+}
 
 impl std::fmt::Debug for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -18,22 +114,48 @@ impl std::fmt::Debug for Backend {
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, out)
+        let (block, end) = (BLOCK as u64, offset + out.len() as u64);
+        if offset.is_multiple_of(block) && end.is_multiple_of(block) {
+            return self.read_blocks(offset, out);
+        }
+        // Only of the header, seldom.
+        let from = offset - offset % block;
+        let to = end.next_multiple_of(block).min(self.file.len()?).max(end);
+        let mut whole = vec![0; (to - from) as usize];
+        self.read_blocks(from, &mut whole)?;
+        out.copy_from_slice(&whole[(offset - from) as usize..][..out.len()]);
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        let mut sums = self.sums.0.lock();
+        // A last block that is not whole changes with the length.
+        sums.truncate((len.min(self.file.len()?) / BLOCK as u64) as usize);
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, data)
+        let whole = (offset as usize).next_multiple_of(BLOCK) - offset as usize;
+        let new: Vec<u32> =
+            data.get(whole..).unwrap_or_default().chunks_exact(BLOCK).map(block_sum).collect();
+        let mut sums = self.sums.0.lock();
+        let (first, end) = (offset as usize / BLOCK, (offset as usize + data.len()).div_ceil(BLOCK));
+        if sums.len() < end {
+            sums.resize(end, 0);
+        }
+        // Of blocks that are written in part nothing is known until they are read.
+        sums[first..end].fill(0);
+        self.file.write_at(offset, data)?;
+        let first_whole = (offset as usize + whole) / BLOCK;
+        sums[first_whole..first_whole + new.len()].copy_from_slice(&new);
+        Ok(())
     }
 }

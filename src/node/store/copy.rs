@@ -6,17 +6,24 @@
 
 use std::path::Path;
 
+use crate::model::id::ShardId;
+use crate::model::key::{Key, KeyRange};
 use crate::model::wire;
+use crate::node::disk::{Disk, DiskFile};
 
+use super::backend::{BLOCK, Rot, block_sum};
 use super::engine::{Engine, EngineError};
 use super::error::StoreError;
-use super::file::ShardFile;
-use super::handle::{Applier, Basis, Place, Seen, Shared, Store, basis_of, open_checked, parent};
+use super::file::{ShardFile, guarded};
+use super::handle::{Applier, Basis, Place, Seen, Shared, Store, basis_of, open_checked, parent, sort};
 use super::record::Head;
 use tokio::sync::OwnedMutexGuard;
 
 /// Bytes read at once for a digest.
 const READ_BYTES: usize = 1 << 20;
+
+/// Cache of a file that is looked at, in bytes.
+const INSPECT_CACHE_BYTES: usize = 16 << 20;
 
 /// A private copy of the shard's file.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,30 +46,56 @@ impl Store {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (store, to) = (self.clone(), to.to_owned());
-        let copy = move || store.copy_blocking(place, &to).map_err(|error| StoreError::Copy(error.into()));
-        self.shared.exec.blocking(copy).await
+        let copied = self.shared.exec.blocking(move || store.copy_blocking(place, &to)).await;
+        if copied.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+            self.verify().await;
+        }
+        copied.map_err(|error| StoreError::Copy(error.into()))
+    }
+
+    /// Finds out whether the file itself is what was written; if not, the store is damaged from now on.
+    async fn verify(&self) {
+        let place = self.shared.place.clone().lock_owned().await;
+        let Some(sums) = place.engine.as_ref().map(|engine| engine.sums()) else { return };
+        let shared = self.shared.clone();
+        let verify = move || {
+            let file = shared.disk.open(&shared.path(), false)?;
+            let read = read_all(&*file, &sums, |_| {});
+            drop(place);
+            if read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
+                shared.rot.set();
+            }
+            read
+        };
+        if let Err(error) = self.shared.exec.blocking(verify).await {
+            tracing::error!(path = %self.shared.path().display(), %error, "the shard's file was looked through");
+        }
     }
 
     fn copy_blocking(&self, place: OwnedMutexGuard<Place>, to: &Path) -> std::io::Result<FileCopy> {
         let disk = &*self.shared.disk;
         let base = self.base();
+        let sums = place.engine.as_ref().map(|engine| engine.sums()).unwrap_or_default();
         disk.copy(&self.shared.path(), to)?;
         // The copy is nobody else's, so the file may be written again while it is synced and read.
         drop(place);
         let file = disk.open(to, false)?;
         file.sync_data()?;
         disk.sync_dir(parent(to))?;
-        let bytes = file.len()?;
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; READ_BYTES];
-        let mut offset = 0;
-        while offset < bytes {
-            let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
-            file.read_at(offset, part)?;
+        let bytes = read_all(&*file, &sums, |part| {
             hasher.update(part);
-            offset += part.len() as u64;
-        }
+        })?;
         Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
+    }
+
+    /// Checks a received file as [`Store::install`] will, so that one that cannot be installed does no harm.
+    ///
+    /// # Errors
+    /// `Damaged`, `Copy`, `Unfit`.
+    pub async fn check_received(&self, file: &Path, expect: &wire::LogId) -> Result<(), StoreError> {
+        let (shared, file, expect) = (self.shared.clone(), file.to_owned(), *expect);
+        self.shared.exec.blocking(move || shared.check_received(&file, expect)).await
     }
 
     /// Replaces the shard's file with the one at `from`, which must be on the same disk, be this shard's and hold just
@@ -79,6 +112,28 @@ impl Store {
     }
 }
 
+/// What there is in a shard's file that nobody has open, all of it checked: what it holds, and how many keys.
+///
+/// # Errors
+/// As of [`Store::create_or_open`].
+pub fn inspect(disk: &dyn Disk, path: &Path, shard: ShardId) -> Result<(Basis, u64), StoreError> {
+    let looked = guarded(|| {
+        let (file, applier) = open_checked(disk, path, shard, INSPECT_CACHE_BYTES, &Rot::default())?;
+        let picture = file.picture();
+        let mut keys = 0;
+        for row in picture.scan(&KeyRange::new(Key::FIRST, None), false)? {
+            row?;
+            keys += 1;
+        }
+        for mut run in picture.history(&KeyRange::new(Key::FIRST, None))? {
+            run.try_for_each(|row| row.map(|_| ()))?;
+        }
+        drop(applier);
+        Ok((basis_of(&*picture), keys))
+    });
+    looked.map_err(|error| sort(path, error))
+}
+
 impl Shared {
     fn install(
         &self,
@@ -89,11 +144,7 @@ impl Shared {
         if place.engine.is_none() {
             return Err(StoreError::Closed);
         }
-        let head = ShardFile::check(&*self.disk, from).map_err(|error| match error {
-            EngineError::Damaged(_) => StoreError::Damaged { path: from.to_owned(), source: error.into() },
-            EngineError::Disk(source) => StoreError::Copy(source),
-        })?;
-        self.check_fits(&head, expect)?;
+        self.check_received(from, expect)?;
         // From here on nothing is applied until the new file is the shard's.
         let mut applier = self.applier.lock();
         if let Some(applied) = applier.applied.filter(|applied| applied.index > expect.index) {
@@ -111,6 +162,14 @@ impl Shared {
         self.room.notify_waiters();
         drop(old); // slow: closes a file that has no name any more
         Ok(basis)
+    }
+
+    fn check_received(&self, file: &Path, expect: wire::LogId) -> Result<(), StoreError> {
+        let head = ShardFile::check(&*self.disk, file).map_err(|error| match error {
+            EngineError::Damaged(_) => StoreError::Damaged { path: file.to_owned(), source: error.into() },
+            EngineError::Disk(source) => StoreError::Copy(source),
+        })?;
+        self.check_fits(&head, expect)
     }
 
     fn check_fits(&self, head: &Head, expect: wire::LogId) -> Result<(), StoreError> {
@@ -132,6 +191,35 @@ impl Shared {
         if parent(from) != self.dir {
             self.disk.sync_dir(parent(from))?;
         }
-        open_checked(&*self.disk, path, self.shard, self.options.cache_bytes)
+        open_checked(&*self.disk, path, self.shard, self.options.cache_bytes, &self.rot)
     }
+}
+
+/// Reads a file from end to end, its blocks compared with `sums`; its length.
+fn read_all(file: &dyn DiskFile, sums: &[u32], mut take: impl FnMut(&[u8])) -> std::io::Result<u64> {
+    let bytes = file.len()?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut offset = 0;
+    while offset < bytes {
+        let part = &mut buffer[..READ_BYTES.min((bytes - offset) as usize)];
+        file.read_at(offset, part)?;
+        check_blocks(part, sums, offset)?;
+        take(part);
+        offset += part.len() as u64;
+    }
+    Ok(bytes)
+}
+
+/// What was copied must be what was once read or written: a copy's own checksum would vouch for anything.
+fn check_blocks(bytes: &[u8], sums: &[u32], offset: u64) -> std::io::Result<()> {
+    let first = offset as usize / BLOCK;
+    for (n, block) in bytes.chunks(BLOCK).enumerate() {
+        let known = sums.get(first + n).copied().unwrap_or(0);
+        if known != 0 && known != block_sum(block) {
+            let at = (first + n) * BLOCK;
+            let what = format!("what is at byte {at} is not what was written there");
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+        }
+    }
+    Ok(())
 }

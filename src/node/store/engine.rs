@@ -77,6 +77,9 @@ pub trait Engine: Send + 'static {
     /// The file as of the last transaction.
     fn picture(&self) -> Arc<dyn Picture>;
 
+    /// The checksum of each block of the file, 0 where it is not known.
+    fn sums(&self) -> Vec<u32>;
+
     /// Writes all of it in one durable transaction; returns the picture after it. After an error the engine is of no
     /// further use.
     fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError>;

@@ -4,6 +4,7 @@
 //! says and before which it holds what it held; a file made here appears under its name only when it can be opened.
 //! Does not coordinate its users: one at a time. Tables: see `picture`.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::model::time::Timestamp;
 use crate::model::wire;
 use crate::node::disk::Disk;
 
-use super::backend::Backend;
+use super::backend::{Backend, Rot, Sums};
 use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
 use super::memtable::Versions;
 use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, STATE, run_name};
@@ -35,6 +36,7 @@ const BRIEF_CACHE_BYTES: usize = 4 << 20;
 pub struct ShardFile {
     database: Database,
     picture: Arc<FilePicture>,
+    sums: Sums,
 }
 
 /// Keys that a sweep may remove, with their newest versions, and where to go on.
@@ -48,7 +50,11 @@ impl ShardFile {
             disk.remove(&unfinished)?;
         }
         let file = disk.open(&unfinished, true)?;
-        let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend(file.clone()))?;
+        let database = builder(BRIEF_CACHE_BYTES).create_with_backend(Backend::new(
+            file.clone(),
+            Sums::default(),
+            Rot::default(),
+        ))?;
         let transaction = begin(&database)?;
         transaction.open_table(LATEST)?;
         let state = ShardState::new(shard).to_wire();
@@ -61,31 +67,36 @@ impl ShardFile {
         Ok(disk.sync_dir(dir)?)
     }
 
-    /// Opens the file; a panic of the library below while it reads is taken for damage.
-    pub fn open(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<ShardFile, EngineError> {
+    /// Opens the file, and reads and checks every page of it; a panic of the library below is taken for damage. What is
+    /// found later not to be what was written sets `rot`.
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        cache_bytes: usize,
+        rot: &Rot,
+    ) -> Result<ShardFile, EngineError> {
         guarded(|| {
             let file = disk.open(path, false)?;
             if file.is_empty()? {
                 return Err(EngineError::Damaged("the file is empty".into()));
             }
-            let database = builder(cache_bytes).create_with_backend(Backend(file))?;
+            let sums = Sums::default();
+            let backend = Backend::new(file, sums.clone(), rot.clone());
+            let mut database = builder(cache_bytes).create_with_backend(backend)?;
+            if !database.check_integrity()? {
+                return Err(EngineError::Damaged("its checksums do not match".into()));
+            }
             let picture = FilePicture::take(&database)?;
-            Ok(ShardFile { database, picture })
+            Ok(ShardFile { database, picture, sums })
         })
     }
 
     /// Reads and checks every page of a file that came from elsewhere, then closes it, durable. Its head.
     pub fn check(disk: &dyn Disk, path: &Path) -> Result<Head, EngineError> {
         let head = guarded(|| {
-            let file = ShardFile::open(disk, path, BRIEF_CACHE_BYTES)?;
-            let ShardFile { mut database, picture } = file;
-            drop(picture);
-            if !database.check_integrity()? {
-                return Err(EngineError::Damaged("its checksums do not match".into()));
-            }
-            let picture = FilePicture::take(&database)?;
-            picture.state()?;
-            Ok(picture.head().clone())
+            let file = ShardFile::open(disk, path, BRIEF_CACHE_BYTES, &Rot::default())?;
+            file.picture.state()?;
+            Ok(file.picture.head().clone())
         })?;
         disk.open(path, false)?.sync_data()?;
         Ok(head)
@@ -123,6 +134,10 @@ impl ShardFile {
 impl Engine for ShardFile {
     fn picture(&self) -> Arc<dyn Picture> {
         self.picture.clone()
+    }
+
+    fn sums(&self) -> Vec<u32> {
+        self.sums.copy()
     }
 
     fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError> {
@@ -278,9 +293,22 @@ fn replace(
     Ok(old)
 }
 
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True while this thread works on a file that may be anything: the library below gives up on some with a panic, which is
+/// caught and taken for damage. Whoever ends the process on a panic must not do so then.
+pub fn catches_panics() -> bool {
+    GUARDED.get()
+}
+
 /// Runs work on a file that may be anything; a panic below is taken for damage.
 pub fn guarded<R>(work: impl FnOnce() -> Result<R, EngineError>) -> Result<R, EngineError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+    let outer = GUARDED.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    done.unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
             .map(String::as_str)

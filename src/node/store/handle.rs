@@ -20,7 +20,8 @@ use crate::model::wire;
 use crate::net::exec::Exec;
 use crate::node::disk::Disk;
 
-use super::engine::{Engine, EngineError, Frozen, Picture};
+use super::backend::Rot;
+use super::engine::{BoxError, Engine, EngineError, Frozen, Picture};
 use super::error::{FailedEarlier, StoreError};
 use super::file::{ShardFile, UNFINISHED};
 use super::memtable::Memtable;
@@ -101,6 +102,8 @@ pub(super) struct Shared {
     pub place: Arc<tokio::sync::Mutex<Place>>,
     pub room: Notify,
     pub failed: AtomicBool,
+    /// The file does not hold what was written.
+    pub rot: Rot,
     pub closed: AtomicBool,
 }
 
@@ -145,8 +148,9 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Store, StoreError> {
         let path = dir.join(FILE_NAME);
+        let rot = Rot::default();
         let opened = prepare(&*disk, dir, shard)
-            .and_then(|()| open_checked(&*disk, &path, shard, options.cache_bytes));
+            .and_then(|()| open_checked(&*disk, &path, shard, options.cache_bytes, &rot));
         let (file, applier) = opened.map_err(|error| sort(&path, error))?;
         let seen = Seen::of(file.picture(), &applier);
         let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None };
@@ -161,9 +165,15 @@ impl Store {
             place: Arc::new(tokio::sync::Mutex::new(place)),
             room: Notify::new(),
             failed: AtomicBool::new(false),
+            rot,
             closed: AtomicBool::new(false),
         };
         Ok(Store { shared: Arc::new(shared) })
+    }
+
+    /// True once anything was read from the file that is not what was written: the replica must be replaced.
+    pub fn is_damaged(&self) -> bool {
+        self.shared.rot.is_set()
     }
 
     /// Removes all that a replica stored, durably. Its store must be closed.
@@ -277,7 +287,7 @@ impl Shared {
     /// `Closed`; `Failed` if a write has failed before.
     pub fn check_usable(&self) -> Result<(), StoreError> {
         if self.failed.load(Ordering::Acquire) {
-            return Err(StoreError::Failed(FailedEarlier.into()));
+            return Err(self.stopped(FailedEarlier.into()));
         }
         match self.closed.load(Ordering::Acquire) {
             true => Err(StoreError::Closed),
@@ -286,15 +296,29 @@ impl Shared {
     }
 
     /// After a failed write nothing may be believed of the file.
-    pub fn fail(&self, error: impl Into<super::engine::BoxError>) -> StoreError {
+    pub fn fail(&self, error: impl Into<BoxError>) -> StoreError {
         self.failed.store(true, Ordering::Release);
         self.room.notify_waiters();
-        StoreError::Failed(error.into())
+        self.stopped(error.into())
+    }
+
+    /// Why nothing goes on: damage if there is any, for after it nothing else that fails means anything.
+    fn stopped(&self, source: BoxError) -> StoreError {
+        match self.rot.is_set() {
+            true => StoreError::Damaged { path: self.path(), source },
+            false => StoreError::Failed(source),
+        }
     }
 
     /// What a failed read of the file means.
     pub fn sort(&self, error: EngineError) -> StoreError {
-        sort(&self.path(), error)
+        if matches!(error, EngineError::Damaged(_)) {
+            self.rot.set();
+        }
+        match self.rot.is_set() {
+            true => StoreError::Damaged { path: self.path(), source: error.into() },
+            false => sort(&self.path(), error),
+        }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -390,8 +414,9 @@ pub(super) fn open_checked(
     path: &Path,
     shard: ShardId,
     cache_bytes: usize,
+    rot: &Rot,
 ) -> Result<(ShardFile, Applier), EngineError> {
-    let file = ShardFile::open(disk, path, cache_bytes)?;
+    let file = ShardFile::open(disk, path, cache_bytes, rot)?;
     let applier = Applier::of(&*file.picture())?;
     if applier.state.shard != shard {
         return Err(EngineError::Damaged(format!("it is of shard {}, not {shard}", applier.state.shard)));
@@ -404,7 +429,7 @@ pub(super) fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-fn sort(path: &Path, error: EngineError) -> StoreError {
+pub(super) fn sort(path: &Path, error: EngineError) -> StoreError {
     match error {
         EngineError::Damaged(_) => StoreError::Damaged { path: path.to_owned(), source: error.into() },
         EngineError::Disk(source) => StoreError::Failed(source),

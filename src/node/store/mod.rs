@@ -19,9 +19,11 @@
 //!   `tests::versions::reads_at_any_remembered_time_are_those_of_the_model`.
 //! - History goes only by the watermark in the file: guarded by
 //!   `tests::flushing::history_goes_by_the_watermark_in_the_file`.
-//! - A failed write stops the store; damage is said to be damage, never an empty shard: guarded by
-//!   `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
-//!   `tests::crash::damage_is_called_damage`.
+//! - A failed write stops the store: guarded by `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`.
+//! - Damage is said to be damage, never an empty shard and never a wrong value: the whole file is checked when it is
+//!   opened, and every page of it again whenever it is read (see `backend`): guarded by
+//!   `tests::crash::damage_is_called_damage`, `tests::damage::what_was_changed_while_closed_is_found`,
+//!   `tests::damage::what_is_changed_while_open_is_never_read`.
 //! - A creation or an installation that is cut off leaves the old file, the new one, or none: guarded by
 //!   `tests::crash::a_creation_that_is_cut_off_leaves_a_file_that_opens_or_none`,
 //!   `tests::crash::an_installation_that_is_cut_off_leaves_the_old_file_or_the_new_one`.
@@ -93,9 +95,10 @@ mod flush;
 mod read;
 
 pub use apply::{Committed, Payload};
-pub use copy::FileCopy;
+pub use copy::{FileCopy, inspect};
 pub use digest::Digest;
 pub use error::StoreError;
+pub use file::catches_panics;
 pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
 pub use read::{Page, PageBounds};
 

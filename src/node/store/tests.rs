@@ -2,6 +2,7 @@
 
 mod copies;
 mod crash;
+mod damage;
 mod flushing;
 mod ram;
 mod versions;

@@ -6,13 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::BytesMut;
 use prost::Message;
 use tokio::sync::oneshot;
 
 use crate::model::wire::Vote;
 
-use super::frame::{BATCH_HEADER, BatchBuilder, Header, Kind, SECTOR};
+use super::frame::{
+    BatchBuilder, Concerned, FRAME_HEADER, GROUP_BYTES, Header, Kind, POINT_BYTES, SECTOR, point_payload,
+};
 use super::groups::Place;
+use super::newest;
 use super::segment::{self, Segment};
 use super::{LogPoint, Record, Shared};
 
@@ -21,13 +25,39 @@ pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
 /// What waits to be written.
 pub enum Job {
-    Append { group: u64, records: Vec<Record>, done: Option<Done> },
-    Vote { group: u64, vote: Vote, done: oneshot::Sender<()> },
-    Truncate { group: u64, from: u64 },
-    Purge { group: u64, up_to: LogPoint },
-    Destroy { group: u64, done: oneshot::Sender<()> },
-    Barrier { done: oneshot::Sender<()> },
+    Append {
+        group: u64,
+        records: Vec<Record>,
+        done: Option<Done>,
+    },
+    Vote {
+        group: u64,
+        vote: Vote,
+        done: oneshot::Sender<()>,
+    },
+    Truncate {
+        group: u64,
+        from: u64,
+    },
+    Purge {
+        group: u64,
+        up_to: LogPoint,
+    },
+    Destroy {
+        group: u64,
+        done: oneshot::Sender<()>,
+    },
+    Barrier {
+        done: oneshot::Sender<()>,
+    },
+    /// The last one.
+    Close {
+        done: oneshot::Sender<()>,
+    },
 }
+
+/// Bytes of the frame of anything but entries, at most.
+const SMALL_FRAME: usize = 64;
 
 /// Segments in use above which the oldest is emptied by rewriting what it still holds.
 const SEGMENTS_USUAL: usize = 8;
@@ -43,18 +73,29 @@ pub struct Committer {
     pub segments: VecDeque<Segment>,
     /// Where the next batch begins.
     pub end: u64,
+    /// Where the last one begins, and whom it concerns.
+    pub last: (u64, Concerned),
     /// Oldest first, so that what remains of recycled segments is always a gapless run.
     pub spares: VecDeque<PathBuf>,
     pub highest: u64,
     pub spares_made: u64,
-    /// The memory of the batch before.
-    pub batch: BatchBuilder,
+    /// Of the batch before, to be used again.
+    pub memory: BytesMut,
+}
+
+/// An entry in a batch.
+struct Written {
+    group: u64,
+    point: LogPoint,
+    offset: u64,
+    crc: u32,
 }
 
 /// What to do when a batch is on disk.
 #[derive(Default)]
 struct Waiting {
-    places: Vec<(u64, LogPoint, u64)>,
+    places: Vec<Written>,
+    ended: Vec<u64>,
     appends: Vec<Done>,
     others: Vec<oneshot::Sender<()>>,
 }
@@ -69,8 +110,7 @@ impl Committer {
 
     fn try_commit(&mut self, jobs: &mut Vec<Job>) -> io::Result<()> {
         let mut jobs = jobs.drain(..);
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.restart(self.end);
+        let mut batch = self.next_batch();
         let mut waiting = Waiting::default();
         while let Some(job) = jobs.next() {
             if self.shared.failed.load(Ordering::Acquire) {
@@ -87,11 +127,15 @@ impl Committer {
                 jobs.for_each(reject);
                 return Err(error);
             }
-            add(&mut batch, &mut waiting, job);
+            match job {
+                Job::Close { done } => {
+                    self.write(&mut batch, &mut waiting)?;
+                    self.seal(done)?;
+                }
+                job => add(&mut batch, &mut waiting, job),
+            }
         }
-        self.write(&mut batch, &mut waiting)?;
-        self.batch = batch;
-        Ok(())
+        self.write(&mut batch, &mut waiting)
     }
 
     /// Writes what has gathered and, if the segment is full, goes on in the next.
@@ -101,9 +145,22 @@ impl Committer {
         }
         if batch.len() + bytes > self.room() {
             self.roll()?;
-            batch.restart(self.end);
+            *batch = self.next_batch();
         }
         Ok(())
+    }
+
+    /// Takes nothing more, and says how far the log reaches: from now on nothing of it can pass for a torn tail.
+    fn seal(&mut self, done: oneshot::Sender<()>) -> io::Result<()> {
+        newest::write(&*self.shared.disk, &self.shared.dir, self.highest, self.end)?;
+        self.shared.failed.store(true, Ordering::Release);
+        // Whoever has stopped waiting does not matter.
+        let _ = done.send(());
+        Ok(())
+    }
+
+    fn next_batch(&mut self) -> BatchBuilder {
+        BatchBuilder::new(std::mem::take(&mut self.memory), self.end, self.last.0, self.last.1.clone())
     }
 
     /// Bytes left in the segment being written.
@@ -117,37 +174,52 @@ impl Committer {
 
     /// Writes and syncs the batch, then answers; `batch` becomes the next one.
     fn write(&mut self, batch: &mut BatchBuilder, waiting: &mut Waiting) -> io::Result<()> {
+        let full = std::mem::take(batch);
         let waiting = std::mem::take(waiting);
-        if batch.is_empty() {
+        if full.is_empty() {
+            *batch = full;
             waiting.answer(Ok(()));
             return Ok(());
         }
-        let segment = self.current().clone();
-        let bytes = batch.finish(segment.header.seed, self.end);
-        let written = segment.file.write_at(self.end, bytes).and_then(|()| segment.file.sync_data());
-        if let Err(error) = written {
+        if let Err(error) = self.write_out(full) {
             // Before anybody is told, so that nobody who hears of it can go on.
             self.shared.failed.store(true, Ordering::Release);
             waiting.answer(Err(&error));
             return Err(error);
         }
-        let written_bytes = bytes.len() as u64;
-        self.end += written_bytes;
-        batch.restart(self.end);
-        let counts = &self.shared.counts;
-        counts.batches.fetch_add(1, Ordering::Relaxed);
-        counts.syncs.fetch_add(1, Ordering::Relaxed);
-        counts.synced_bytes.fetch_add(written_bytes, Ordering::Relaxed);
+        *batch = self.next_batch();
         {
+            let segment = self.current();
             let mut groups = self.shared.groups.lock();
-            for (group, point, offset) in &waiting.places {
-                let file = segment.file.clone();
-                let place = Place { segment: segment.header.number, offset: *offset, file };
-                groups.place(*group, *point, place);
+            for Written { group, point, offset, crc } in &waiting.places {
+                let (offset, crc, file) = (*offset, *crc, segment.file.clone());
+                groups.place(*group, *point, Place { segment: segment.header.number, offset, file, crc });
+            }
+            for id in &waiting.ended {
+                if groups.groups.get(id).is_some_and(|group| group.destroyed) {
+                    groups.groups.remove(id);
+                }
             }
             groups.shrink_cache();
         }
         waiting.answer(Ok(()));
+        Ok(())
+    }
+
+    /// Puts a batch on disk.
+    fn write_out(&mut self, batch: BatchBuilder) -> io::Result<()> {
+        let concerned = batch.concerned();
+        let bytes = batch.finish(self.current().header.seed);
+        let segment = self.current();
+        segment.file.write_at(self.end, &bytes)?;
+        segment.file.sync_data()?;
+        self.last = (self.end, concerned);
+        self.end += bytes.len() as u64;
+        let counts = &self.shared.counts;
+        counts.batches.fetch_add(1, Ordering::Relaxed);
+        counts.syncs.fetch_add(1, Ordering::Relaxed);
+        counts.synced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.memory = bytes;
         Ok(())
     }
 
@@ -167,7 +239,7 @@ impl Committer {
         let number = self.highest + 1;
         let shared = self.shared.clone();
         let (disk, dir) = (&*shared.disk, &shared.dir);
-        let spare = match self.spares.pop_front() {
+        let spare = match self.whole_spare()? {
             Some(spare) => spare,
             None => {
                 self.spares_made += 1;
@@ -175,28 +247,34 @@ impl Committer {
             }
         };
         let previous_end = if self.segments.is_empty() { 0 } else { self.end };
-        // The number is never used twice, so its checksum seeds every life of a file differently.
-        let seed = crc32c::crc32c(&number.to_le_bytes());
-        let segment = segment::begin(disk, dir, &spare, Header { number, seed, previous_end })?;
+        let segment = segment::begin(disk, dir, &spare, Header::new(number, previous_end))?;
         self.highest = number;
         self.end = SECTOR;
+        self.last.0 = previous_end;
         self.segments.push_back(segment);
         self.shared.counts.segments.store(self.segments.len() as u64, Ordering::Relaxed);
-        self.write_checkpoint()
+        self.write_checkpoint()?;
+        newest::write(disk, dir, number, self.end)
     }
 
+    /// The oldest spare; one that is damaged, and so has another size, is removed.
+    fn whole_spare(&mut self) -> io::Result<Option<PathBuf>> {
+        while let Some(spare) = self.spares.pop_front() {
+            if self.shared.disk.open(&spare, false)?.len()? == self.shared.segment_bytes {
+                return Ok(Some(spare));
+            }
+            self.shared.disk.remove(&spare)?;
+            self.shared.disk.sync_dir(&self.shared.dir)?;
+        }
+        Ok(None)
+    }
+
+    /// States every group as it is on disk; what was taken back or purged in memory already counts, because it no longer
+    /// holds its segment, though the record of it may still wait in the queue.
     fn write_checkpoint(&mut self) -> io::Result<()> {
-        let mut batch = BatchBuilder::new(self.end);
+        let mut batch = BatchBuilder::checkpoint(self.end, self.last.0, self.last.1.clone());
         for (id, group) in self.shared.groups.lock().groups.iter().filter(|(_, group)| !group.destroyed) {
-            if let Some(vote) = &group.vote {
-                batch.push(*id, Kind::Vote, &vote.encode_to_vec());
-            }
-            if let Some(purged) = &group.purged {
-                batch.push_point(*id, Kind::Purge, *purged, &[]);
-            }
-            // What was taken back in memory no longer holds its segment, though the record of it may still wait in the
-            // queue: without this the rest of it, in later segments, would be found with a hole before it.
-            batch.push_point(*id, Kind::Truncate, LogPoint { term: 0, index: group.synced_end() }, &[]);
+            batch.push(*id, Kind::State, &[&group.on_disk().encode_to_vec()]);
         }
         self.write(&mut batch, &mut Waiting::default())
     }
@@ -230,63 +308,84 @@ impl Committer {
     /// Copies what the oldest segment still holds to the end, behind the purge points, so that it can go.
     fn empty_oldest(&mut self) -> io::Result<()> {
         let number = self.segments[0].header.number;
-        let file = self.segments[0].file.clone();
-        let held: Vec<(u64, LogPoint, u64, u32)> = {
+        let held: Vec<(u64, LogPoint, Place, u32)> = {
             let groups = self.shared.groups.lock();
             let slots =
                 groups.groups.iter().flat_map(|(id, group)| group.slots.iter().map(move |slot| (*id, slot)));
             slots
                 .filter_map(|(id, (index, slot))| {
                     let place = slot.place.as_ref().filter(|place| place.segment == number)?;
-                    Some((id, LogPoint { term: slot.term, index: *index }, place.offset, slot.len))
+                    Some((id, LogPoint { term: slot.term, index: *index }, place.clone(), slot.len))
                 })
                 .collect()
         };
         self.write_checkpoint()?;
-        let mut batch = BatchBuilder::new(self.end);
+        let mut batch = self.next_batch();
         let mut waiting = Waiting::default();
-        for (group, point, offset, len) in held {
-            let bytes = len as usize + 64;
+        for (group, point, place, len) in held {
+            let bytes = frame_bytes(len as usize) + GROUP_BYTES;
             if batch.len() + bytes > BATCH_MAX_BYTES.min(self.room()) {
                 self.write(&mut batch, &mut waiting)?;
             }
             if batch.len() + bytes > self.room() {
                 self.begin_segment()?;
-                batch.restart(self.end);
+                batch = self.next_batch();
             }
             let mut entry = vec![0; len as usize];
-            file.read_at(offset, &mut entry)?;
-            let at = batch.push_point(group, Kind::Rewritten, point, &entry);
-            waiting.places.push((group, point, at));
+            place.file.read_at(place.offset, &mut entry)?;
+            if crc32c::crc32c(&entry) != place.crc {
+                // It must not get a checksum that says that all is well.
+                self.shared.give_up(group, number, place.offset);
+                continue;
+            }
+            write_entry(&mut batch, &mut waiting, Kind::Rewritten, group, point, &entry);
         }
         self.write(&mut batch, &mut waiting)
     }
+}
+
+/// Bytes of an entry's frame.
+fn frame_bytes(len: usize) -> usize {
+    FRAME_HEADER + POINT_BYTES + len
+}
+
+fn write_entry(
+    batch: &mut BatchBuilder,
+    waiting: &mut Waiting,
+    kind: Kind,
+    group: u64,
+    point: LogPoint,
+    bytes: &[u8],
+) {
+    let at = batch.push(group, kind, &[&point_payload(point.term, point.index), bytes]);
+    let offset = at + POINT_BYTES as u64;
+    waiting.places.push(Written { group, point, offset, crc: crc32c::crc32c(bytes) });
 }
 
 fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
     match job {
         Job::Append { group, records, done } => {
             for record in records {
-                let at = batch.push_point(group, Kind::Entry, record.point, &record.bytes);
-                waiting.places.push((group, record.point, at));
+                write_entry(batch, waiting, Kind::Entry, group, record.point, &record.bytes);
             }
             waiting.appends.extend(done);
         }
         Job::Vote { group, vote, done } => {
-            batch.push(group, Kind::Vote, &vote.encode_to_vec());
+            batch.push(group, Kind::Vote, &[&vote.encode_to_vec()]);
             waiting.others.push(done);
         }
         Job::Truncate { group, from } => {
-            batch.push_point(group, Kind::Truncate, LogPoint { term: 0, index: from }, &[]);
+            batch.push(group, Kind::Truncate, &[&point_payload(0, from)]);
         }
         Job::Purge { group, up_to } => {
-            batch.push_point(group, Kind::Purge, up_to, &[]);
+            batch.push(group, Kind::Purge, &[&point_payload(up_to.term, up_to.index)]);
         }
         Job::Destroy { group, done } => {
             batch.push(group, Kind::Destroy, &[]);
+            waiting.ended.push(group);
             waiting.others.push(done);
         }
-        Job::Barrier { done } => waiting.others.push(done),
+        Job::Barrier { done } | Job::Close { done } => waiting.others.push(done),
     }
 }
 
@@ -305,11 +404,11 @@ impl Job {
     /// Bytes it takes in a batch, at most.
     fn bytes(&self) -> usize {
         let frames = match self {
-            Job::Append { records, .. } => records.iter().map(|record| record.bytes.len() + 32).sum(),
-            Job::Barrier { .. } => 0,
-            _ => 64,
+            Job::Append { records, .. } => records.iter().map(|record| frame_bytes(record.bytes.len())).sum(),
+            Job::Barrier { .. } | Job::Close { .. } => 0,
+            _ => SMALL_FRAME,
         };
-        frames + BATCH_HEADER
+        frames + GROUP_BYTES
     }
 }
 

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use crate::model::wire::Vote;
 use crate::node::disk::DiskFile;
 
+use super::checkpoint::State;
+use super::terms::Terms;
 use super::{GroupState, LogPoint};
 
 /// Where an entry's bytes are on disk.
@@ -19,6 +21,8 @@ pub struct Place {
     pub segment: u64,
     pub offset: u64,
     pub file: Arc<dyn DiskFile>,
+    /// CRC-32C of its bytes, checked whenever they are read.
+    pub crc: u32,
 }
 
 /// One entry.
@@ -41,8 +45,12 @@ pub struct Group {
     pub vote: Option<Vote>,
     pub purged: Option<LogPoint>,
     pub slots: BTreeMap<u64, Slot>,
+    /// Of the entries in `slots`.
+    pub terms: Terms,
     pub live_bytes: u64,
     pub destroyed: bool,
+    /// It has lost something that was on disk. Nothing is read or written any more until it is destroyed.
+    pub damaged: bool,
 }
 
 /// All groups.
@@ -64,8 +72,15 @@ impl Group {
         GroupState { purged: self.purged, last: last.or(self.purged), vote: self.vote }
     }
 
+    /// What a checkpoint says of it: the entries that are on disk and still wanted.
+    pub fn on_disk(&self) -> State {
+        let mut terms = self.terms.clone();
+        terms.cut(self.synced_end());
+        State::new(self.vote, self.purged, &terms, self.damaged)
+    }
+
     /// The index behind the last entry that is on disk and still wanted: those in memory are synced in order.
-    pub fn synced_end(&self) -> u64 {
+    fn synced_end(&self) -> u64 {
         let waiting = self.slots.iter().rev().take_while(|(_, slot)| slot.place.is_none());
         match waiting.last() {
             Some((index, _)) => *index,
@@ -89,8 +104,8 @@ impl Groups {
         self.insert(id, point, bytes.len() as u32, None, Some(bytes));
     }
 
-    /// Puts an entry at its index, whatever is above.
-    pub fn insert(&mut self, id: u64, point: LogPoint, len: u32, place: Option<Place>, bytes: Option<Bytes>) {
+    /// Puts an entry at its index; one of another term there makes those above it go first.
+    fn insert(&mut self, id: u64, point: LogPoint, len: u32, place: Option<Place>, bytes: Option<Bytes>) {
         if let Some(bytes) = &bytes {
             self.cached_bytes += bytes.len();
             self.cached_entries += 1;
@@ -101,6 +116,9 @@ impl Groups {
         }
         let group = self.group(id);
         group.live_bytes += u64::from(len);
+        if group.terms.get(point.index) != Some(point.term) {
+            group.terms.put(point.index, point.term);
+        }
         let slot = Slot { term: point.term, len, place, bytes };
         if let Some(old) = group.slots.insert(point.index, slot) {
             self.forget(id, &old);
@@ -109,7 +127,9 @@ impl Groups {
 
     /// Drops the entries at and above `from`.
     pub fn truncate(&mut self, id: u64, from: u64) {
-        let dropped = self.group(id).slots.split_off(&from);
+        let group = self.group(id);
+        group.terms.cut(from);
+        let dropped = group.slots.split_off(&from);
         dropped.values().for_each(|slot| self.forget(id, slot));
     }
 
@@ -120,6 +140,7 @@ impl Groups {
             return;
         }
         group.purged = Some(up_to);
+        group.terms.drop_below(up_to.index + 1);
         let kept = group.slots.split_off(&(up_to.index + 1));
         let dropped = std::mem::replace(&mut group.slots, kept);
         dropped.values().for_each(|slot| self.forget(id, slot));
@@ -131,14 +152,31 @@ impl Groups {
         *self.group(id) = Group { destroyed: true, ..Group::default() };
     }
 
+    /// Gives up a group that has lost something.
+    pub fn give_up(&mut self, id: u64) {
+        self.truncate(id, 0);
+        *self.group(id) = Group { damaged: true, ..Group::default() };
+    }
+
+    /// Takes in a group as read back.
+    pub fn recovered(
+        &mut self,
+        id: u64,
+        vote: Option<Vote>,
+        purged: Option<LogPoint>,
+        slots: BTreeMap<u64, Slot>,
+    ) {
+        let group = self.group(id);
+        (group.vote, group.purged) = (vote, purged);
+        for (index, slot) in slots {
+            self.insert(id, LogPoint { term: slot.term, index }, slot.len, slot.place, None);
+        }
+    }
+
     /// Says where a synced entry is, if it is still the one meant.
     pub fn place(&mut self, id: u64, point: LogPoint, place: Place) {
-        let Some(slot) = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&point.index)) else {
-            return;
-        };
-        if slot.term != point.term {
-            return;
-        }
+        let slot = self.groups.get_mut(&id).and_then(|group| group.slots.get_mut(&point.index));
+        let Some(slot) = slot.filter(|slot| slot.term == point.term) else { return };
         let len = u64::from(slot.len);
         *self.live.entry(place.segment).or_default() += len;
         if let Some(old) = slot.place.replace(place) {

@@ -9,9 +9,10 @@
 //! - Operations reach the disk in the order in which they were submitted: guarded by
 //!   `tests::the_log_does_what_a_simple_one_does`.
 //! - After a crash everything that was on disk is there, in that order; what was not synced is there as a beginning of
-//!   what was submitted, or not at all. Anything else is [`WalError::Damaged`], never silence: guarded by
-//!   `tests::a_torn_tail_is_cut_and_nothing_else`, `tests::damage_before_the_tail_is_never_called_a_tail`,
-//!   `tests::a_cut_end_of_an_earlier_segment_is_damage`.
+//!   what was submitted, or not at all. Whoever has lost anything else is given up for good ([`WalError::Damaged`]) and
+//!   nobody else; nothing is ever dropped in silence. What is read is what was written: guarded by
+//!   `tests::a_torn_tail_is_cut_and_nothing_else`, `tests::damage::whoever_is_not_given_up_has_lost_nothing`,
+//!   `tests::damage::a_newest_segment_that_is_gone_is_missed`.
 //! - After a failed write or sync nothing is acknowledged any more, and nothing is tried again: the node stops: guarded
 //!   by `tests::after_a_failed_sync_nothing_is_acknowledged`,
 //!   `sim_node::a_disk_that_fails_stops_its_node_and_loses_nothing`.
@@ -48,16 +49,32 @@
 //! - While a segment is made from an old file: until name and header agree the file is a spare.
 //! - After copies are synced, before the old segment is used again: both are read; the copy only moves the place.
 //!
+//! ## Damage
+//!
+//! - Each batch has a head that can be read without its frames; it says whose frames these are, and whose those of the
+//!   batch before. A checkpoint begins each segment; it says which entries each group has (by index and term), so whoever
+//!   has them all has lost nothing before it. So damage concerns those whose entries are hit, or whose frames behind the
+//!   last checkpoint; only where nobody can be named it concerns everybody (see `recover`).
+//! - Whoever is concerned is given up, and every checkpoint says so until the group is destroyed.
+//! - The file `newest` says how far the log reaches at least: a newest segment that is gone is missed.
+//! - The checksum of each entry is in memory; what is read or copied is checked.
+//! - Not told from a torn tail: damage to the last batches before a crash, when nothing stands behind them.
+//!
 //! Relies on: a sync means what it says; sectors of 512 bytes are written whole or not at all. Does not: know what an
 //! entry is; keep anything a group has purged.
 
 pub mod frame;
+mod terms;
+mod checkpoint;
 mod groups;
+mod newest;
 mod segment;
+mod replay;
 mod recover;
 mod committer;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -73,7 +90,6 @@ use crate::net::exec::{Exec, Queue};
 use crate::node::disk::Disk;
 
 use committer::{Committer, Done, Job};
-use frame::BatchBuilder;
 use groups::Groups;
 
 /// Operations waiting for the committer.
@@ -84,6 +100,9 @@ const JOB_SEGMENT_SHARE: u64 = 3;
 
 /// Times a read is tried whose entries are moved to another segment meanwhile.
 const READ_TRIES: usize = 8;
+
+/// Places of damage that are told apart.
+const DAMAGE_MAX: usize = 64;
 
 /// A group of the log: a replica's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,6 +134,10 @@ pub struct WalOptions {
     pub cache_bytes: usize,
     /// Free segment files kept for use.
     pub spare_segments: usize,
+    /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
+    pub known: Vec<GroupId>,
+    /// Nobody else has what is lost: damage that concerns anybody is refused, and the files are left as they are.
+    pub alone: bool,
     /// Called once when the log has failed.
     pub on_failure: Option<FailureHook>,
 }
@@ -128,7 +151,14 @@ impl WalOptions {
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_bytes: 64 << 20, cache_bytes: 64 << 20, spare_segments: 2, on_failure: None }
+        WalOptions {
+            segment_bytes: 64 << 20,
+            cache_bytes: 64 << 20,
+            spare_segments: 2,
+            known: Vec::new(),
+            alone: false,
+            on_failure: None,
+        }
     }
 }
 
@@ -151,14 +181,42 @@ pub struct WalStats {
     pub synced_bytes: u64,
 }
 
+/// A place where the log is not what was written, and who has lost something by it: perhaps nobody, if a later record
+/// says that all there is to know is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub segment: u64,
+    /// In bytes; 0 for a segment that is missing or has lost its header.
+    pub offset: u64,
+    pub what: &'static str,
+    /// In order of id. They are given up: see [`WalError::Damaged`].
+    pub groups: Vec<GroupId>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { segment, offset, what, groups } = self;
+        write!(f, "segment {segment} at byte {offset}: {what}; ")?;
+        match groups.as_slice() {
+            [] => f.write_str("no replica has lost anything by it"),
+            groups => {
+                let names: Vec<String> = groups.iter().map(|group| format!("r{}", group.0)).collect();
+                write!(f, "lost by {}", names.join(", "))
+            }
+        }
+    }
+}
+
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
-    /// Something that was on disk is not what it was. The groups named (all, if none is named) must be made anew.
-    #[error(
-        "the write-ahead log is damaged in segment {segment} at byte {offset}; replicas concerned: {groups:?}"
-    )]
-    Damaged { segment: u64, offset: u64, groups: Vec<GroupId> },
+    /// The group has lost something that was on disk: it must never vote or acknowledge again under its id, and can only
+    /// be destroyed.
+    #[error("replica r{0}'s part of the write-ahead log is damaged", group.0)]
+    Damaged { group: GroupId },
+    /// See [`WalOptions::alone`].
+    #[error("the write-ahead log is damaged ({0}) and nobody else has what is lost")]
+    Lost(Damage),
     /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
     #[error("the write-ahead log has stopped")]
     Failed,
@@ -170,7 +228,31 @@ pub enum WalError {
     Disk(#[from] io::Error),
 }
 
+/// What there is in a log that nobody has open.
+#[derive(Clone, Debug)]
+pub struct WalReport {
+    pub segments: u64,
+    pub damage: Vec<Damage>,
+    /// Each group, and `None` for one that was given up.
+    pub groups: Vec<(GroupId, Option<GroupState>)>,
+}
+
+/// The name of a segment's file in the log's directory.
+pub fn segment_name(number: u64) -> String {
+    segment::path(Path::new(""), number).display().to_string()
+}
+
+/// Reads the log in `dir` and checks all of it, as [`Wal::open`] does, and begins nothing.
+pub fn inspect(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<WalReport, WalError> {
+    let found = recover::recover(disk, dir, known)?;
+    let state = |group: &groups::Group| (!group.damaged).then(|| group.state());
+    let groups = found.groups.groups.iter().map(|(id, group)| (GroupId(*id), state(group)));
+    Ok(WalReport { segments: found.segments.len() as u64, groups: groups.collect(), damage: found.damage })
+}
+
 pub(crate) struct Shared {
+    /// What was found, at start and since.
+    damage: Mutex<Vec<Damage>>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -190,6 +272,18 @@ struct Counts {
 }
 
 impl Shared {
+    /// An entry is not what was written: its group has come to its end.
+    fn give_up(&self, group: u64, segment: u64, offset: u64) {
+        self.groups.lock().give_up(group);
+        let what = "an entry is not what was written";
+        let found = Damage { segment, offset, what, groups: vec![GroupId(group)] };
+        tracing::error!(replica = group, segment, offset, what, "the write-ahead log is damaged");
+        let mut damage = self.damage.lock();
+        if damage.len() < DAMAGE_MAX {
+            damage.push(found);
+        }
+    }
+
     fn fail(&self, error: &io::Error) {
         self.failed.store(true, Ordering::Release);
         if let Some(hook) = &self.on_failure {
@@ -213,11 +307,20 @@ pub struct GroupLog {
 }
 
 impl Wal {
-    /// Opens the log in `dir` and reads it back.
+    /// Opens the log in `dir` and reads it back. Damage is no error: see [`Wal::damage`].
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, exec: Exec, options: WalOptions) -> Result<Wal, WalError> {
-        let mut recovered = recover::recover(&*disk, dir)?;
+        let mut recovered = recover::recover(&*disk, dir, &options.known)?;
+        for damage in &recovered.damage {
+            tracing::error!(%damage, "the write-ahead log is damaged");
+        }
+        if let Some(damage) =
+            recovered.damage.iter().find(|damage| options.alone && !damage.groups.is_empty())
+        {
+            return Err(WalError::Lost(damage.clone()));
+        }
         recovered.groups.cache_max_bytes = options.cache_bytes;
         let shared = Arc::new(Shared {
+            damage: Mutex::new(recovered.damage),
             disk,
             dir: dir.to_owned(),
             segment_bytes: options.segment_bytes,
@@ -231,10 +334,11 @@ impl Wal {
             shared: shared.clone(),
             segments: recovered.segments.into(),
             end: recovered.end,
+            last: recovered.last,
             spares: VecDeque::from(recovered.spares),
             highest: recovered.highest,
             spares_made: 0,
-            batch: BatchBuilder::default(),
+            memory: Default::default(),
         };
         // What is torn at the end stays behind in a segment whose end the next one states.
         committer.roll()?;
@@ -250,7 +354,19 @@ impl Wal {
     /// The groups that have anything in the log.
     pub fn groups(&self) -> Vec<GroupId> {
         let groups = self.shared.groups.lock();
-        groups.groups.iter().filter(|(_, group)| !group.destroyed).map(|(id, _)| GroupId(*id)).collect()
+        let sound = groups.groups.iter().filter(|(_, group)| !group.destroyed && !group.damaged);
+        sound.map(|(id, _)| GroupId(*id)).collect()
+    }
+
+    /// What was found to be damaged, at start and since.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.shared.damage.lock().clone()
+    }
+
+    /// The groups that were given up, now or in an earlier life, and are not destroyed yet.
+    pub fn damaged_groups(&self) -> Vec<GroupId> {
+        let groups = self.shared.groups.lock();
+        groups.groups.iter().filter(|(_, group)| group.damaged).map(|(id, _)| GroupId(*id)).collect()
     }
 
     /// A group's view; the group comes into being with its first record.
@@ -258,10 +374,13 @@ impl Wal {
         GroupLog { id: id.0, wal: self.clone() }
     }
 
-    /// Waits until everything submitted is on disk, and takes nothing more.
+    /// Waits until everything submitted is on disk, and takes nothing more. Harmless twice.
     pub async fn close(&self) {
-        let _ = self.barrier().await;
-        self.shared.failed.store(true, Ordering::Release);
+        let (done, closed) = oneshot::channel();
+        if self.submit(Job::Close { done }).await.is_ok() {
+            // An error says that the log has failed before.
+            let _ = closed.await;
+        }
     }
 
     pub fn stats(&self) -> WalStats {
@@ -291,6 +410,24 @@ impl Wal {
 }
 
 impl GroupLog {
+    /// Changes the group in memory.
+    fn change<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> Result<R, WalError> {
+        let mut groups = self.wal.shared.groups.lock();
+        if groups.groups.get(&self.id).is_some_and(|group| group.damaged) {
+            return Err(WalError::Damaged { group: GroupId(self.id) });
+        }
+        Ok(change(&mut groups))
+    }
+
+    pub fn id(&self) -> GroupId {
+        GroupId(self.id)
+    }
+
+    /// True if the group was given up.
+    pub fn is_damaged(&self) -> bool {
+        self.change(|_| ()).is_err()
+    }
+
     pub fn state(&self) -> GroupState {
         let groups = self.wal.shared.groups.lock();
         groups.groups.get(&self.id).map(groups::Group::state).unwrap_or_default()
@@ -308,12 +445,11 @@ impl GroupLog {
         if let Some(large) = records.iter().find(|record| record.bytes.len() > max_bytes) {
             return Err(WalError::TooLarge { bytes: large.bytes.len(), max_bytes });
         }
-        {
-            let mut groups = self.wal.shared.groups.lock();
+        self.change(|groups| {
             for record in &records {
                 groups.append(self.id, record.point, record.bytes.clone());
             }
-        }
+        })?;
         let mut jobs = split(records, max_bytes).into_iter().peekable();
         let mut done = Some(done);
         while let Some(records) = jobs.next() {
@@ -333,7 +469,7 @@ impl GroupLog {
 
     /// Saves a vote; on disk on return.
     pub async fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
-        self.wal.shared.groups.lock().group(self.id).vote = Some(vote);
+        self.change(|groups| groups.group(self.id).vote = Some(vote))?;
         let (done, on_disk) = oneshot::channel();
         self.wal.submit(Job::Vote { group: self.id, vote, done }).await?;
         on_disk.await.map_err(|_| WalError::Failed)
@@ -342,13 +478,13 @@ impl GroupLog {
     /// Drops the entries behind `last` (`None`: all).
     pub async fn truncate_after(&self, last: Option<LogPoint>) -> Result<(), WalError> {
         let from = last.map_or(0, |last| last.index + 1);
-        self.wal.shared.groups.lock().truncate(self.id, from);
+        self.change(|groups| groups.truncate(self.id, from))?;
         self.wal.submit(Job::Truncate { group: self.id, from }).await
     }
 
     /// Forgets the entries up to `up_to`, which may lie beyond the end.
     pub async fn purge(&self, up_to: LogPoint) -> Result<(), WalError> {
-        self.wal.shared.groups.lock().purge(self.id, up_to);
+        self.change(|groups| groups.purge(self.id, up_to))?;
         self.wal.submit(Job::Purge { group: self.id, up_to }).await
     }
 
@@ -365,10 +501,12 @@ impl GroupLog {
         self.wal.barrier().await
     }
 
-    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap.
+    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap, each checked to be what was
+    /// written.
     pub fn read(&self, indexes: Range<u64>, max_bytes: usize) -> Result<Vec<Record>, WalError> {
         for _ in 0..READ_TRIES {
-            let slots = self.slots(&indexes, max_bytes);
+            let slots = self.slots(&indexes, max_bytes)?;
+            let mut wrong = None;
             let mut records = Vec::with_capacity(slots.len());
             for (expected, (index, slot)) in (indexes.start..).zip(&slots) {
                 if *index != expected {
@@ -379,29 +517,30 @@ impl GroupLog {
                     (None, Some(place)) => {
                         let mut bytes = vec![0; slot.len as usize];
                         place.file.read_at(place.offset, &mut bytes)?;
+                        if crc32c::crc32c(&bytes) != place.crc {
+                            wrong = wrong.or(Some((place.segment, place.offset)));
+                        }
                         bytes.into()
                     }
                     (None, None) => unreachable!("an entry is cached until it is on disk"),
                 };
                 records.push(Record { point: LogPoint { term: slot.term, index: *index }, bytes });
             }
-            if self.are_still_there(&slots) {
-                return Ok(records);
+            match (self.are_still_there(&slots), wrong) {
+                (true, None) => return Ok(records),
+                (true, Some((segment, offset))) => {
+                    self.wal.shared.give_up(self.id, segment, offset);
+                    return Err(WalError::Damaged { group: GroupId(self.id) });
+                }
+                (false, _) => {}
             }
         }
         Err(WalError::NoSuchEntry { index: indexes.start })
     }
 
-    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
-        let groups = self.wal.shared.groups.lock();
-        let Some(group) = groups.groups.get(&self.id) else { return Vec::new() };
-        let mut bytes = 0;
-        let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
-            let first = bytes == 0;
-            bytes += slot.len as usize;
-            first || bytes <= max_bytes
-        });
-        wanted.map(|(index, slot)| (*index, slot.clone())).collect()
+    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Result<Vec<(u64, groups::Slot)>, WalError> {
+        self.change(|groups| groups.groups.get(&self.id).map(|group| wanted(group, indexes, max_bytes)))
+            .map(Option::unwrap_or_default)
     }
 
     /// False if one of them was dropped or moved since: its segment may have been used again while it was read.
@@ -414,6 +553,16 @@ impl GroupLog {
             now.is_some_and(|now| on_disk(now) == on_disk(slot))
         })
     }
+}
+
+fn wanted(group: &groups::Group, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
+    let mut bytes = 0;
+    let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
+        let first = bytes == 0;
+        bytes += slot.len as usize;
+        first || bytes <= max_bytes
+    });
+    wanted.map(|(index, slot)| (*index, slot.clone())).collect()
 }
 
 /// Parts of at most `max_bytes`.

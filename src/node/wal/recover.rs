@@ -1,26 +1,28 @@
 //! Reading the log back at start.
 //!
 //! Segments are read in order of their numbers. In each, batch follows batch. Where no batch stands:
-//! - in a segment that another one follows, the follower's header says where this one ended: if that is here, all is well;
-//!   if it is further on, something that was synced is gone, and that is damage;
-//! - in the last segment, this is the end of the log, unless a whole batch of this life stands further on: there is only
-//!   ever one batch that is not synced, so what stands before a later one had been synced, and that is damage.
+//! - in a segment that another one follows, the follower says where this one ended: if that is here, all is well; if it is
+//!   further on, something that was synced is gone, and that is damage;
+//! - in the last segment, this is the end of the log, unless a batch of this life stands further on: there is only ever one
+//!   batch that is not synced, so what stands before a later one had been synced, and that is damage.
 //!
-//! Damage is never skipped: it would drop a later vote or entry silently.
+//! Damage is never skipped in silence. Whoever may have had something there is *in doubt*: those that the damaged batch or
+//! the one behind it names, or else everybody. The next checkpoint ends all doubt: it states everything but the entries
+//! themselves, and which entries there are; who has all of them at the end has lost nothing. Who has not, and who is in
+//! doubt at the end, is given up.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use prost::Message;
 
-use crate::model::wire::Vote;
 use crate::node::disk::Disk;
 
-use super::frame::{Found, Frame, Kind, SECTOR, parse_point, read_batch};
-use super::groups::{Groups, Place};
-use super::segment::{self, Segment};
-use super::{GroupId, LogPoint, WalError};
+use super::frame::{Concerned, Found, Head, SECTOR, read_batch};
+use super::groups::Groups;
+use super::newest::{self, Newest};
+use super::replay::Replay;
+use super::segment::{self, Opened, Segment};
+use super::{Damage, GroupId, WalError};
 
 /// A log read back.
 pub struct Recovered {
@@ -29,23 +31,99 @@ pub struct Recovered {
     pub segments: Vec<Segment>,
     /// Where the last segment goes on.
     pub end: u64,
+    /// The last batch: where it begins, and whom it concerns.
+    pub last: (u64, Concerned),
     /// Names of files that are free to be used.
-    pub spares: Vec<std::path::PathBuf>,
+    pub spares: Vec<PathBuf>,
     /// The highest number a segment or spare has had.
     pub highest: u64,
+    pub damage: Vec<Damage>,
 }
 
-/// Reads everything below `dir`.
-pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, WalError> {
-    let mut found = Vec::new();
-    let (mut spares, mut highest) = (Vec::new(), 0);
+/// The files of a log.
+struct Files {
+    /// In order of number, with whether the header could be read.
+    segments: Vec<(Segment, bool)>,
+    spares: Vec<PathBuf>,
+    highest: u64,
+}
+
+/// Where reading a segment came to an end.
+struct Walked {
+    /// The last batch read; nothing if there was none.
+    last: Option<Head>,
+    end: u64,
+}
+
+/// Reads everything below `dir`. `known` are groups that may not be in it only if nothing is lost.
+pub fn recover(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<Recovered, WalError> {
+    let mut files = files(disk, dir)?;
+    let mut replay = Replay::default();
+    let newest = match newest::read(disk, dir)? {
+        Newest::Reaches(number, end) => (number, end),
+        Newest::Absent => (0, 0),
+        Newest::Damaged => {
+            replay.damage(0, 0, "the record of the newest segment cannot be read");
+            (0, 0)
+        }
+    };
+    files.highest = files.highest.max(newest.0);
+    let (mut end, mut last) = (SECTOR, (0, Concerned::default()));
+    let mut next_content = None;
+    for n in 0..files.segments.len() {
+        let (segment, whole_header) = &files.segments[n];
+        let number = segment.header.number;
+        if n > 0 && files.segments[n - 1].0.header.number + 1 != number {
+            replay.doubt_everybody(number - 1, 0, "a segment is missing");
+        }
+        if !whole_header {
+            replay.damage(number, 0, "the segment's header cannot be read");
+        }
+        // Two at a time: all together may be more than there is memory.
+        let content = match next_content.take() {
+            Some(content) => content,
+            None => segment.content()?,
+        };
+        let follower = files.segments.get(n + 1);
+        let mut limit = Limit::Last { synced: if newest.0 == number { newest.1 } else { 0 } };
+        if let Some((follower, whole_header)) = follower {
+            let next = follower.content()?;
+            limit = Limit::Followed(stated_end(number, follower, *whole_header, &next));
+            next_content = Some(next);
+        }
+        let walked = walk(segment, &content, limit, &mut replay);
+        end = walked.end;
+        if let Some(head) = &walked.last {
+            last = (head.begin, head.own.clone());
+        }
+        if follower.is_none() {
+            let begin = walked.last.map_or(SECTOR, |head| head.begin);
+            make_durable(segment, &content, begin, end)?;
+        }
+    }
+    let found = files.segments.last().map_or(0, |(segment, _)| segment.header.number);
+    if newest.0 > found {
+        replay.doubt_everybody(newest.0, 0, "the newest segment is missing");
+    } else if found == 0 && !known.is_empty() {
+        replay.doubt_everybody(0, 0, "there is no segment");
+    }
+    // The newest segment's name may not be on the disk yet either.
+    disk.sync_dir(dir)?;
+    let (groups, damage) = replay.settle(known);
+    let segments = files.segments.into_iter().map(|(segment, _)| segment).collect();
+    Ok(Recovered { groups, segments, end, last, spares: files.spares, highest: files.highest, damage })
+}
+
+fn files(disk: &dyn Disk, dir: &Path) -> Result<Files, WalError> {
+    let mut files = Files { segments: Vec::new(), spares: Vec::new(), highest: 0 };
     for name in disk.list(dir)? {
         match segment::parse(&name) {
             Some(number) => {
-                highest = highest.max(number);
+                files.highest = files.highest.max(number);
                 match segment::open(disk, dir, number)? {
-                    Some(open) => found.push(open),
-                    None => spares.push(segment::path(dir, number)),
+                    Opened::Segment(segment) => files.segments.push((segment, true)),
+                    Opened::Headless(segment) => files.segments.push((segment, false)),
+                    Opened::Spare => files.spares.push(segment::path(dir, number)),
                 }
             }
             // A spare may be half made; it is cheaper to make another than to find out.
@@ -53,24 +131,8 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, WalError> {
             None => {}
         }
     }
-    found.sort_by_key(|segment: &Segment| segment.header.number);
-    check_sequence(&found)?;
-    let mut groups = Groups::default();
-    let mut end = SECTOR;
-    for (n, segment) in found.iter().enumerate() {
-        let stated_end = found.get(n + 1).map(|next| next.header.previous_end);
-        // One at a time: all together may be more than there is memory.
-        let content = segment.content()?;
-        let last_begin;
-        (last_begin, end) = replay_segment(segment, &content, stated_end, &mut groups)?;
-        if stated_end.is_none() {
-            make_durable(segment, &content, last_begin, end)?;
-        }
-    }
-    // The newest segment's name may not be on the disk yet either.
-    disk.sync_dir(dir)?;
-    check_contiguous(&groups)?;
-    Ok(Recovered { groups, segments: found, end, spares, highest })
+    files.segments.sort_by_key(|(segment, _)| segment.header.number);
+    Ok(files)
 }
 
 /// What was read may be only in the system's memory: the process may have died before (or because) it could not be
@@ -78,131 +140,93 @@ pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, WalError> {
 /// clean what never reached the disk. From here on it counts as acknowledged, so it must be there.
 fn make_durable(segment: &Segment, content: &Bytes, last_begin: u64, end: u64) -> Result<(), WalError> {
     let end = end.min(content.len() as u64);
-    segment.file.write_at(last_begin, &content[last_begin as usize..end as usize])?;
+    if last_begin < end {
+        segment.file.write_at(last_begin, &content[last_begin as usize..end as usize])?;
+    }
     Ok(segment.file.sync_data()?)
 }
 
-/// A segment missing in the middle is damage too.
-fn check_sequence(found: &[Segment]) -> Result<(), WalError> {
-    for pair in found.windows(2) {
-        let (before, after) = (pair[0].header.number, pair[1].header.number);
-        if after != before + 1 {
-            return Err(WalError::Damaged { segment: before + 1, offset: 0, groups: Vec::new() });
-        }
+/// Where the segment before `follower` ended, which its header says and its first batch too.
+fn stated_end(number: u64, follower: &Segment, whole_header: bool, content: &Bytes) -> Option<u64> {
+    let header = follower.header;
+    if header.number != number + 1 {
+        return None;
     }
-    Ok(())
-}
-
-/// Where the last batch begins and ends.
-fn replay_segment(
-    segment: &Segment,
-    content: &Bytes,
-    stated_end: Option<u64>,
-    groups: &mut Groups,
-) -> Result<(u64, u64), WalError> {
-    let seed = segment.header.seed;
-    let mut touched = BTreeSet::new();
-    let (mut last_begin, mut at) = (SECTOR, SECTOR);
-    while let Found::Batch { end, frames, .. } = read_batch(content, at, seed) {
-        for frame in frames {
-            touched.insert(frame.group);
-            replay(segment, frame, groups).ok_or_else(|| damaged(segment, at, &touched, content))?;
-        }
-        (last_begin, at) = (at, end);
+    if whole_header {
+        return Some(header.previous_end);
     }
-    let later = match stated_end {
-        Some(stated) => at != stated,
-        None => has_batch_after(content, at, seed),
-    };
-    match later {
-        true => Err(damaged(segment, at, &touched, content)),
-        false => Ok((last_begin, at)),
+    match read_batch(content, SECTOR, header.seed) {
+        Found::Batch { head, .. } | Found::Broken(head) => Some(head.previous),
+        Found::Nothing => None,
     }
 }
 
-fn has_batch_after(content: &Bytes, at: u64, seed: u32) -> bool {
-    let mut next = at + SECTOR;
-    while next < content.len() as u64 {
-        if read_batch(content, next, seed) != Found::Nothing {
-            return true;
-        }
-        next += SECTOR;
-    }
-    false
+/// What is known of a segment's end.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// It is the last one, and had been synced up to here at least.
+    Last { synced: u64 },
+    /// Another one follows; it ended here, if that can be told.
+    Followed(Option<u64>),
 }
 
-/// Who may be hit: everybody with data in this segment, before the damage or behind it.
-fn damaged(segment: &Segment, at: u64, touched: &BTreeSet<u64>, content: &Bytes) -> WalError {
-    let mut suspect = touched.clone();
-    let mut next = at + SECTOR;
-    while next < content.len() as u64 {
-        match read_batch(content, next, segment.header.seed) {
-            Found::Batch { end, frames, .. } => {
-                suspect.extend(frames.iter().map(|frame| frame.group));
-                next = end;
+fn walk(segment: &Segment, content: &Bytes, limit: Limit, replay: &mut Replay) -> Walked {
+    let (number, seed) = (segment.header.number, segment.header.seed);
+    let mut walked = Walked { last: None, end: SECTOR };
+    loop {
+        let at = walked.end;
+        if let Limit::Followed(Some(stated)) = limit
+            && at >= stated
+        {
+            return walked;
+        }
+        let broken = match read_batch(content, at, seed) {
+            Found::Batch { head, frames } => {
+                replay.batch(segment, &head, frames);
+                walked.end = head.end;
+                walked.last = Some(head);
+                continue;
             }
-            Found::Nothing => next += SECTOR,
-        }
-    }
-    let groups = suspect.into_iter().map(GroupId).collect();
-    WalError::Damaged { segment: segment.header.number, offset: at, groups }
-}
-
-/// Does to `groups` what the frame did when it was written; `None` if it makes no sense.
-fn replay(segment: &Segment, frame: Frame, groups: &mut Groups) -> Option<()> {
-    let id = frame.group;
-    let place = |rest: &Bytes| Place {
-        segment: segment.header.number,
-        offset: frame.offset + (frame.payload.len() - rest.len()) as u64,
-        file: segment.file.clone(),
-    };
-    match frame.kind {
-        Kind::Entry => {
-            let (term, index, rest) = parse_point(&frame.payload)?;
-            groups.truncate(id, index);
-            // A checkpoint may tell of a purge that stands further on.
-            if groups.group(id).purged.is_none_or(|purged| index > purged.index) {
-                let len = rest.len() as u32;
-                groups.insert(id, LogPoint { term, index }, len, Some(place(&rest)), None);
+            Found::Broken(head) => Some(head),
+            Found::Nothing => None,
+        };
+        let from = broken.as_ref().map_or(at + SECTOR, |head| head.end);
+        match (next_head(content, from, seed), limit) {
+            (Some(next), _) => {
+                let what = "a batch is not what was written";
+                let concerned = match &broken {
+                    Some(head) => Some(&head.own),
+                    // What stood between the two was one batch, or nobody knows.
+                    None => Some(&next.before).filter(|_| next.previous == at),
+                };
+                match concerned {
+                    Some(concerned) => replay.doubt(number, at, what, concerned),
+                    None => replay.doubt_everybody(number, at, what),
+                }
+                walked.end = broken.map_or(next.begin, |head| head.end);
+            }
+            (None, Limit::Followed(_)) => {
+                replay.doubt_everybody(number, at, "the segment's end is missing");
+                return walked;
+            }
+            (None, Limit::Last { synced }) => {
+                if at < synced {
+                    replay.doubt_everybody(number, at, "the end of the log is missing");
+                }
+                return walked; // the torn tail, or nothing
             }
         }
-        Kind::Rewritten => {
-            let (term, index, rest) = parse_point(&frame.payload)?;
-            let gone = groups.group(id).purged.is_some_and(|purged| index <= purged.index);
-            if !gone {
-                let len = rest.len() as u32;
-                groups.insert(id, LogPoint { term, index }, len, Some(place(&rest)), None);
-            }
-        }
-        Kind::Vote => groups.group(id).vote = Some(Vote::decode(frame.payload).ok()?),
-        Kind::Truncate => {
-            let (_, index, _) = parse_point(&frame.payload)?;
-            groups.truncate(id, index);
-        }
-        Kind::Purge => {
-            let (term, index, _) = parse_point(&frame.payload)?;
-            groups.purge(id, LogPoint { term, index });
-        }
-        Kind::Destroy => {
-            groups.destroy(id);
-            groups.groups.remove(&id);
-        }
     }
-    Some(())
 }
 
-/// Front segments go first and what they held is rewritten before, so nothing may be missing between two entries.
-fn check_contiguous(groups: &Groups) -> Result<(), WalError> {
-    for (id, group) in &groups.groups {
-        let mut expected = group.purged.map(|purged| purged.index + 1);
-        for (index, slot) in &group.slots {
-            if expected.is_some_and(|expected| expected != *index) {
-                let place = slot.place.as_ref().expect("a recovered entry is on disk");
-                let (segment, offset) = (place.segment, place.offset);
-                return Err(WalError::Damaged { segment, offset, groups: vec![GroupId(*id)] });
-            }
-            expected = Some(index + 1);
+/// The first batch at or behind `from` whose head can be read.
+fn next_head(content: &Bytes, from: u64, seed: u32) -> Option<Head> {
+    let mut at = from;
+    while at < content.len() as u64 {
+        match read_batch(content, at, seed) {
+            Found::Batch { head, .. } | Found::Broken(head) => return Some(head),
+            Found::Nothing => at += SECTOR,
         }
     }
-    Ok(())
+    None
 }

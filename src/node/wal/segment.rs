@@ -61,24 +61,50 @@ pub fn begin(disk: &dyn Disk, dir: &Path, from: &Path, header: Header) -> io::Re
     Ok(Segment { header, file, bytes })
 }
 
-/// Opens the segment of this name; `None` if it is a spare.
-pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<Segment>> {
+/// What a file with a segment's name is.
+pub enum Opened {
+    Segment(Segment),
+    /// Its header cannot be read; the one it must have had, but for where the segment before ended.
+    Headless(Segment),
+    /// A file on its way from one segment to the next: nobody needs what is in it.
+    Spare,
+}
+
+/// Opens the file of this name.
+pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Opened> {
     let file = disk.open(&path(dir, number), false)?;
     let bytes = file.len()?;
-    if bytes < SECTOR {
-        return Ok(None);
-    }
-    let mut head = vec![0; SECTOR as usize];
-    file.read_at(0, &mut head)?;
-    let header = Header::decode(&head).filter(|header| header.number == number);
-    Ok(header.map(|header| Segment { header, file, bytes }))
+    let mut head = vec![0; SECTOR.min(bytes) as usize];
+    read_what_can_be(&*file, 0, &mut head)?;
+    Ok(match Header::decode(&head) {
+        Some(header) if header.number == number => Opened::Segment(Segment { header, file, bytes }),
+        Some(_) => Opened::Spare,
+        None => Opened::Headless(Segment { header: Header::new(number, 0), file, bytes }),
+    })
 }
 
 impl Segment {
-    /// All of it.
+    /// All of it; zeros where the device says that it cannot be read.
     pub fn content(&self) -> io::Result<Bytes> {
         let mut content = vec![0; self.bytes as usize];
-        self.file.read_at(0, &mut content)?;
+        for (n, chunk) in content.chunks_mut(ZERO_CHUNK).enumerate() {
+            read_what_can_be(&*self.file, (n * ZERO_CHUNK) as u64, chunk)?;
+        }
         Ok(content.into())
     }
+}
+
+/// Reads, leaving zeros where the device says that it cannot be read: that is damage, and is seen to be when checked.
+fn read_what_can_be(file: &dyn DiskFile, offset: u64, to: &mut [u8]) -> io::Result<()> {
+    match file.read_at(offset, to) {
+        Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
+        read => return read,
+    }
+    for (n, piece) in to.chunks_mut(SECTOR as usize).enumerate() {
+        match file.read_at(offset + n as u64 * SECTOR, piece) {
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => piece.fill(0),
+            read => read?,
+        }
+    }
+    Ok(())
 }

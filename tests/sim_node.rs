@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt};
-use nodenomad::client::{Consistency, RangeQuery, ReadOptions};
+use nodenomad::client::{Consistency, Error, RangeQuery, ReadOptions};
 use nodenomad::model::id::{NodeId, ReplicaId, ShardId};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::model::system::{Listing, SystemKey};
@@ -22,6 +22,7 @@ use nodenomad::net::kind;
 use nodenomad::net::rpc::Caller;
 use nodenomad::net::transport::{Address, Class, Peer, Transport};
 use nodenomad::net::wire::{self, Append, AppendReply, PeerFailureCode, append_reply};
+use nodenomad::node::disk::Disk;
 use nodenomad::node::meta::records::Change;
 use nodenomad::node::raft::types::{log_id, vote_from_wire};
 use nodenomad::node::replica::{ReadWish, Rejected, Replica, directory};
@@ -166,6 +167,45 @@ fn a_disk_that_fails_stops_its_node_and_loses_nothing() {
         }
         ledger.stop(workers).await;
         ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// Leaves each disk `free_bytes`.
+fn leave_room(world: &World, free_bytes: u64) {
+    for n in 0..world.count() {
+        let disk = world.machine(n).disk.borrow().clone();
+        disk.set_capacity(1 << 50);
+        let used_bytes = (1 << 50) - disk.free_bytes().unwrap();
+        disk.set_capacity(used_bytes + free_bytes);
+    }
+}
+
+/// failures.md row 15: a full disk that nothing can be deleted from, or that a node cannot start on.
+#[test]
+fn a_full_disk_takes_deletes_and_restarts() {
+    for_seeds("a_full_disk_takes_deletes_and_restarts", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        client.put(b"kept", "1").await.unwrap();
+        client.put(b"gone", "1").await.unwrap();
+        leave_room(&world, 100 << 20);
+        let is_full = || async { matches!(client.put(b"kept", "2").await, Err(Error::Full(_))) };
+        world.until("what grows is refused", Duration::from_secs(10), is_full).await;
+        client.delete(b"gone").await.unwrap();
+        world.cut_all();
+        world.start_all().await;
+        world.wait_for_leader(SHARD).await;
+        world.until("it is refused after the restart", Duration::from_secs(30), is_full).await;
+        client.delete(b"gone").await.unwrap();
+        let kept = client.get(b"kept").await.unwrap().expect("what was acknowledged stays");
+        assert!(
+            kept.value == "1" || kept.value == "2",
+            "a write that was let in before the disk was looked at"
+        );
+        assert!(client.get(b"gone").await.unwrap().is_none());
+        leave_room(&world, 1 << 40);
+        let has_room = || async { client.put(b"kept", "3").await.is_ok() };
+        world.until("writes are let in again", Duration::from_secs(10), has_room).await;
         world.equal_digests(&client).await;
     });
 }

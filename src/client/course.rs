@@ -223,6 +223,8 @@ impl Course {
             FailureCode::FailureTooOld => Err(self.stop(Error::TooOld)),
             FailureCode::FailureNotFound => Err(self.stop(Error::NotFound)),
             FailureCode::FailureConflict => Err(self.stop(Error::Conflict)),
+            // Waiting does not make room; somebody must.
+            FailureCode::FailureFull => Err(self.stop(Error::Full)),
         }
     }
 

@@ -35,6 +35,9 @@ pub enum Error {
     /// The request makes no sense.
     #[error("the request is wrong; nothing changed")]
     Invalid(#[source] Trouble),
+    /// The disk of the node that leads the shard has no room for writes that grow. Delete something, or add room.
+    #[error("no room on a disk; nothing changed")]
+    Full(#[source] Trouble),
     /// There is no such shard, node or token.
     #[error("there is no such thing; nothing changed")]
     NotFound(#[source] Trouble),
@@ -123,6 +126,7 @@ fn said(code: FailureCode, message: &str) -> &str {
         FailureCode::FailureNotFound => "there is no such thing",
         FailureCode::FailureInternal => "damaged data, or a fault of the program",
         FailureCode::FailureConflict => "somebody else was first",
+        FailureCode::FailureFull => "its disk is full",
     }
 }
 
@@ -151,6 +155,7 @@ impl Error {
             | Error::Conflict(_)
             | Error::Forbidden(_)
             | Error::Invalid(_)
+            | Error::Full(_)
             | Error::NotFound(_)
             | Error::TooOld(_)
             | Error::Damaged(_)
@@ -168,7 +173,7 @@ impl Error {
         match self {
             Error::NotFound(_) | Error::TooOld(_) => 1,
             Error::Invalid(_) => 2,
-            Error::Unreachable(_) | Error::TimedOut(_) => 3,
+            Error::Unreachable(_) | Error::TimedOut(_) | Error::Full(_) => 3,
             Error::Forbidden(_) => 4,
             Error::Conflict(_) => 5,
             Error::Unknown(_) => 6,
@@ -186,6 +191,7 @@ impl Error {
             | Error::Conflict(trouble)
             | Error::Forbidden(trouble)
             | Error::Invalid(trouble)
+            | Error::Full(trouble)
             | Error::NotFound(trouble)
             | Error::TooOld(trouble)
             | Error::Damaged(trouble)

@@ -137,6 +137,9 @@ fn cure_of(error: &client::Error) -> Option<&'static str> {
             Some("a later time; nomad config get retention_ms tells how far back the past can be read")
         }
         client::Error::NotFound(_) => Some("the same with a name that `ls` shows"),
+        client::Error::Full(_) => {
+            Some("room on that node's disk; or nomad kv del of what is not needed, which still works")
+        }
         client::Error::TimedOut(_) => Some("nomad status, then the same with a longer --timeout"),
         _ => None,
     }

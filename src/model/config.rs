@@ -26,6 +26,7 @@ pub struct Settings {
     pub silent_after_ms: u64,
     pub memtable_bytes: u64,
     pub log_keep_bytes: u64,
+    pub disk_reserve_bytes: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -71,6 +72,14 @@ pub enum ConfigError {
 
 /// Every setting, by name.
 pub const TABLE: &[Setting] = &[
+    Setting {
+        name: "disk_reserve_bytes",
+        default: 256 * MIB,
+        unit: Unit::Bytes,
+        allowed: Allowed::Between(MIB, 1024 * GIB),
+        doc: "room kept on each node's disk: below it only deletes and reads go on, and a restart works",
+        field: |all| &mut all.disk_reserve_bytes,
+    },
     Setting {
         name: "log_keep_bytes",
         default: 256 * MIB,
@@ -221,6 +230,7 @@ impl Default for Settings {
             silent_after_ms: 0,
             memtable_bytes: 0,
             log_keep_bytes: 0,
+            disk_reserve_bytes: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

@@ -21,6 +21,7 @@ use crate::model::id::ShardId;
 use super::meta::view::View;
 use super::metrics::Metrics;
 use super::replica::Replica;
+use super::room::Room;
 use super::shards::Shards;
 use super::store::StoreError;
 
@@ -34,7 +35,7 @@ const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Flushes for ever, until a flush fails: then the node stops.
-pub async fn run(shards: Shards, view: View, metrics: Metrics) -> StoreError {
+pub async fn run(shards: Shards, view: View, metrics: Metrics, room: Arc<Room>) -> StoreError {
     let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
     let mut swept = Instant::now();
     loop {
@@ -42,6 +43,9 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics) -> StoreError {
         let replicas = shards.all();
         note_dirty(&replicas, &mut first_dirty);
         if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
+            if !room.fits_flush(replica.store.memtable_bytes() as u64).await {
+                continue; // `room` has told; the log keeps what is in memory
+            }
             let start = Instant::now();
             match replica.flush().await {
                 Ok(()) => {}

@@ -26,6 +26,7 @@ pub mod member;
 pub mod shards;
 pub mod metrics;
 pub mod meta;
+pub mod room;
 pub mod flusher;
 pub mod serve;
 pub mod http;

@@ -38,6 +38,7 @@ use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::Metrics;
 use super::replica::{ReplicaError, ReplicaParts};
+use super::room::Room;
 use super::serve::{Front, Requests};
 use super::shards::{self, Shards};
 use super::store::StoreOptions;
@@ -139,7 +140,7 @@ impl Node {
             clock: clock.clone(),
             exec: parts.exec,
             store: parts.store,
-            settings,
+            settings: settings.clone(),
         };
         let shards = Shards::new(replica_parts, parts.member.is_alone());
         shards.open_all().await?;
@@ -178,7 +179,10 @@ impl Node {
             wal.clone(),
         );
         let metrics = Metrics::new();
-        let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics));
+        let room = Room::new(parts.disk.clone(), parts.exec, settings).map_err(WalError::from)?;
+        parts.exec.spawn(room.clone().watch());
+        let requests =
+            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics, &room));
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
@@ -195,7 +199,7 @@ impl Node {
         let controller =
             Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
-        parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), stopped_sender));
+        parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), room, stopped_sender));
         Ok(Node {
             member: parts.member,
             shards,
@@ -290,6 +294,7 @@ fn requests(
     view: &View,
     reports: &Reports,
     metrics: &Metrics,
+    room: &Arc<Room>,
 ) -> Requests {
     Requests {
         shards: shards.clone(),
@@ -313,6 +318,7 @@ fn requests(
             ca_fingerprint: parts.ca_fingerprint.clone(),
         },
         metrics: metrics.clone(),
+        room: room.clone(),
     }
 }
 
@@ -345,9 +351,10 @@ async fn watch_flusher(
     shards: Shards,
     view: View,
     metrics: Metrics,
+    room: Arc<Room>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let error = flusher::run(shards, view, metrics).await;
+    let error = flusher::run(shards, view, metrics, room).await;
     tracing::error!(%error, "a flush failed; this node stops");
     stopped.send_replace(Some(Stopped::Disk(error.to_string())));
 }

@@ -20,6 +20,7 @@ use crate::node::meta::admin::AdminError;
 use crate::node::meta::records::MetaError;
 use crate::node::raft::group::{ConfirmError, ProposeError};
 use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected, Replica};
+use crate::node::room::grows;
 
 use super::Requests;
 
@@ -142,6 +143,9 @@ impl Requests {
                 let message = format!("a value of {} bytes; at most {limit} are allowed", put.value.len());
                 return Err(failure(FailureCode::FailureInvalid, message));
             }
+        }
+        if grows(&write) {
+            self.room.check().map_err(|full| failure(FailureCode::FailureFull, full))?;
         }
         let outcome = self.shard(request.shard)?.write(write).await;
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))

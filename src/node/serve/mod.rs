@@ -38,6 +38,7 @@ use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
 use super::metrics::Metrics;
+use super::room::Room;
 use super::shards::Shards;
 
 /// Everything that answers needs.
@@ -52,6 +53,7 @@ pub struct Requests {
     pub door: Door,
     pub office: Office,
     pub metrics: Metrics,
+    pub room: Arc<Room>,
 }
 
 /// The requests of a node, as the network calls them.

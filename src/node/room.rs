@@ -1,0 +1,158 @@
+//! Room on this node's disk.
+//!
+//! A reserve is kept (`disk_reserve_bytes`). While less than that is free, writes that may grow what is stored are refused
+//! before they are proposed; reads and deletes go on, and the reserve is what they, the log, flushes and a restart live on
+//! until somebody has made room.
+//!
+//! ## Invariants and what guards each
+//!
+//! - Below the reserve nothing that grows is proposed here, and what was acknowledged stays readable and deletable, also
+//!   after a restart: guarded by `sim_node::a_full_disk_takes_deletes_and_restarts`.
+//! - A flush that would not fit is not begun (one that fails stops the node): guarded by
+//!   `tests::a_flush_needs_room_for_itself_and_its_copy_of_pages`.
+//!
+//! Relies on looking often enough: what comes in within [`LOOK_EVERY`] must be less than the reserve. Does not know the
+//! disks of the other replicas: a follower that others fill stops at the first write of its log that fails.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::model::config::Settings;
+use crate::model::wire::{Write, operation};
+use crate::net::exec::Exec;
+
+use super::disk::Disk;
+
+/// How often the disk is asked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a flush may write beside twice what it flushes, in bytes: the upper pages of the tree.
+const FLUSH_MARGIN_BYTES: u64 = 16 << 20;
+
+/// Shared by whoever writes.
+pub struct Room {
+    disk: Arc<dyn Disk>,
+    exec: Exec,
+    settings: watch::Receiver<Settings>,
+    /// When last looked.
+    free_bytes: AtomicU64,
+}
+
+/// The disk has no room for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its disk is full: {} MiB are free, and {} MiB are kept so that deletes and a restart work",
+    free_bytes >> 20,
+    reserve_bytes >> 20
+)]
+pub struct Full {
+    pub free_bytes: u64,
+    pub reserve_bytes: u64,
+}
+
+impl Room {
+    /// # Errors
+    /// If the disk cannot be asked.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        exec: Exec,
+        settings: watch::Receiver<Settings>,
+    ) -> io::Result<Arc<Room>> {
+        let free_bytes = AtomicU64::new(disk.free_bytes()?);
+        Ok(Arc::new(Room { disk, exec, settings, free_bytes }))
+    }
+
+    /// Keeps looking, for ever.
+    pub async fn watch(self: Arc<Room>) {
+        let mut was_full = false;
+        loop {
+            match self.ask().await {
+                Ok(free_bytes) => self.free_bytes.store(free_bytes, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, "the disk does not say how much room is left"),
+            }
+            let full = self.check();
+            match full {
+                Err(full) if !was_full => tracing::error!("writes that grow are refused: {full}"),
+                Ok(()) if was_full => tracing::info!("there is room on the disk again"),
+                _ => {}
+            }
+            was_full = full.is_err();
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Bytes free, when last looked.
+    pub fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
+    /// An error while the reserve is touched.
+    pub fn check(&self) -> Result<(), Full> {
+        let (free_bytes, reserve_bytes) = (self.free_bytes(), self.settings.borrow().disk_reserve_bytes);
+        match free_bytes < reserve_bytes {
+            true => Err(Full { free_bytes, reserve_bytes }),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a memtable of so many bytes can be flushed. Asks the disk now; what cannot be known is tried.
+    pub async fn fits_flush(&self, memtable_bytes: u64) -> bool {
+        self.ask().await.unwrap_or(u64::MAX) >= flush_bytes(memtable_bytes)
+    }
+
+    async fn ask(&self) -> io::Result<u64> {
+        // A disk that hangs must not hold up a thread that serves.
+        let disk = self.disk.clone();
+        self.exec.blocking(move || disk.free_bytes()).await
+    }
+}
+
+/// What a flush may need: the pages it changes are written beside the old ones.
+fn flush_bytes(memtable_bytes: u64) -> u64 {
+    2 * memtable_bytes + FLUSH_MARGIN_BYTES
+}
+
+/// True if this write may make the stored data larger.
+pub fn grows(write: &Write) -> bool {
+    let deletes = |change: &Option<operation::Change>| matches!(change, Some(operation::Change::Delete(_)));
+    !write.operations.iter().all(|operation| deletes(&operation.change))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::wire::{Delete, Operation, Put};
+    use crate::node::disk::sim::SimDisk;
+
+    const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+
+    fn room(capacity_bytes: u64) -> Arc<Room> {
+        let disk = SimDisk::new();
+        disk.set_capacity(capacity_bytes);
+        let settings = Settings { disk_reserve_bytes: 100 << 20, ..Settings::default() };
+        Room::new(Arc::new(disk), EXEC, watch::channel(settings).1).unwrap()
+    }
+
+    #[test]
+    fn the_reserve_is_for_what_does_not_grow() {
+        assert_eq!(room(100 << 20).check(), Ok(()));
+        let full = room((100 << 20) - 1).check().unwrap_err();
+        assert_eq!((full.free_bytes, full.reserve_bytes), ((100 << 20) - 1, 100 << 20));
+        let operation = |change| Operation { key: vec![b'k'].into(), change: Some(change), condition: None };
+        let (put, delete) =
+            (operation::Change::Put(Put::default()), operation::Change::Delete(Delete::default()));
+        let write = |operations| Write { operations, ..Write::default() };
+        assert!(!grows(&write(vec![operation(delete.clone())])));
+        assert!(grows(&write(vec![operation(delete), operation(put)])));
+    }
+
+    #[tokio::test]
+    async fn a_flush_needs_room_for_itself_and_its_copy_of_pages() {
+        let room = room(50 << 20);
+        assert!(room.fits_flush(17 << 20).await);
+        assert!(!room.fits_flush(18 << 20).await);
+    }
+}

@@ -1,0 +1,112 @@
+//! nomad, through its own commands.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::machine::Servers;
+use crate::{Kind, Measured, Result, Work};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    program: PathBuf,
+    context: PathBuf,
+    pub servers: Servers,
+}
+
+impl Cluster {
+    pub fn start(program: &Path, dir: &Path) -> Result<Cluster> {
+        let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+        let dir = dir.join("nomad");
+        fs::create_dir(&dir)?;
+        let up = Command::new(&program)
+            .args(["up", "-n", "3", "--dir"])
+            .arg(&dir)
+            .env("HOME", &dir)
+            .env("XDG_CONFIG_HOME", &dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let servers = Servers { pids: Vec::new(), started: vec![up] };
+        let mut cluster = Cluster { program, context: dir.join("admin.toml"), servers };
+        let begin = Instant::now();
+        while !cluster.is_whole() {
+            if begin.elapsed() > START_LIMIT {
+                return Err("nomad does not come up".into());
+            }
+            sleep(Duration::from_millis(200));
+        }
+        cluster.servers.pids = children(&cluster.servers.started[0]);
+        Ok(cluster)
+    }
+
+    /// All three nodes have a replica of each shard.
+    fn is_whole(&self) -> bool {
+        let Ok(shards) = self.json(&["shard", "ls"]) else { return false };
+        let text = shards.to_string();
+        ["n1", "n2", "n3"].iter().all(|node| text.contains(node))
+            || (1..=3).all(|node| text.contains(&format!("\"node\":{node}")))
+    }
+
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let mut command = Command::new(&self.program);
+        command.args(args).args(["-o", "json", "--context"]).arg(&self.context);
+        let output = command.stdin(Stdio::null()).output()?;
+        match output.status.success() {
+            // What only does something has nothing to say.
+            true if output.stdout.is_empty() => Ok(Value::Null),
+            true => Ok(serde_json::from_slice(&output.stdout)?),
+            false => Err(String::from_utf8_lossy(&output.stderr).into()),
+        }
+    }
+
+    pub async fn measure(&self, work: &Work) -> Result<Measured> {
+        let workload = match work.kind {
+            Kind::Put => "put",
+            Kind::Get { .. } => "get",
+            Kind::Scan { .. } => "scan",
+            Kind::Cas => "cas",
+        };
+        let number = |number: u64| number.to_string();
+        let (clients, keys) = (number(work.clients), number(work.keys));
+        let (seconds, bytes) = (work.seconds.to_string(), work.value_bytes.to_string());
+        let mut args =
+            vec!["bench", workload, "--clients", &clients, "--keys", &keys, "--value-bytes", &bytes];
+        // What must be loaded is loaded, and everybody has connected, before the time is taken.
+        let load = [args.as_slice(), &["--load-only"]].concat();
+        self.json(&load)?;
+        args.extend(["--seconds", &seconds, "--warm-up", "0"]);
+        let rows;
+        if let Kind::Scan { rows: wanted } = work.kind {
+            rows = number(wanted);
+            args.extend(["--scan-length", &rows]);
+        }
+        if work.kind == (Kind::Get { stale: true }) {
+            args.extend(["--consistency", "stale"]);
+        }
+        let cpu_before = self.servers.cpu_seconds();
+        let result = self.json(&args)?;
+        let cpu = self.servers.cpu_seconds() - cpu_before;
+        let field = |path: &str| result.pointer(path).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        Ok(Measured {
+            per_second: field("/ops_per_s"),
+            p50_us: field("/latency_us/p50"),
+            p99_us: field("/latency_us/p99"),
+            errors: (field("/errors") + field("/unknown")) as u64,
+            server_cpu_us: cpu * 1e6 / field("/ops"),
+            server_rss_mib: self.servers.rss_mib(),
+        })
+    }
+}
+
+/// The processes that `nomad up` started.
+fn children(up: &Child) -> Vec<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", up.id());
+    let list = fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}

@@ -26,6 +26,7 @@ pub struct Settings {
     pub silent_after_ms: u64,
     pub memtable_bytes: u64,
     pub log_keep_bytes: u64,
+    pub hibernate_after_ms: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -71,6 +72,14 @@ pub enum ConfigError {
 
 /// Every setting, by name.
 pub const TABLE: &[Setting] = &[
+    Setting {
+        name: "hibernate_after_ms",
+        default: 10_000,
+        unit: Unit::Milliseconds,
+        allowed: Allowed::Between(0, DAY_MS),
+        doc: "how long a shard is unused before its replicas stop exchanging heartbeats; 0: never",
+        field: |all| &mut all.hibernate_after_ms,
+    },
     Setting {
         name: "log_keep_bytes",
         default: 256 * MIB,
@@ -221,6 +230,7 @@ impl Default for Settings {
             silent_after_ms: 0,
             memtable_bytes: 0,
             log_keep_bytes: 0,
+            hibernate_after_ms: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

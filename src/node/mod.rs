@@ -23,6 +23,7 @@ pub mod store;
 pub mod raft;
 pub mod replica;
 pub mod shards;
+pub mod pulse;
 pub mod member;
 pub mod metrics;
 pub mod meta;

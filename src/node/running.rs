@@ -37,6 +37,7 @@ use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::Metrics;
+use super::pulse::Pulses;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::serve::{Front, Requests};
 use super::shards::Shards;
@@ -133,7 +134,7 @@ impl Node {
             clock: clock.clone(),
             exec: parts.exec,
             store: parts.store,
-            settings,
+            settings: settings.clone(),
         };
         let shards = Shards::new(replica_parts);
         shards.open_all().await?;
@@ -162,12 +163,15 @@ impl Node {
             wal.clone(),
         );
         let metrics = Metrics::new();
-        let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics));
+        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
+        let requests =
+            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics, &pulses));
         let (stop, stopping) = watch::channel(false);
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let seeds = parts.member.seeds.iter().map(|seed| seed.node).collect();
         parts.exec.spawn(reports.clone().run(peers.clone(), seeds));
+        parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
             peers.clone(),
@@ -273,6 +277,7 @@ fn requests(
     view: &View,
     reports: &Reports,
     metrics: &Metrics,
+    pulses: &Pulses,
 ) -> Requests {
     Requests {
         shards: shards.clone(),
@@ -296,6 +301,7 @@ fn requests(
             ca_fingerprint: parts.ca_fingerprint.clone(),
         },
         metrics: metrics.clone(),
+        pulses: pulses.clone(),
     }
 }
 

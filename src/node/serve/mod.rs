@@ -25,7 +25,7 @@ use crate::net::exec::Exec;
 use crate::net::kind;
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
-use crate::net::wire::{Report, ReportReply};
+use crate::net::wire::{Pulse, PulseReply, Report, ReportReply};
 
 use super::clock::Clock;
 use super::disk::Disk;
@@ -35,6 +35,7 @@ use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::Metrics;
+use super::pulse::Pulses;
 use super::shards::Shards;
 
 /// Everything that answers needs.
@@ -49,6 +50,7 @@ pub struct Requests {
     pub door: Door,
     pub office: Office,
     pub metrics: Metrics,
+    pub pulses: Pulses,
 }
 
 /// The requests of a node, as the network calls them.
@@ -96,6 +98,7 @@ impl Requests {
             (_, kind::READ_INDEX) if between => encode(&self.read_index(body).await),
             (_, kind::PLACEMENT) if between => encode(&self.placement(body).await),
             (_, kind::REPORT) if between => encode(&self.report(peer, body)),
+            (_, kind::PULSE) if between => encode(&self.pulse(peer, body).await),
             _ => {
                 self.refuse(&peer.to_string(), kind);
                 Bytes::new()
@@ -113,6 +116,13 @@ impl Requests {
                 ReportReply { accepted: true, clock }
             }
             _ => ReportReply { accepted: false, clock },
+        }
+    }
+
+    async fn pulse(&self, peer: &Peer, body: Bytes) -> PulseReply {
+        match (Pulse::decode(body), peer) {
+            (Ok(pulse), Peer::Node(node)) => self.pulses.answer(*node, pulse).await,
+            _ => PulseReply::default(),
         }
     }
 

@@ -118,6 +118,28 @@ fn the_leader_of_sleeping_groups_dies() {
     }
 }
 
+/// Back before it counts as silent, and no leader any more: its followers learn of it by its new incarnation.
+#[test]
+fn the_leader_of_sleeping_groups_restarts_at_once() {
+    for_seeds("the_leader_of_sleeping_groups_restarts_at_once", 1..=3, |world| async move {
+        let client = world.whole(3).await;
+        world.wait_until_all_sleep().await;
+        let leader = world.leader_of(USERS[1]).expect("it is led");
+        world.machine(leader).cut();
+        let begin = Instant::now();
+        assert!(world.machine(leader).start().await);
+        for shard in USERS {
+            let led = || async { world.leader_of(shard).is_some() };
+            world.until("somebody leads", HEAL_LIMIT.saturating_sub(begin.elapsed()), led).await;
+        }
+        for key in KEYS {
+            timed_put(&client, key, "1").await;
+        }
+        world.wait_until_all_sleep().await;
+        world.equal_digests(&client).await;
+    });
+}
+
 #[test]
 fn a_follower_restarted_while_its_group_sleeps_deposes_nobody() {
     for_seeds("a_follower_restarted_while_its_group_sleeps_deposes_nobody", 1..=4, |world| async move {

@@ -1,7 +1,7 @@
 //! # Sleep: idle groups cost nothing
 //!
 //! A group that nobody uses sends heartbeats and counts down elections all the same; with hundreds of groups that is a
-//! fifth of a core. So a group that has been idle for `hibernate_after_ms` sleeps: its replicas' ticks are off
+//! quarter of a core. So a group that has been idle for `hibernate_after_ms` sleeps: its replicas' ticks are off
 //! ([`crate::node::raft::group`] has the states of one replica). What the ticks did for each group, finding a dead leader,
 //! is done once for each pair of machines: by the pulse, a call twice a second between machines that share a shard.
 //!
@@ -45,9 +45,10 @@
 //! - Whatever sleeps is woken by what matters, and no acknowledged write is lost over it: guarded by
 //!   `sim_idle::groups_fall_asleep_and_the_first_write_wakes_one`, `sim_idle::power_cuts_and_partitions_between_naps_lose_nothing`.
 //! - A dead machine's sleeping groups elect new leaders within 5 s, asked or not: guarded by
-//!   `sim_idle::the_leader_of_sleeping_groups_dies`.
-//! - A healthy leader is not deposed by a follower that restarts: guarded by
-//!   `sim_idle::a_follower_restarted_while_its_group_sleeps_deposes_nobody`.
+//!   `sim_idle::the_leader_of_sleeping_groups_dies`, `sim_idle::the_leader_of_sleeping_groups_restarts_at_once`.
+//! - A healthy leader is not deposed by a follower that restarts or is cut off from it: guarded by
+//!   `sim_idle::a_follower_restarted_while_its_group_sleeps_deposes_nobody`,
+//!   `sim_idle::a_link_that_is_cut_while_all_sleep_deposes_nobody`.
 //! - Nobody sleeps without its leader's word, or behind its leader: guarded by
 //!   `sim_idle::nobody_sleeps_at_the_word_of_another`.
 //!

@@ -162,10 +162,9 @@ impl Node {
             shards.clone(),
             wal.clone(),
         );
-        let metrics = Metrics::new();
         let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
-        let requests =
-            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics, &pulses));
+        let requests = Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &pulses));
+        let metrics = requests.metrics.clone();
         let (stop, stopping) = watch::channel(false);
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
@@ -276,7 +275,6 @@ fn requests(
     records: &Records,
     view: &View,
     reports: &Reports,
-    metrics: &Metrics,
     pulses: &Pulses,
 ) -> Requests {
     Requests {
@@ -300,7 +298,7 @@ fn requests(
             clock: clock.clone(),
             ca_fingerprint: parts.ca_fingerprint.clone(),
         },
-        metrics: metrics.clone(),
+        metrics: Metrics::new(),
         pulses: pulses.clone(),
     }
 }

@@ -27,6 +27,7 @@ pub struct Settings {
     pub memtable_bytes: u64,
     pub log_keep_bytes: u64,
     pub disk_reserve_bytes: u64,
+    pub hibernate_after_ms: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -79,6 +80,14 @@ pub const TABLE: &[Setting] = &[
         allowed: Allowed::Between(MIB, 1024 * GIB),
         doc: "room kept on each node's disk: below it only deletes and reads go on, and a restart works",
         field: |all| &mut all.disk_reserve_bytes,
+    },
+    Setting {
+        name: "hibernate_after_ms",
+        default: 10_000,
+        unit: Unit::Milliseconds,
+        allowed: Allowed::Between(0, DAY_MS),
+        doc: "how long a shard is unused before its replicas stop exchanging heartbeats; 0: never",
+        field: |all| &mut all.hibernate_after_ms,
     },
     Setting {
         name: "log_keep_bytes",
@@ -231,6 +240,7 @@ impl Default for Settings {
             memtable_bytes: 0,
             log_keep_bytes: 0,
             disk_reserve_bytes: 0,
+            hibernate_after_ms: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

@@ -16,5 +16,7 @@ pub const READ_INDEX: u16 = 19;
 pub const REPORT: u16 = 20;
 /// `PlacementStep`, `PlacementReply`.
 pub const PLACEMENT: u16 = 21;
+/// `Pulse`, `PulseReply`.
+pub const PULSE: u16 = 22;
 /// A stream: `SnapshotOffer`, then `SnapshotChunk`s; `SnapshotReply` comes back.
 pub const SNAPSHOT: u16 = 32;

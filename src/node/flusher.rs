@@ -91,16 +91,19 @@ fn due(
     first_dirty: &BTreeMap<ShardId, Instant>,
     budget_bytes: u64,
 ) -> Option<Arc<Replica>> {
-    let bytes = |replica: &Arc<Replica>| replica.store.memtable_bytes() as u64;
-    let largest = replicas.iter().max_by_key(|replica| bytes(replica))?;
-    let total: u64 = replicas.iter().map(bytes).sum();
+    let bytes: Vec<u64> = replicas.iter().map(|replica| replica.store.memtable_bytes() as u64).collect();
+    let (largest, _) = replicas.iter().zip(&bytes).max_by_key(|(_, bytes)| **bytes)?;
+    let total: u64 = bytes.iter().sum();
     if total > budget_bytes / 2 || largest.store.should_flush() {
         return Some(largest.clone());
     }
     let overdue = |replica: &&Arc<Replica>| {
         let old = first_dirty.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
-        let flushed = replica.store.base().applied.map_or(0, |id| id.index);
-        old || replica.applied().borrow().index.saturating_sub(flushed) > UNFLUSHED_MAX_ENTRIES
+        let applied_index = replica.applied().borrow().index;
+        // Looked at ten times a second: what a file holds is asked only where it can matter.
+        let flushed_index = || replica.store.base().applied.map_or(0, |id| id.index);
+        old || applied_index > UNFLUSHED_MAX_ENTRIES
+            && applied_index.saturating_sub(flushed_index()) > UNFLUSHED_MAX_ENTRIES
     };
     replicas.iter().find(overdue).cloned()
 }

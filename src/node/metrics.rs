@@ -68,6 +68,7 @@ fn operation(body: &request::Body) -> usize {
 struct Gauges {
     shards: Gauge,
     leaders: Gauge,
+    asleep: Gauge,
     memtable_bytes: Gauge,
     wal_bytes: Gauge,
     wal_segments: Gauge,
@@ -114,6 +115,7 @@ impl Metrics {
         r.register_with_unit("flush", "Time of one flush", Unit::Seconds, metrics.flush_seconds.clone());
         r.register("shards", "Replicas on this node", metrics.gauges.shards.clone());
         r.register("leaders", "Shards this node leads", metrics.gauges.leaders.clone());
+        r.register("asleep", "Replicas here whose shard hibernates", metrics.gauges.asleep.clone());
         r.register("memtable_bytes", "Applied and not yet flushed", metrics.gauges.memtable_bytes.clone());
         r.register("wal_bytes", "Bytes of write-ahead log segments", metrics.gauges.wal_bytes.clone());
         r.register("wal_segments", "Write-ahead log segments", metrics.gauges.wal_segments.clone());
@@ -151,6 +153,7 @@ impl Metrics {
         let all = shards.all();
         gauges.shards.set(all.len() as i64);
         gauges.leaders.set(all.iter().filter(|replica| replica.group.leadership().here).count() as i64);
+        gauges.asleep.set(all.iter().filter(|replica| replica.group.is_asleep()).count() as i64);
         gauges.memtable_bytes.set(all.iter().map(|replica| replica.store.memtable_bytes() as i64).sum());
         gauges.wal_bytes.set(wal.bytes as i64);
         gauges.wal_segments.set(wal.segments as i64);

@@ -22,6 +22,7 @@ pub mod wal;
 pub mod store;
 pub mod raft;
 pub mod replica;
+pub mod pulse;
 pub mod member;
 pub mod shards;
 pub mod metrics;

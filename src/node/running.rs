@@ -37,6 +37,7 @@ use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::Metrics;
+use super::pulse::Pulses;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, Requests};
@@ -178,15 +179,17 @@ impl Node {
             shards.clone(),
             wal.clone(),
         );
-        let metrics = Metrics::new();
-        let room = Room::new(parts.disk.clone(), parts.exec, settings).map_err(WalError::from)?;
+        let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
+        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
         let requests =
-            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &metrics, &room));
+            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &room, &pulses));
+        let metrics = requests.metrics.clone();
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
+        parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
             peers.clone(),
@@ -293,8 +296,8 @@ fn requests(
     records: &Records,
     view: &View,
     reports: &Reports,
-    metrics: &Metrics,
     room: &Arc<Room>,
+    pulses: &Pulses,
 ) -> Requests {
     Requests {
         shards: shards.clone(),
@@ -317,8 +320,9 @@ fn requests(
             clock: clock.clone(),
             ca_fingerprint: parts.ca_fingerprint.clone(),
         },
-        metrics: metrics.clone(),
+        metrics: Metrics::new(),
         room: room.clone(),
+        pulses: pulses.clone(),
     }
 }
 

@@ -196,6 +196,11 @@ impl World {
         }
     }
 
+    /// Cuts the link between two machines, or mends it.
+    pub fn part(&self, one: usize, other: usize, cut: bool) {
+        self.net.partition(&self.machine(one).address, &self.machine(other).address, cut);
+    }
+
     /// Cuts the power of all machines in the same instant.
     pub fn cut_all(&self) {
         for n in 0..self.count() {

@@ -86,6 +86,11 @@ impl Node {
         self.start(&[]);
     }
 
+    /// The running process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub fn is_running(&self) -> bool {
         self.child.is_some()
     }

@@ -34,11 +34,13 @@ use crate::node::clock::Clock;
 use crate::node::shards::Shards;
 
 use super::records::{Change, MetaError, Records};
-use super::reports::{DAMAGED, Reports};
+use super::reports::{DAMAGED, REPORT_EVERY, Reports};
 use super::view::{Cluster, View};
 
-/// How often a round is made.
+/// How often a round is made while there is something to do.
 const ROUND_EVERY: Duration = Duration::from_millis(300);
+/// How often it is looked whether there is: as often as nodes report.
+const LOOK_EVERY: Duration = REPORT_EVERY;
 /// How long one step may take; what it did is looked at in the next round.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -72,22 +74,26 @@ impl Controller {
 
     /// Works until told to stop.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut wait = ROUND_EVERY;
         loop {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(ROUND_EVERY) => {}
+                () = tokio::time::sleep(wait) => {}
             }
+            wait = ROUND_EVERY;
             if let Some(term) = self.records.leading() {
                 match self.round(term).await {
-                    Ok(()) | Err(MetaError::Conflict) => {}
+                    Ok(true) => wait = LOOK_EVERY,
+                    Ok(false) | Err(MetaError::Conflict) => {}
                     Err(error) => tracing::debug!(%error, "a placement round was not finished"),
                 }
             }
         }
     }
 
-    async fn round(&self, term: u64) -> Result<(), MetaError> {
+    /// Returns true if there was no job, and none is wanted.
+    async fn round(&self, term: u64) -> Result<bool, MetaError> {
         let cluster = self.view.now();
         let statuses = self.statuses(term);
         let seen = leaders(&statuses);
@@ -97,10 +103,12 @@ impl Controller {
             self.drive(&cluster, record, &seen, term).await?;
         }
         let liveness = Liveness { silence_ms: self.silence_ms(&cluster, term), damaged: damaged(&statuses) };
-        for proposal in placement::plan(&cluster.map, &cluster.settings, &liveness) {
+        let proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
+        let idle = proposals.is_empty() && cluster.map.jobs().next().is_none();
+        for proposal in proposals {
             self.create(&cluster, proposal).await?;
         }
-        Ok(())
+        Ok(idle)
     }
 
     /// Everything heard, with what this node knows of itself at this moment.

@@ -4,17 +4,21 @@
 //! after a majority acknowledged this leader in a round that began after the call, and everything committed before it is
 //! applied here.
 
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::wire;
@@ -23,6 +27,9 @@ use super::log::Log;
 use super::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
 use super::network::Network;
 use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, membership_to_wire, term_leader};
+
+use rest::Rest;
+pub use rest::RestView;
 
 /// How often a leader says that it is alive, in milliseconds.
 const HEARTBEAT_MS: u64 = 150;
@@ -100,6 +107,7 @@ pub struct Group {
     shard: ShardId,
     replica: ReplicaId,
     applied: watch::Receiver<Applied>,
+    rest: Arc<Mutex<Rest>>,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -136,7 +144,8 @@ impl Group {
         let config = config(shard).validate().expect("the time-outs are ordered");
         let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
-        Ok(Group { raft, shard, replica, applied })
+        let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
+        Ok(Group { raft, shard, replica, applied, rest })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -173,32 +182,46 @@ impl Group {
 
     /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
-        let (responder, _committed, answer) = ProgressResponder::new();
-        let request = self.raft.write(Proposal(entry)).with_leader(term_leader(term)).responder(responder);
-        if let Err(error) = request.await {
-            return Err(ProposeError::Stopped(error.to_string()));
-        }
-        match answer.await {
-            Ok(Ok(response)) => {
-                let Answer(outcomes) = response.data;
-                Ok(outcomes)
+        self.used();
+        let mut lease_renewed = false;
+        loop {
+            let (responder, _committed, answer) = ProgressResponder::new();
+            let proposal = Proposal(entry.clone());
+            let request = self.raft.write(proposal).with_leader(term_leader(term)).responder(responder);
+            if let Err(error) = request.await {
+                return Err(ProposeError::Stopped(error.to_string()));
             }
-            Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
-                Err(ProposeError::NotLeader { node: forward_node(&forward) })
-            }
-            Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
-            Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
-            Err(_) => Err(ProposeError::Unknown),
+            return match answer.await {
+                Ok(Ok(response)) => {
+                    let Answer(outcomes) = response.data;
+                    Ok(outcomes)
+                }
+                // Refused before anything was appended: a leader that has slept, or was held up, has itself confirmed.
+                Ok(Err(ClientWriteError::ForwardToLeader(forward)))
+                    if lease_expired(&forward) && !lease_renewed && self.confirm().await.is_ok() =>
+                {
+                    lease_renewed = true;
+                    continue;
+                }
+                Ok(Err(ClientWriteError::ForwardToLeader(forward))) => {
+                    Err(ProposeError::NotLeader { node: forward_node(&forward) })
+                }
+                Ok(Err(ClientWriteError::LogEntryDiscarded(_))) => Err(ProposeError::Unknown),
+                Ok(Err(error)) => Err(ProposeError::Stopped(error.to_string())),
+                Err(_) => Err(ProposeError::Unknown),
+            };
         }
     }
 
     /// One ReadIndex round: returns once a majority has acknowledged this leader and all that was committed is applied.
     pub async fn confirm(&self) -> Result<(), ConfirmError> {
+        self.used();
         self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(|_| ()).map_err(confirm_error)
     }
 
     /// A ReadIndex round for another replica: the index it must have applied before it reads.
     pub async fn read_index(&self) -> Result<u64, ConfirmError> {
+        self.used();
         let (id, _) = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(confirm_error)?;
         Ok(id.index())
     }
@@ -248,6 +271,10 @@ impl Group {
         change: ChangeMembers<u64, Seat>,
         seen: Option<&wire::LogId>,
     ) -> Result<(), MembershipError> {
+        if self.used() {
+            // Its lease has run out, and without one nothing is appended. If no majority answers, the change says so.
+            let _ = self.confirm().await;
+        }
         let precondition =
             Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
         match self.raft.change_membership_if(change, true, [precondition]).await {
@@ -264,6 +291,7 @@ impl Group {
 
     /// Hands leadership to another voter and waits until this replica no longer leads, at most `limit`.
     pub async fn transfer_leadership(&self, to: ReplicaId, limit: Duration) -> bool {
+        self.used();
         if self.raft.trigger().transfer_leader(to.0).await.is_err() {
             return true; // stopped: leads nothing
         }
@@ -293,15 +321,24 @@ impl Group {
         &self,
         request: openraft::raft::AppendEntriesRequest<Types>,
     ) -> Result<openraft::raft::AppendEntriesResponse<Types>, String> {
-        self.raft.append_entries(request).await.map_err(|error| error.to_string())
+        let answer = self.raft.append_entries(request).await.map_err(|error| error.to_string());
+        // Only now: with a lease from long ago the first tick would ask for votes.
+        self.heard_leader();
+        answer
     }
 
-    /// Judges a candidate.
+    /// Judges a candidate. If this replica sleeps and `leader_lives` (its leader's machine is heard, or it is this one),
+    /// it wakes and refuses a pre-vote: all leases have run out, which says nothing of the leader.
     pub async fn handle_ballot(
         &self,
         request: openraft::raft::VoteRequest<Types>,
         pre_vote: bool,
+        leader_lives: bool,
     ) -> Result<openraft::raft::VoteResponse<Types>, String> {
+        if self.woken_by_ballot(leader_lives).await && pre_vote {
+            let vote = self.raft.metrics().borrow_watched().vote;
+            return Ok(openraft::raft::VoteResponse { vote, vote_granted: false, last_log_id: None });
+        }
         let answer = match pre_vote {
             true => self.raft.pre_vote(request).await,
             false => self.raft.vote(request).await,
@@ -314,6 +351,7 @@ impl Group {
         &self,
         request: openraft::raft::TransferLeaderRequest<Types>,
     ) -> Result<(), String> {
+        self.heard_leader();
         match self.raft.handle_transfer_leader(request).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(format!("{error:?}")),
@@ -330,6 +368,7 @@ impl Group {
     ) -> Result<Vote, String> {
         let snapshot = openraft::storage::Snapshot { meta, snapshot: source };
         let answer = self.raft.install_full_snapshot(vote, snapshot).await;
+        self.heard_leader();
         answer.map(|response| response.vote).map_err(|error| error.to_string())
     }
 
@@ -375,6 +414,10 @@ impl Group {
     pub async fn shutdown(&self) {
         let _ = self.raft.shutdown().await;
     }
+}
+
+fn lease_expired(forward: &ForwardToLeader<Types>) -> bool {
+    forward.reason == ForwardReason::LeaseExpired
 }
 
 fn forward_node(forward: &ForwardToLeader<Types>) -> Option<NodeId> {

@@ -29,6 +29,11 @@
 //! with an old or an empty disk can never count twice. Messages name shard and replica; to anybody else they are
 //! undeliverable, and undeliverable messages create nothing.
 //!
+//! ## Sleep
+//!
+//! The ticks of an idle group are off ([`crate::node::pulse`]): it neither heartbeats nor elects. That changes when things
+//! are said, never what is answered. Heartbeats of groups that are awake go one by one; asleep there are none to gather.
+//!
 //! ## Invariants and what guards each
 //!
 //! - No vote and no entry that was answered is lost, whoever crashes; nothing is read before the new leader has
@@ -52,7 +57,8 @@
 //!   `types::tests::a_vote_survives_being_written_down`, `types::tests::entries_survive_being_written_down`,
 //!   `types::tests::garbage_is_refused`.
 //!
-//! Relies on: the write-ahead log's order and sync, the store's atomic flush. Does not: decide who should be a member.
+//! Relies on: the write-ahead log's order and sync, the store's atomic flush. Does not: decide who should be a member, or
+//! when an idle group sleeps.
 
 pub mod runtime;
 pub mod types;

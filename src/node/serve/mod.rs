@@ -28,7 +28,7 @@ use crate::net::exec::Exec;
 use crate::net::kind;
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
-use crate::net::wire::{NodeStatus, Report, ReportReply};
+use crate::net::wire::{NodeStatus, Pulse, PulseReply, Report, ReportReply};
 
 use super::clock::Clock;
 use super::disk::Disk;
@@ -39,6 +39,7 @@ use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
 use super::metrics::Metrics;
 use super::room::Room;
+use super::pulse::Pulses;
 use super::shards::Shards;
 
 /// Everything that answers needs.
@@ -54,6 +55,7 @@ pub struct Requests {
     pub office: Office,
     pub metrics: Metrics,
     pub room: Arc<Room>,
+    pub pulses: Pulses,
 }
 
 /// The requests of a node, as the network calls them.
@@ -101,6 +103,7 @@ impl Requests {
             (_, kind::READ_INDEX) if between => encode(&self.read_index(body).await),
             (_, kind::PLACEMENT) if between => encode(&self.placement(body).await),
             (_, kind::REPORT) if between => encode(&self.report(peer, body)),
+            (_, kind::PULSE) if between => encode(&self.pulse(peer, body).await),
             _ => {
                 self.refuse(&peer.to_string(), kind);
                 Bytes::new()
@@ -139,6 +142,13 @@ impl Requests {
         let mut listed = meta.replicas.iter().filter(learns);
         let listed = listed.find(|replica| !lost.contains(&replica.id.0)).map(|replica| replica.id);
         coming.or(listed).filter(|replica| !cluster.map.is_retired(*replica))
+    }
+
+    async fn pulse(&self, peer: &Peer, body: Bytes) -> PulseReply {
+        match (Pulse::decode(body), peer) {
+            (Ok(pulse), Peer::Node(node)) => self.pulses.answer(*node, pulse).await,
+            _ => PulseReply::default(),
+        }
     }
 
     fn refuse(&self, from: &str, kind: u16) {

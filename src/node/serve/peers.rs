@@ -86,7 +86,8 @@ impl Requests {
             last_log_id: message.last.as_ref().map(log_id_from_wire),
             leadership_transfer: message.leadership_transfer,
         };
-        let answer = replica.group.handle_ballot(request, message.pre_vote).await;
+        let leader_lives = replica.group.leadership().node.is_some_and(|leader| self.pulses.lives(leader));
+        let answer = replica.group.handle_ballot(request, message.pre_vote, leader_lives).await;
         let answer = answer.map_err(|error| refused(PeerFailureCode::PeerFailed, error))?;
         Ok(wire::BallotReply {
             vote: Some(vote_to_wire(&answer.vote)),

@@ -39,6 +39,7 @@ use super::meta::view::View;
 use super::metrics::Metrics;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
+use super::serve::intake::Intake;
 use super::serve::{Front, Requests};
 use super::shards::{self, Shards};
 use super::store::StoreOptions;
@@ -318,6 +319,7 @@ fn requests(
             ca_fingerprint: parts.ca_fingerprint.clone(),
         },
         metrics: metrics.clone(),
+        intake: Arc::new(Intake::default()),
         room: room.clone(),
     }
 }

@@ -352,7 +352,7 @@ impl Cluster {
             course.attempt()?;
             match self.meet_any(course.deadline()).await {
                 Ok(()) => return Ok(()),
-                Err(trouble) if trouble.is_lasting() => return Err(Error::Unreachable(trouble)),
+                Err(trouble) if trouble.is_lasting() => return Err(trouble.unreached()),
                 Err(trouble) => course.judge(Miss::Unsent(trouble)).map(drop)?,
             }
             course.pause(&self.chance).await;

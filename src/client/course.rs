@@ -147,7 +147,7 @@ impl Course {
         match (self.doubt && self.nature != Nature::Read, self.reached) {
             (true, _) => Error::Unknown(self.last.clone()),
             (false, true) => Error::TimedOut(self.last.clone()),
-            (false, false) => Error::Unreachable(self.last.clone()),
+            (false, false) => self.last.clone().unreached(),
         }
     }
 

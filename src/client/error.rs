@@ -201,13 +201,34 @@ impl Error {
 }
 
 impl Trouble {
+    /// The error of an operation that nobody could be reached for, because of this.
+    pub(super) fn unreached(self) -> Error {
+        match &self {
+            Trouble::Connect { source, .. } if matches!(**source, ConnectError::Refused { .. }) => {
+                Error::Forbidden(self)
+            }
+            _ => Error::Unreachable(self),
+        }
+    }
+
+    /// True if whoever answered is not of the cluster that we know.
+    pub fn is_foreign(&self) -> bool {
+        match self {
+            Trouble::Connect { source, .. } => matches!(**source, ConnectError::Identity { .. }),
+            _ => matches!(self, Trouble::OtherCluster { .. }),
+        }
+    }
+
     /// True for what will not be better in a moment.
     pub(super) fn is_lasting(&self) -> bool {
         match self {
             Trouble::Connect { source, .. } => {
                 matches!(
                     **source,
-                    ConnectError::Identity { .. } | ConnectError::Resolve { .. } | ConnectError::Closed
+                    ConnectError::Identity { .. }
+                        | ConnectError::Refused { .. }
+                        | ConnectError::Resolve { .. }
+                        | ConnectError::Closed
                 )
             }
             _ => matches!(self, Trouble::Nameless { .. } | Trouble::NoEndpoint),

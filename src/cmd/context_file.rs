@@ -76,7 +76,8 @@ impl Context {
             .or_fail(|| format!("cannot write the context {}", path.display()))
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What is wrong with it, in words.
+    pub(in crate::cmd) fn check(&self) -> Result<(), String> {
         if self.endpoints.is_empty() || self.endpoints.len() > ENDPOINTS_MAX {
             return Err(format!("it names {} endpoints, not 1 to {ENDPOINTS_MAX}", self.endpoints.len()));
         }

@@ -136,6 +136,9 @@ fn cure_of(error: &client::Error) -> Option<&'static str> {
         client::Error::TooOld(_) => {
             Some("a later time; nomad config get retention_ms tells how far back the past can be read")
         }
+        error if error.trouble().is_foreign() => {
+            Some("-c with a context of that cluster (DIR/admin.toml of its first node), or -e of another one")
+        }
         client::Error::NotFound(_) => Some("the same with a name that `ls` shows"),
         client::Error::Full(_) => {
             Some("room on that node's disk; or nomad kv del of what is not needed, which still works")

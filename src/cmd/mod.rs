@@ -51,6 +51,8 @@ pub mod up;
 pub mod demo;
 pub mod bench;
 pub mod tree;
+#[doc(hidden)]
+pub mod decoders;
 pub mod entry;
 
 pub use entry::main;

@@ -42,7 +42,7 @@
 //! | calls in flight, as caller | 8192, and 64 MiB not handed to the transport; then `Busy` |
 //! | calls in flight, served, of a connection | 4096 of members, 1024 of clients, 1 of joiners; then nothing is read |
 //! | answers not taken, of a connection | at 16 MiB reading stops, at 256 MiB or after 10 s it is closed |
-//! | connections; handshakes under way; strangers | 4096; 256; 16 |
+//! | connections; handshakes under way; strangers | 4096; 256; 16; one address at most half |
 //! | attempts to connect | 3 s each, then 50 ms to 1 s apart |
 //!
 //! ## Invariants and what guards each
@@ -56,7 +56,11 @@
 //! - Without identities only loopback is served: guarded by
 //!   `transport::quic::tests::without_security_only_loopback_and_only_among_themselves`.
 //! - Clients make no calls of members, strangers none but joining: guarded by
+//!   `kind::tests::every_number_has_one_rule`, `sim_access::every_call_of_everybody_on_every_connection`,
 //!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
+//! - No address takes all places, and clients leave room for members: guarded by
+//!   `transport::quic::places::tests::one_address_cannot_take_all_handshakes_and_all_cannot_take_more`,
+//!   `transport::quic::places::tests::one_address_cannot_take_all_connections_and_clients_leave_room_for_members`.
 //! - The simulation keeps the same rules, and a seed decides everything: guarded by
 //!   `transport::sim::tests::classes_and_expectations_are_enforced`, `sim_cluster::the_same_seed_is_the_same_run`.
 //!

@@ -1,14 +1,31 @@
 //! HTTP for machines that watch: `/healthz` (the process lives), `/readyz` (it serves), `/metrics`.
 //!
-//! Read-only and without secrets, so it needs no identity. Does not serve data.
+//! Read-only and without secrets, so it needs no identity; and since it needs none, everything about it is small:
+//!
+//! | what | at most |
+//! |---|---|
+//! | connections | [`CONNECTIONS_MAX`], from one address [`CONNECTIONS_PER_ADDRESS_MAX`]; more are answered 503 |
+//! | a request's head | [`HEAD_MAX_BYTES`], [`HEADERS_MAX`] lines, [`HEAD_TIMEOUT_MS`] |
+//! | a connection | one request, [`CONNECTION_TIMEOUT_MS`] whatever it does |
+//!
+//! Bodies are not read. Does not serve data.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::model::id::ShardId;
 use crate::net::exec::Exec;
@@ -16,6 +33,25 @@ use crate::net::exec::Exec;
 use super::metrics::Metrics;
 use super::shards::Shards;
 use super::wal::Wal;
+
+/// Connections at once.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Of these, from one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// First line and headers of a request, bytes; longer ones are answered 431.
+pub const HEAD_MAX_BYTES: usize = 16 * 1024;
+/// Header lines of a request; more are answered 431.
+pub const HEADERS_MAX: usize = 64;
+/// Within this time the head must be here, milliseconds.
+pub const HEAD_TIMEOUT_MS: u64 = 5_000;
+/// Within this time the answer must be taken, milliseconds from the beginning of the connection.
+pub const CONNECTION_TIMEOUT_MS: u64 = 15_000;
+
+/// What is said to whom there is no room for.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n\
+    connection: close\r\n\r\ntoo many connections\n";
+/// After an error of the listener itself, such as no file descriptor being left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` changes. Returns where.
 pub async fn serve(
@@ -34,15 +70,82 @@ pub async fn serve(
         .route("/readyz", get(move || async move { readiness(&ready) }))
         .route("/metrics", get(move || async move { metrics.text(&shards, &wal) }));
     exec.spawn(async move {
-        let stopped = async move {
+        tokio::select! {
+            biased;
             // An error means that the node is gone.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "HTTP has stopped");
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = accept(listener, router, exec) => {}
         }
     });
     Ok(address)
+}
+
+async fn accept(listener: TcpListener, router: Router, exec: Exec) {
+    let guests = Arc::new(Guests::default());
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => match guests.enter(from.ip()) {
+                Some(guest) => drop(exec.spawn(converse(stream, router.clone(), guest))),
+                // If even this does not fit the socket, nobody reads there.
+                None => drop(stream.try_write(FULL)),
+            },
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "HTTP takes no connection for a moment");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One request, one answer.
+async fn converse(stream: TcpStream, router: Router, _guest: Guest) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(HEAD_TIMEOUT_MS))
+        .max_buf_size(HEAD_MAX_BYTES)
+        .max_headers(HEADERS_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match timeout(Duration::from_millis(CONNECTION_TIMEOUT_MS), served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection broke"),
+        Err(_) => tracing::debug!("an HTTP connection was out of time"),
+    }
+}
+
+/// Who is connected, by address.
+#[derive(Default)]
+struct Guests(Mutex<BTreeMap<IpAddr, usize>>);
+
+struct Guest {
+    guests: Arc<Guests>,
+    from: IpAddr,
+}
+
+impl Guests {
+    fn enter(self: &Arc<Guests>, from: IpAddr) -> Option<Guest> {
+        let mut connected = self.0.lock();
+        let all: usize = connected.values().sum();
+        let here = connected.get(&from).copied().unwrap_or_default();
+        if all >= CONNECTIONS_MAX || here >= CONNECTIONS_PER_ADDRESS_MAX {
+            return None;
+        }
+        connected.insert(from, here + 1);
+        drop(connected);
+        Some(Guest { guests: Arc::clone(self), from })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut connected = self.guests.0.lock();
+        let here = connected.get_mut(&self.from).expect("a guest is counted");
+        *here -= 1;
+        if *here == 0 {
+            connected.remove(&self.from);
+        }
+    }
 }
 
 /// Ready: the meta shard is here and has a leader, and no replica has failed.
@@ -61,3 +164,6 @@ fn readiness(shards: &Shards) -> (StatusCode, String) {
         false => (StatusCode::SERVICE_UNAVAILABLE, failed.join("\n") + "\n"),
     }
 }
+
+#[cfg(test)]
+mod tests;

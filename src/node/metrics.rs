@@ -38,6 +38,8 @@ pub struct Metrics(Arc<Meters>);
 /// Everything that is counted and measured.
 pub struct Meters {
     pub refused_requests: Counter,
+    /// Turned away because the node had too many of them under way.
+    pub overload_requests: Counter,
     pub flushes: Counter,
     pub flush_seconds: Histogram,
     /// By [`operation`], found once: looking them up by their labels costs more than a request should.
@@ -93,6 +95,7 @@ impl Metrics {
         });
         let metrics = Meters {
             refused_requests: Counter::default(),
+            overload_requests: Counter::default(),
             flushes: Counter::default(),
             flush_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             request_seconds: OPERATIONS
@@ -110,6 +113,11 @@ impl Metrics {
             "requests_refused",
             "Requests that their sender may not make",
             metrics.refused_requests.clone(),
+        );
+        r.register(
+            "requests_overload",
+            "Requests turned away because too many were under way",
+            metrics.overload_requests.clone(),
         );
         r.register("flushes", "Memtables flushed to shard files", metrics.flushes.clone());
         r.register_with_unit("flush", "Time of one flush", Unit::Seconds, metrics.flush_seconds.clone());

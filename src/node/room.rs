@@ -11,7 +11,7 @@
 //! - A flush that would not fit is not begun (one that fails stops the node): guarded by
 //!   `tests::a_flush_needs_room_for_itself_and_its_copy_of_pages`.
 //!
-//! Relies on looking often enough: what comes in within [`LOOK_EVERY`] must be less than the reserve. Does not know the
+//! Relies on looking often enough: what comes in between two looks must be less than the reserve. Does not know the
 //! disks of the other replicas: a follower that others fill stops at the first write of its log that fails.
 
 use std::io;

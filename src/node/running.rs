@@ -182,9 +182,22 @@ impl Node {
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
         let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
-        let requests =
-            Arc::new(requests(&parts, &clock, &shards, &records, &view, &reports, &room, &pulses));
-        let metrics = requests.metrics.clone();
+        let metrics = Metrics::new();
+        let requests = Arc::new(Requests {
+            shards: shards.clone(),
+            clock: clock.clone(),
+            disk: parts.disk.clone(),
+            exec: parts.exec,
+            view: view.clone(),
+            records: records.clone(),
+            reports: reports.clone(),
+            door: door(&parts, &clock, &records, &view),
+            office: office(&parts, &clock, &records, &view),
+            metrics: metrics.clone(),
+            intake: Arc::default(),
+            room: room.clone(),
+            pulses: pulses.clone(),
+        });
         let transport = parts.transport.clone();
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
@@ -289,40 +302,22 @@ fn own_record(parts: &NodeParts, now_ms: u64) -> NodeRecord {
     }
 }
 
-fn requests(
-    parts: &NodeParts,
-    clock: &Clock,
-    shards: &Shards,
-    records: &Records,
-    view: &View,
-    reports: &Reports,
-    room: &Arc<Room>,
-    pulses: &Pulses,
-) -> Requests {
-    Requests {
-        shards: shards.clone(),
-        clock: clock.clone(),
-        disk: parts.disk.clone(),
-        exec: parts.exec,
-        view: view.clone(),
+fn door(parts: &NodeParts, clock: &Clock, records: &Records, view: &View) -> Door {
+    Door {
         records: records.clone(),
-        reports: reports.clone(),
-        door: Door {
-            records: records.clone(),
-            view: view.clone(),
-            clock: clock.clone(),
-            cluster_id: parts.member.cluster_id.clone(),
-            insecure: parts.member.insecure,
-        },
-        office: Office {
-            records: records.clone(),
-            view: view.clone(),
-            clock: clock.clone(),
-            ca_fingerprint: parts.ca_fingerprint.clone(),
-        },
-        metrics: Metrics::new(),
-        room: room.clone(),
-        pulses: pulses.clone(),
+        view: view.clone(),
+        clock: clock.clone(),
+        cluster_id: parts.member.cluster_id.clone(),
+        insecure: parts.member.insecure,
+    }
+}
+
+fn office(parts: &NodeParts, clock: &Clock, records: &Records, view: &View) -> Office {
+    Office {
+        records: records.clone(),
+        view: view.clone(),
+        clock: clock.clone(),
+        ca_fingerprint: parts.ca_fingerprint.clone(),
     }
 }
 

@@ -26,7 +26,9 @@ use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
-use crate::net::identity::{Authority, Identity, IdentityError, JoinToken, NodeKey, fingerprint};
+use crate::net::identity::{
+    Authority, Identity, IdentityError, JoinToken, NodeKey, fingerprint, peer_from_certificate,
+};
 use crate::net::transport::quic::{QuicTransport, Security};
 use crate::net::transport::{Address, Peer, Transport};
 use crate::net::wire::{AdminRequest, JoinRequest, TokenNew, admin_request};
@@ -317,7 +319,7 @@ async fn initialise(
     if let Some(member) = Member::load(disk).map_err(directory)? {
         let identity = match member.insecure {
             true => None,
-            false => Some(load_identity(disk).map_err(directory)??),
+            false => Some(load_identity(disk, &member).map_err(directory)??),
         };
         let authority = read_file(&**disk, Path::new(AUTHORITY_FILE)).map_err(directory)?;
         let authority = authority.and_then(|bytes| AuthorityRecord::decode(&bytes[..]).ok());
@@ -346,10 +348,21 @@ enum FinishError {
     Disk(#[from] std::io::Error),
 }
 
-fn load_identity(disk: &Arc<dyn Disk>) -> std::io::Result<Result<Identity, IdentityError>> {
+fn load_identity(disk: &Arc<dyn Disk>, member: &Member) -> std::io::Result<Result<Identity, IdentityError>> {
     let bytes = read_file(&**disk, Path::new(IDENTITY_FILE))?;
     let bytes = bytes.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, IDENTITY_FILE))?;
-    Ok(Identity::from_pem(&String::from_utf8_lossy(&bytes)))
+    Ok(Identity::from_pem(&String::from_utf8_lossy(&bytes))
+        .and_then(|identity| must_name(&identity, member).map(|()| identity)))
+}
+
+/// A client's identity, or another node's, is nothing to serve with: nobody would believe it, or take it for the other.
+fn must_name(identity: &Identity, member: &Member) -> Result<(), IdentityError> {
+    let (found, expected) =
+        (peer_from_certificate(&identity.cert_der, &member.cluster_id)?, Peer::Node(member.node));
+    match found == expected {
+        true => Ok(()),
+        false => Err(IdentityError::Another { found, expected }),
+    }
 }
 
 fn bootstrap(

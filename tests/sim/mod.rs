@@ -6,7 +6,7 @@
 //!
 //! A run that fails prints its seed and the command that repeats it.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part")]
 
 pub mod ledger;
 pub mod machine;

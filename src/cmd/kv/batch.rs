@@ -251,7 +251,7 @@ fn write(client: Client, operations: Vec<BatchOperation>) -> BoxFuture<'static, 
 }
 
 /// What a line asks for.
-fn parse(line: &[u8]) -> Result<BatchOperation, Failure> {
+pub(in crate::cmd) fn parse(line: &[u8]) -> Result<BatchOperation, Failure> {
     let wrong = |reason: String| Failure::usage("it is not an operation").because(reason);
     // The parser's column counts within the line; its line is always the first.
     let parsed = serde_json::from_slice(line)

@@ -222,6 +222,10 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
         StartError::Join(JoinError::Refused(_)) => {
             (Exit::Forbidden, "the same with a fresh token (nomad token new)")
         }
+        StartError::Join(JoinError::Foreign { .. }) => (
+            Exit::Forbidden,
+            "the same with a token of that cluster (nomad token new), or --join of the token's",
+        ),
         StartError::Join(JoinError::Unreachable { .. }) => {
             (Exit::Unreachable, "the same with --join naming members that run")
         }

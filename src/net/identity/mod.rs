@@ -74,6 +74,9 @@ pub enum IdentityError {
     /// It belongs to somebody else.
     #[error("it belongs to cluster `{found}`, not to `{expected}`")]
     Foreign { found: String, expected: String },
+    /// Whoever it names, it is not for here.
+    #[error("it names {found}, not {expected}")]
+    Another { found: Peer, expected: Peer },
     /// The library that signs refused.
     #[error("cannot make the certificate")]
     Signing(#[from] rcgen::Error),

@@ -20,7 +20,8 @@ pub(super) const END: u32 = u32::MAX;
 pub(super) const FRAME_HEAD_BYTES: usize = 8 + 2;
 
 const LENGTH_BYTES: usize = 4;
-/// Memory is taken in steps of this as bytes come.
+/// Memory is taken in steps as bytes come: this first, so that a thousand idle streams cost little, then more.
+const READ_FIRST_BYTES: usize = 4 * 1024;
 const READ_STEP_BYTES: usize = 64 * 1024;
 /// Bodies above this are written from where they are instead of being gathered with others.
 const GATHER_MAX_BYTES: usize = 64 * 1024;
@@ -51,11 +52,12 @@ pub(super) struct PayloadReader {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
     max_bytes: usize,
+    step_bytes: usize,
 }
 
 impl PayloadReader {
     pub(super) fn new(reader: Box<dyn AsyncRead + Send + Unpin>) -> PayloadReader {
-        PayloadReader { reader, buffer: BytesMut::new(), max_bytes: 0 }
+        PayloadReader { reader, buffer: BytesMut::new(), max_bytes: 0, step_bytes: READ_FIRST_BYTES }
     }
 
     /// Sets the bound of a payload.
@@ -126,8 +128,9 @@ impl PayloadReader {
 
     async fn fill(&mut self) -> Result<bool, FrameError> {
         // Not `reserve(length)`: a length is only somebody's word. Doubling happens by what is there.
-        if self.buffer.capacity() - self.buffer.len() < READ_STEP_BYTES / 8 {
-            self.buffer.reserve(READ_STEP_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < self.step_bytes / 8 {
+            self.buffer.reserve(self.step_bytes);
+            self.step_bytes = (4 * self.step_bytes).min(READ_STEP_BYTES);
         }
         Ok(self.reader.read_buf(&mut self.buffer).await.map_err(FrameError::Io)? > 0)
     }

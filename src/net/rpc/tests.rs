@@ -1,5 +1,7 @@
 //! Calls and streams over the simulated network, and once over QUIC.
 
+mod limits;
+
 use std::future::Future;
 use std::time::Duration;
 

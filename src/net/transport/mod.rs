@@ -42,6 +42,9 @@ pub enum Class {
 }
 
 impl Class {
+    /// Every class there is.
+    pub const ALL: [Class; 5] = [Class::Control, Class::Append, Class::Bulk, Class::Client, Class::Join];
+
     /// Whether somebody with this identity may make such a connection. The side that accepts asks this before it hands
     /// the connection out.
     pub fn admits(self, peer: &Peer) -> bool {
@@ -114,6 +117,12 @@ pub enum ConnectError {
     Unreachable { address: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{address} did not prove what it should be: {reason}")]
     Identity { address: String, reason: String },
+    /// Our own identity, or the want of one: asking again helps nobody.
+    #[error("{address} does not accept who we are: {reason}")]
+    Refused { address: String, reason: String },
+    /// Try later, or elsewhere.
+    #[error("{address} takes no more connections: {reason}")]
+    Full { address: String, reason: String },
     #[error("this side is shutting down")]
     Closed,
 }

@@ -11,13 +11,15 @@
 //! | `Insecure` | a throw-away certificate that names whom it claims to be | whatever others claim; loopback addresses only |
 //!
 //! Promises: a connection handed out by `connect` or `accept` has the peer it says; what is refused is logged once. Before a
-//! peer is known it gets small windows and few streams; handshakes, strangers and connections are counted and bounded. A
+//! peer is known it gets small windows and few streams; handshakes and connections are counted and bounded, in all and for
+//! each address (`places`). A
 //! member restarted with the same key resets connections its predecessor had, so that others notice within
 //! [`KEEP_ALIVE_MS`] instead of [`IDLE_TIMEOUT_MS`].
 //! Does not: reload certificates, revoke them, retry.
 
 mod endpoint;
 mod tls;
+mod places;
 mod connection;
 mod admit;
 #[cfg(test)]
@@ -31,6 +33,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+pub use endpoint::{Room, UNKNOWN, room};
 
 use super::{
     Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
@@ -47,8 +51,16 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 pub const HANDSHAKES_MAX: usize = 256;
 /// From this many on, others must first show that their address is theirs.
 pub const HANDSHAKES_UNCHECKED_MAX: usize = 64;
+/// Of these, from one address: the others are left room.
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
+/// From this many on, an address must first show that it is its own.
+pub const HANDSHAKES_UNCHECKED_PER_ADDRESS_MAX: usize = 16;
 /// Connections in all, at most; more are refused.
 pub const CONNECTIONS_MAX: usize = 4096;
+/// Of these, from one address.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// Of these, with clients' certificates; more are closed. Members always find room.
+pub const CLIENTS_MAX: usize = CONNECTIONS_MAX / 4 * 3;
 /// Connections without an identity, at most; more are closed.
 pub const STRANGERS_MAX: usize = 16;
 
@@ -62,6 +74,7 @@ const CLOSE_TIMEOUT_MS: u64 = 1_000;
 /// Application error codes of a closed connection.
 const CODE_BYE: u32 = 0;
 const CODE_REFUSED: u32 = 1;
+const CODE_FULL: u32 = 2;
 
 /// What we show and whom we believe.
 #[derive(Clone, Debug)]

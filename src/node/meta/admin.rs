@@ -8,7 +8,7 @@ use crate::model::id::NodeId;
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
-use crate::model::token::public;
+use crate::model::token::{USES_MAX, public};
 use crate::model::wire::{NodeRecord, TokenRecord};
 use crate::net::identity::JoinToken;
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
@@ -21,9 +21,9 @@ use super::view::View;
 /// Times a change is tried against others.
 const TRIES: usize = 16;
 /// Tokens that exist at a time.
-const TOKENS_MAX: usize = 1000;
+pub const TOKENS_MAX: usize = 1000;
 /// Longest life of a token, in milliseconds: 30 days.
-const TOKEN_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
+pub const TOKEN_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
 /// Rows answered to one listing of system keys.
 const ROWS_MAX: usize = 10_000;
 /// Bytes answered to one listing of system keys.
@@ -79,10 +79,9 @@ impl Office {
     }
 
     async fn token_new(&self, new: &wire::TokenNew) -> Result<AdminReply, AdminError> {
-        if new.ttl_ms == 0 || new.ttl_ms > TOKEN_MAX_MS || new.uses == 0 {
-            return Err(AdminError::Invalid(
-                "a token lives up to 30 days and has at least one use".to_owned(),
-            ));
+        if !(1..=TOKEN_MAX_MS).contains(&new.ttl_ms) || !(1..=USES_MAX).contains(&new.uses) {
+            let message = format!("a token lives up to 30 days and has 1 to {USES_MAX} uses");
+            return Err(AdminError::Invalid(message));
         }
         if self.all_tokens()?.len() >= TOKENS_MAX {
             return Err(AdminError::Invalid(format!("there are {TOKENS_MAX} tokens already; revoke some")));

@@ -42,7 +42,7 @@ use crate::model::wire::{AuthorityRecord, NodeRecord, TokenRecord};
 use crate::net::identity::{Authority, request_key_hash};
 use crate::net::kind;
 use crate::net::rpc::Caller;
-use crate::net::transport::{Address, Class, Transport};
+use crate::net::transport::{Address, Class, ConnectError, Transport};
 use crate::net::wire::{JoinReply, JoinRequest};
 use crate::node::clock::Clock;
 
@@ -52,9 +52,9 @@ use super::view::View;
 /// Times a change of records is tried against others before the joiner is asked to come again.
 const TRIES: usize = 16;
 /// Longest names a joiner may give, in bytes.
-const NAME_MAX_BYTES: usize = 256;
+pub const NAME_MAX_BYTES: usize = 256;
 /// Largest certificate signing request, in bytes.
-const CSR_MAX_BYTES: usize = 8 << 10;
+pub const CSR_MAX_BYTES: usize = 8 << 10;
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -230,6 +230,9 @@ pub fn members(map: &ClusterMap) -> Vec<NodeRecord> {
 pub enum JoinError {
     #[error("the cluster refused: {0}")]
     Refused(String),
+    /// Whoever answers there is not of the cluster that the token names. It was told nothing.
+    #[error("{address} is not of the cluster that the token was made by: {reason}")]
+    Foreign { address: String, reason: String },
     #[error("none of {addresses:?} took this node in; last: {last}")]
     Unreachable { addresses: Vec<String>, last: String },
 }
@@ -243,6 +246,7 @@ pub async fn ask(
     limit: Duration,
 ) -> Result<JoinReply, JoinError> {
     let mut last = String::from("no address given");
+    let mut foreign = None;
     let deadline = tokio::time::Instant::now() + limit;
     let mut pause = Duration::from_millis(100);
     while tokio::time::Instant::now() < deadline {
@@ -255,13 +259,27 @@ pub async fn ask(
                 Ok(reply) if !reply.retry => return Err(JoinError::Refused(reply.refused)),
                 Ok(reply) if !reply.redirect.is_empty() => next.push(Address(reply.redirect)),
                 Ok(reply) => last = reply.refused,
-                Err(error) => last = error,
+                Err(AskError::Foreign(error)) => foreign = Some(error),
+                Err(AskError::Failed(error)) => last = error,
             }
+        }
+        // Others may be who they should be, and only slow.
+        if let Some(error) = foreign.take_if(|_| addresses.len() == 1) {
+            return Err(error);
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }
+    if let Some(error) = foreign {
+        return Err(error);
+    }
     Err(JoinError::Unreachable { addresses: addresses.iter().map(ToString::to_string).collect(), last })
+}
+
+/// Why one address did not answer.
+enum AskError {
+    Foreign(JoinError),
+    Failed(String),
 }
 
 async fn ask_one(
@@ -269,16 +287,22 @@ async fn ask_one(
     exec: crate::net::exec::Exec,
     address: &Address,
     request: &JoinRequest,
-) -> Result<JoinReply, String> {
+) -> Result<JoinReply, AskError> {
+    let failed = |error: &dyn std::error::Error| AskError::Failed(chain(error));
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, async {
         let connection =
-            transport.connect(address, Class::Join, None).await.map_err(|error| chain(&error))?;
-        let caller = Caller::open(connection, exec).await.map_err(|error| error.to_string())?;
+            transport.connect(address, Class::Join, None).await.map_err(|error| match error {
+                ConnectError::Identity { address, reason } => {
+                    AskError::Foreign(JoinError::Foreign { address, reason })
+                }
+                error => failed(&error),
+            })?;
+        let caller = Caller::open(connection, exec).await.map_err(|error| failed(&error))?;
         let answer = caller.call(kind::JOIN, request.encode_to_vec().into()).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        JoinReply::decode(answer).map_err(|error| error.to_string())
+        JoinReply::decode(answer.map_err(|error| failed(&error))?).map_err(|error| failed(&error))
     });
-    answer.await.map_err(|_| format!("{address} did not answer within {ANSWER_TIMEOUT:?}"))?
+    let late = |_| AskError::Failed(format!("{address} did not answer within {ANSWER_TIMEOUT:?}"));
+    answer.await.map_err(late)?
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -47,9 +47,10 @@ use super::raft::network::Network;
 use super::store::{Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
+pub use proposer::QUEUE_MAX;
 pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};
-pub use rounds::ReadRounds;
+pub use rounds::{READERS_MAX, ReadRounds};
 
 /// How long a replica waits for its leader to name a read index.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use crate::net::exec::Exec;
 use crate::node::raft::group::{ConfirmError, Group};
 
 /// Readers waiting for one shard's next round.
-const READERS_MAX: usize = 16_384;
+pub const READERS_MAX: usize = 16_384;
 
 /// Shared; cheap to clone.
 #[derive(Clone)]

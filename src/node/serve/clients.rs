@@ -25,13 +25,13 @@ use crate::node::room::grows;
 use super::Requests;
 
 /// Longest a request may wait, whatever its client says.
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Rows in one page.
-const PAGE_MAX_ROWS: usize = 10_000;
+pub const PAGE_MAX_ROWS: usize = 4096;
 /// Bytes in one page; a single larger row still goes, alone.
-const PAGE_MAX_BYTES: usize = 1 << 20;
+pub const PAGE_MAX_BYTES: usize = 1 << 20;
 /// Bytes of one write, keys and all. It must fit the log's records and the frames that carry it to the other replicas.
-const WRITE_MAX_BYTES: usize = 17 << 20;
+pub const WRITE_MAX_BYTES: usize = 17 << 20;
 
 type Answered = Result<reply::Body, Failure>;
 
@@ -42,6 +42,13 @@ fn failure(code: FailureCode, message: impl ToString) -> Failure {
 impl Requests {
     /// Answers one request of a client.
     pub(super) async fn client(&self, peer: &Peer, body: Bytes) -> Reply {
+        let _entered = match self.intake.enter(body.len()) {
+            Ok(entered) => entered,
+            Err(full) => {
+                self.metrics.overload_requests.inc();
+                return self.reply(Err(failure(FailureCode::FailureBusy, full)));
+            }
+        };
         let Ok(request) = Request::decode(body) else {
             return self.reply(Err(failure(FailureCode::FailureInvalid, "the request cannot be read")));
         };
@@ -63,6 +70,20 @@ impl Requests {
         }
         timer.finish(&answered);
         self.reply(answered)
+    }
+
+    /// The bytes of a reply; if too many large ones wait already, a refusal instead of what was only read.
+    pub(super) fn kept(&self, reply: Reply) -> Bytes {
+        let encoded = reply.encode_to_vec();
+        // What was changed must be told.
+        if matches!(reply.body, Some(reply::Body::Write(_) | reply::Body::Admin(_))) {
+            return encoded.into();
+        }
+        drop(reply);
+        self.intake.keep(encoded).unwrap_or_else(|full| {
+            self.metrics.overload_requests.inc();
+            self.reply(Err(failure(FailureCode::FailureBusy, full))).encode_to_vec().into()
+        })
     }
 
     fn reply(&self, answered: Answered) -> Reply {

@@ -10,10 +10,15 @@
 //! | bulk | members | snapshots |
 //! | join | anybody with a token | one request to join |
 //!
+//! Who may ask what is a table ([`kind::RULES`]); how much clients may ask at once, of the node as a whole, is [`intake`].
+//!
 //! Relies on the frames being bounded ([`crate::net::rpc`]). Everything decoded here is hostile until checked.
 
+pub mod intake;
 mod peers;
 mod clients;
+
+pub use clients::{PAGE_MAX_BYTES, PAGE_MAX_ROWS, TIMEOUT_MAX, WRITE_MAX_BYTES};
 
 use std::sync::Arc;
 
@@ -25,7 +30,7 @@ use crate::model::id::{ReplicaId, ShardId};
 use crate::model::map::{Replica, Role};
 use crate::model::wire::JobPhase;
 use crate::net::exec::Exec;
-use crate::net::kind;
+use crate::net::kind::{self, Shape};
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
 use crate::net::wire::{NodeStatus, Pulse, PulseReply, Report, ReportReply};
@@ -38,9 +43,10 @@ use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
 use super::metrics::Metrics;
-use super::room::Room;
 use super::pulse::Pulses;
+use super::room::Room;
 use super::shards::Shards;
+use intake::Intake;
 
 /// Everything that answers needs.
 pub struct Requests {
@@ -54,6 +60,7 @@ pub struct Requests {
     pub door: Door,
     pub office: Office,
     pub metrics: Metrics,
+    pub intake: Arc<Intake>,
     pub room: Arc<Room>,
     pub pulses: Pulses,
 }
@@ -77,7 +84,7 @@ impl Service for Front {
         frames: FrameStream,
     ) -> BoxFuture<'static, ()> {
         let requests = self.0.clone();
-        let allowed = from.class() == Class::Bulk && matches!(from.peer(), Peer::Node(_));
+        let allowed = kind::allows(Shape::Stream, kind, from.class(), from.peer());
         let from = from.peer().to_string();
         Box::pin(async move {
             match kind {
@@ -90,24 +97,22 @@ impl Service for Front {
 
 impl Requests {
     async fn answer(&self, class: Class, peer: &Peer, kind: u16, body: Bytes) -> Bytes {
-        let member = matches!(peer, Peer::Node(_));
-        let between = member && matches!(class, Class::Control | Class::Append);
-        match (class, kind) {
-            (Class::Client, kind::CLIENT_REQUEST) if *peer != Peer::Stranger => {
-                encode(&self.client(peer, body).await)
-            }
-            (Class::Join, kind::JOIN) => encode(&self.door.join(body).await),
-            (_, kind::APPEND) if between => encode(&self.append(body).await),
-            (_, kind::BALLOT) if between => encode(&self.ballot(body).await),
-            (_, kind::LEADER_TRANSFER) if between => encode(&self.leader_transfer(body).await),
-            (_, kind::READ_INDEX) if between => encode(&self.read_index(body).await),
-            (_, kind::PLACEMENT) if between => encode(&self.placement(body).await),
-            (_, kind::REPORT) if between => encode(&self.report(peer, body)),
-            (_, kind::PULSE) if between => encode(&self.pulse(peer, body).await),
-            _ => {
+        match kind {
+            // First, so that nothing below needs to ask who it is.
+            _ if !kind::allows(Shape::Call, kind, class, peer) => {
                 self.refuse(&peer.to_string(), kind);
                 Bytes::new()
             }
+            kind::CLIENT_REQUEST => self.kept(self.client(peer, body).await),
+            kind::JOIN => encode(&self.door.join(body).await),
+            kind::APPEND => encode(&self.append(body).await),
+            kind::BALLOT => encode(&self.ballot(body).await),
+            kind::LEADER_TRANSFER => encode(&self.leader_transfer(body).await),
+            kind::READ_INDEX => encode(&self.read_index(body).await),
+            kind::PLACEMENT => encode(&self.placement(body).await),
+            kind::REPORT => encode(&self.report(peer, body)),
+            kind::PULSE => encode(&self.pulse(peer, body).await),
+            _ => unreachable!("kind {kind} is allowed as a call and nobody answers it"),
         }
     }
 

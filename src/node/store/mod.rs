@@ -76,7 +76,7 @@
 //! is *seen* (a few hundred rows at a time). Readers take only the last.
 
 mod memtable;
-mod record;
+pub(crate) mod record;
 
 mod backend;
 mod engine;

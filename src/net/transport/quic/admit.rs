@@ -1,21 +1,23 @@
 //! From a handshake to a connection that may be used: both sides.
 //!
 //! Promises: nothing is handed out before the other side's identity, and its right to the class, are checked. Each refusal
-//! is one log line: who, from where, why.
+//! is one log line: who, from where, why; of a flood only the first, and their number.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use quinn::{ConnectionError, Endpoint, Incoming, VarInt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
 
 use super::connection::QuicConnection;
+use super::places::{Place, Places};
 use super::tls::{self, Dialer};
 use super::{
-    CODE_REFUSED, CONNECTIONS_MAX, Class, ConnectError, Connection, HANDSHAKE_TIMEOUT_MS, HANDSHAKES_MAX,
-    HANDSHAKES_UNCHECKED_MAX, Peer, STRANGERS_MAX, endpoint,
+    CODE_FULL, CODE_REFUSED, CONNECTIONS_MAX, Class, ConnectError, Connection, HANDSHAKE_TIMEOUT_MS, Peer,
+    endpoint,
 };
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
@@ -26,6 +28,11 @@ const WELCOME: [u8; 1] = [1];
 
 /// QUIC's transport error codes that carry a TLS alert.
 const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// QUIC's transport error code of a refusal before the handshake.
+const CONNECTION_REFUSED: u64 = 0x2;
+/// Refusals are logged one by one up to this many in [`LOG_PERIOD`]; a flood must not fill the disk with lines.
+const LOG_MAX: u32 = 50;
+const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// Accepts until the endpoint is closed.
 pub(super) async fn accept_all(
@@ -34,66 +41,82 @@ pub(super) async fn accept_all(
     queue: mpsc::Sender<Arc<dyn Connection>>,
     exec: Exec,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let places = Arc::new(Places::default());
+    // Apart, so that a crowd at the door does not hide who came in and was not who it said.
+    let (crowd, log) = (RefusalLog::default(), Arc::new(RefusalLog::default()));
     while let Some(incoming) = endpoint.accept().await {
-        let place = Arc::clone(&handshakes).try_acquire_owned();
-        let Ok(place) = place.map_err(|_| ()).and_then(|place| {
-            if endpoint.open_connections() < CONNECTIONS_MAX { Ok(place) } else { Err(()) }
-        }) else {
-            tracing::warn!(from = %incoming.remote_address(), "refused a connection: too many");
-            incoming.refuse();
-            continue;
-        };
-        let under_way = HANDSHAKES_MAX - handshakes.available_permits();
-        if under_way > HANDSHAKES_UNCHECKED_MAX && !incoming.remote_address_validated() {
-            // Fails only if it was validated.
+        let from = incoming.remote_address();
+        if places.doubts(from) && !incoming.remote_address_validated() {
+            // Costs us nothing to remember. Fails only if it was validated.
             let _ = incoming.retry();
             continue;
         }
-        let (dialer, strangers, queue) = (Arc::clone(&dialer), Arc::clone(&strangers), queue.clone());
+        // Also those that were closed and still linger in the endpoint.
+        let room = endpoint.open_connections() < CONNECTIONS_MAX;
+        let place = match places.enter(from) {
+            Ok(place) if room => place,
+            refused => {
+                crowd.refused(from, refused.err().unwrap_or("too many connections are open"));
+                incoming.refuse();
+                continue;
+            }
+        };
+        let (dialer, queue, log) = (Arc::clone(&dialer), queue.clone(), Arc::clone(&log));
         exec.spawn(async move {
-            let from = incoming.remote_address();
-            match admit(incoming, &dialer, &strangers).await {
+            match admit(incoming, &dialer, place).await {
                 Ok(connection) => {
                     // Fails only if we are shutting down.
                     let _ = queue.send(Arc::new(connection)).await;
                 }
-                Err(reason) => tracing::warn!(%from, reason, "refused a connection"),
+                Err(reason) => log.refused(from, &reason),
             }
-            drop(place);
         });
     }
 }
 
-async fn admit(
-    incoming: Incoming,
-    dialer: &Dialer,
-    strangers: &Arc<Semaphore>,
-) -> Result<QuicConnection, String> {
-    let handshake = async { incoming.accept()?.await };
-    let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
-    let connection = timeout(limit, handshake).await.map_err(|_| "the handshake took too long".to_owned())?;
-    let connection = connection.map_err(|error| error.to_string())?;
-    match judge(&connection, dialer, strangers) {
-        Ok((peer, class, place)) => {
-            endpoint::widen(&connection, class);
-            let mut welcome = connection.open_uni().await.map_err(|error| error.to_string())?;
-            welcome.write_all(&WELCOME).await.map_err(|error| error.to_string())?;
-            Ok(QuicConnection { connection, peer, class, _place: place })
-        }
-        Err(reason) => {
-            connection.close(CODE_REFUSED.into(), reason.as_bytes());
-            Err(reason)
+/// One line a refusal, as long as there are not too many.
+#[derive(Default)]
+struct RefusalLog(Mutex<Option<(Instant, u32)>>);
+
+impl RefusalLog {
+    fn refused(&self, from: SocketAddr, reason: &str) {
+        let now = Instant::now();
+        let mut period = self.0.lock();
+        let (since, count) = match *period {
+            Some((since, count)) if now - since < LOG_PERIOD => (since, count + 1),
+            old => {
+                if let Some((_, count)) = old.filter(|(_, count)| *count > LOG_MAX) {
+                    tracing::warn!(unlogged = count - LOG_MAX, "refused many connections");
+                }
+                (now, 1)
+            }
+        };
+        *period = Some((since, count));
+        drop(period);
+        if count <= LOG_MAX {
+            tracing::warn!(%from, reason, "refused a connection");
         }
     }
 }
 
-fn judge(
-    connection: &quinn::Connection,
-    dialer: &Dialer,
-    strangers: &Arc<Semaphore>,
-) -> Result<(Peer, Class, Option<OwnedSemaphorePermit>), String> {
+async fn admit(incoming: Incoming, dialer: &Dialer, mut place: Place) -> Result<QuicConnection, String> {
+    let handshake = async { incoming.accept()?.await };
+    let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
+    let connection = timeout(limit, handshake).await.map_err(|_| "the handshake took too long".to_owned())?;
+    let connection = connection.map_err(|error| error.to_string())?;
+    let refuse = |code: u32, reason: String| {
+        connection.close(code.into(), reason.as_bytes());
+        reason
+    };
+    let (peer, class) = judge(&connection, dialer).map_err(|reason| refuse(CODE_REFUSED, reason))?;
+    place.settle(&peer).map_err(|reason| refuse(CODE_FULL, reason.to_owned()))?;
+    endpoint::widen(&connection, class);
+    let mut welcome = connection.open_uni().await.map_err(|error| error.to_string())?;
+    welcome.write_all(&WELCOME).await.map_err(|error| error.to_string())?;
+    Ok(QuicConnection { connection, peer, class, _place: Some(place) })
+}
+
+fn judge(connection: &quinn::Connection, dialer: &Dialer) -> Result<(Peer, Class), String> {
     let class = tls::class(connection).ok_or("it offers no protocol of ours")?;
     // Whoever joins is a stranger, whatever it could prove.
     let peer = match class {
@@ -103,13 +126,7 @@ fn judge(
     if !class.admits(&peer) {
         return Err(format!("{peer} is not admitted to {class:?}"));
     }
-    let place = match peer {
-        Peer::Stranger => {
-            Some(Arc::clone(strangers).try_acquire_owned().map_err(|_| "too many strangers are here")?)
-        }
-        Peer::Node(_) | Peer::Client(_) => None,
-    };
-    Ok((peer, class, place))
+    Ok((peer, class))
 }
 
 /// Dials one address and waits until the other side admits us.
@@ -159,6 +176,19 @@ pub(super) async fn dial(
     Ok(Arc::new(QuicConnection { connection, peer, class, _place: None }))
 }
 
+/// What the other side's TLS alert says about our certificate.
+fn alert_words(alert: u8) -> Option<&'static str> {
+    match alert {
+        42 | 43 | 46 | 51 => Some("our certificate is not valid there"),
+        44 => Some("our certificate was revoked"),
+        45 => Some("our certificate has expired, or is not valid yet by its clock"),
+        48 => Some("our certificate was issued by another cluster's authority"),
+        116 => Some("a certificate is needed, and we have none"),
+        120 => Some("it speaks another version of the protocol"),
+        _ => None,
+    }
+}
+
 /// Tells a refusal from a broken line.
 fn failure(name: &str, error: ConnectionError) -> ConnectError {
     let address = name.to_owned();
@@ -167,13 +197,22 @@ fn failure(name: &str, error: ConnectionError) -> ConnectError {
         ConnectionError::LocallyClosed => ConnectError::Closed,
         ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from(CODE_REFUSED) => {
             let reason = String::from_utf8_lossy(&close.reason).into_owned();
-            ConnectError::Identity { address, reason }
+            ConnectError::Refused { address, reason }
+        }
+        ConnectionError::ApplicationClosed(close) if close.error_code == VarInt::from(CODE_FULL) => {
+            let reason = String::from_utf8_lossy(&close.reason).into_owned();
+            ConnectError::Full { address, reason }
+        }
+        ConnectionError::ConnectionClosed(remote) if u64::from(remote.error_code) == CONNECTION_REFUSED => {
+            let reason = "too many are open or being opened".to_owned();
+            ConnectError::Full { address, reason }
         }
         ConnectionError::TransportError(local) if alert(local.code.into()) => {
             ConnectError::Identity { address, reason: error.to_string() }
         }
         ConnectionError::ConnectionClosed(remote) if alert(remote.error_code.into()) => {
-            ConnectError::Identity { address, reason: error.to_string() }
+            let reason = alert_words(u64::from(remote.error_code) as u8);
+            ConnectError::Refused { address, reason: reason.map_or_else(|| error.to_string(), str::to_owned) }
         }
         _ => ConnectError::Unreachable { address, source: error.into() },
     }

@@ -10,16 +10,16 @@ use std::task::{Context, Poll};
 use futures_util::future::BoxFuture;
 use quinn::{RecvStream, SendStream};
 use tokio::io::AsyncWrite;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::places::Place;
 use super::{CODE_BYE, Class, Connection, Peer, Pipe};
 
 pub(super) struct QuicConnection {
     pub(super) connection: quinn::Connection,
     pub(super) peer: Peer,
     pub(super) class: Class,
-    /// A stranger's place among the strangers.
-    pub(super) _place: Option<OwnedSemaphorePermit>,
+    /// Of a connection that the other side made.
+    pub(super) _place: Option<Place>,
 }
 
 struct Writer {

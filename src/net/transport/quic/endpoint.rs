@@ -32,15 +32,22 @@ const INCOMING_BUFFER_TOTAL_BYTES: u64 = 4 * 1024 * 1024;
 
 pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-struct Room {
-    window_bytes: u32,
-    streams: u32,
-    send_bytes: u64,
+/// What one connection may make us hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes that came and nobody has read.
+    pub window_bytes: u32,
+    /// Streams that the other side has open.
+    pub streams: u32,
+    /// Bytes written and not acknowledged.
+    pub send_bytes: u64,
 }
 
-const UNKNOWN: Room = Room { window_bytes: 256 * 1024, streams: 4, send_bytes: 1024 * 1024 };
+/// Of a connection that nobody is known at the other end of.
+pub const UNKNOWN: Room = Room { window_bytes: 256 * 1024, streams: 4, send_bytes: 1024 * 1024 };
 
-fn room(class: Class) -> Room {
+/// Of a connection of this class.
+pub fn room(class: Class) -> Room {
     const MIB: u32 = 1024 * 1024;
     match class {
         Class::Control => Room { window_bytes: 16 * MIB, streams: 256, send_bytes: 16 * u64::from(MIB) },

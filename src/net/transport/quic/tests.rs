@@ -45,7 +45,7 @@ async fn dial(from: &QuicTransport, to: &QuicTransport, class: Class) -> Connect
 #[track_caller]
 fn refused(connected: Connected) -> String {
     match connected.err().expect("this must be refused") {
-        ConnectError::Identity { reason, .. } => reason,
+        ConnectError::Identity { reason, .. } | ConnectError::Refused { reason, .. } => reason,
         other => panic!("refused for another reason: {other:?}"),
     }
 }
@@ -213,7 +213,8 @@ async fn strangers_are_few() {
         strangers.push(dial(&joiner, &server.transport, Class::Join).await.unwrap());
         strangers.push(server.transport.accept().await.unwrap());
     }
-    let reason = refused(dial(&joiner, &server.transport, Class::Join).await);
+    let full = dial(&joiner, &server.transport, Class::Join).await.err().unwrap();
+    let ConnectError::Full { reason, .. } = &full else { panic!("{full:?}") };
     assert!(reason.contains("too many strangers"), "{reason}");
     strangers.clear();
     dial(&joiner, &server.transport, Class::Join).await.unwrap();

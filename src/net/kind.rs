@@ -142,6 +142,8 @@ mod tests {
             "Call REPORT on Append by node n1",
             "Call PLACEMENT on Control by node n1",
             "Call PLACEMENT on Append by node n1",
+            "Call PULSE on Control by node n1",
+            "Call PULSE on Append by node n1",
             "Stream SNAPSHOT on Bulk by node n1",
         ];
         assert_eq!(allowed, expected);

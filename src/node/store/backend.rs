@@ -143,19 +143,41 @@ impl redb::StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let whole = (offset as usize).next_multiple_of(BLOCK) - offset as usize;
-        let new: Vec<u32> =
-            data.get(whole..).unwrap_or_default().chunks_exact(BLOCK).map(block_sum).collect();
+        let (begin, end) = (offset as usize, offset as usize + data.len());
         let mut sums = self.sums.0.lock();
-        let (first, end) = (offset as usize / BLOCK, (offset as usize + data.len()).div_ceil(BLOCK));
-        if sums.len() < end {
-            sums.resize(end, 0);
+        let (first, behind) = (begin / BLOCK, end.div_ceil(BLOCK));
+        if sums.len() < behind {
+            sums.resize(behind, 0);
         }
-        // Of blocks that are written in part nothing is known until they are read.
-        sums[first..end].fill(0);
+        // What a block keeps must be what it was, or its rot would get a fresh checksum.
+        let in_part: Vec<usize> =
+            (first..behind).filter(|n| n * BLOCK < begin || (n + 1) * BLOCK > end).collect();
+        for n in &in_part {
+            let known = sums[*n];
+            if known != 0 && self.sum_of(*n)? != known {
+                return Err(self.rotten(format!("block {n} is not what was written there")));
+            }
+        }
+        // Nothing is known of what is being written.
+        sums[first..behind].fill(0);
         self.file.write_at(offset, data)?;
-        let first_whole = (offset as usize + whole) / BLOCK;
-        sums[first_whole..first_whole + new.len()].copy_from_slice(&new);
+        for (n, sum) in sums.iter_mut().enumerate().take(behind).skip(first) {
+            *sum = match in_part.contains(&n) {
+                true => self.sum_of(n)?,
+                false => block_sum(&data[n * BLOCK - begin..][..BLOCK]),
+            };
+        }
         Ok(())
+    }
+}
+
+impl Backend {
+    /// The checksum of a block as it is in the file; the last one may be short.
+    fn sum_of(&self, n: usize) -> io::Result<u32> {
+        let offset = (n * BLOCK) as u64;
+        let len = self.file.len()?.saturating_sub(offset).min(BLOCK as u64);
+        let mut block = vec![0; len as usize];
+        self.read_file(offset, &mut block)?;
+        Ok(block_sum(&block))
     }
 }

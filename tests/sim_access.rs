@@ -106,8 +106,8 @@ fn every_call_of_everybody_on_every_connection() {
                 }
             }
         }
-        // Two members, each with 6 calls on two classes, a snapshot and a client's request; a client's; joining, for all.
-        assert_eq!(answered, 2 * (6 * 2 + 1 + 1) + 1 + 4);
+        // Two members, each with 7 calls on two classes, a snapshot and a client's request; a client's; joining, for all.
+        assert_eq!(answered, 2 * (7 * 2 + 1 + 1) + 1 + 4);
         world.client("after").await.get(b"/a").await.unwrap();
     });
 }

@@ -3,8 +3,8 @@
 //! Promises: the versions of a key in order; a count of the memory held, for budgets. Forgets, as it is written, versions
 //! that no read at or above the watermark can see. Does not lock; does not know the file below.
 //!
-//! A tree gives the order, a hash table finds a single key: a search of the tree alone misses the processor's caches
-//! some twenty times (measured: two thirds of the time of applying), a search of the hash table two or three times.
+//! A tree gives the order, a hash table finds a single key: with 100,000 keys, searching the tree took two thirds of the
+//! time in which applied rows are made visible (a profile of puts by 256 clients).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +17,7 @@ use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 
-/// Memory that a key takes beside its own bytes and its versions (measured, with a B-tree about two thirds full).
+/// Memory that a key takes beside its own bytes and its versions (estimated: its places in tree, hash table and rows).
 const KEY_OVERHEAD_BYTES: usize = 176;
 /// Memory that a version takes beside its value's bytes.
 const VERSION_OVERHEAD_BYTES: usize = 80;

@@ -53,6 +53,9 @@
 //!   `node::meta::keeper::tests::only_what_never_voted_is_opened`.
 //! - A message for a replica that is not here creates nothing; one from a client is no message: guarded by
 //!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
+//! - Appends reach a follower in the order of the log; one that was overtaken is no sign of a lost log: guarded by
+//!   `pipeline::tests::what_is_large_goes_alone_and_nothing_overtakes`,
+//!   `pipeline::tests::a_conflict_below_what_was_confirmed_is_not_for_openraft`.
 //! - Stored votes, entries and memberships are read as they were written: guarded by
 //!   `types::tests::a_vote_survives_being_written_down`, `types::tests::entries_survive_being_written_down`,
 //!   `types::tests::garbage_is_refused`.
@@ -65,5 +68,6 @@ pub mod types;
 pub mod log;
 pub mod machine;
 pub mod snapshot;
+pub mod pipeline;
 pub mod network;
 pub mod group;

@@ -1,12 +1,9 @@
 //! What one replica says to another: openraft's calls as messages to the machine the other replica is on.
 //!
-//! Every message names the shard and the replica it is for; nobody else answers it. Appends are pipelined: up to
-//! [`APPENDS_IN_FLIGHT`] requests are under way to a follower, answered in order. What is too large for the common stream
-//! goes alone: on a stream of its own it could be overtaken by the requests behind it, which the follower would refuse as
-//! not following on its log, although the entries before them are about to come.
+//! Every message names the shard and the replica it is for; nobody else answers it. Appends are pipelined, in the order of
+//! [`super::pipeline`].
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +13,10 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
-    TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
 };
 use prost::Message;
-use tokio::sync::RwLock;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::kind;
@@ -32,13 +28,11 @@ use crate::node::clock::Clock;
 use crate::node::store::Store;
 
 use super::machine::SnapshotSource;
+use super::pipeline::{Append, Failed, in_order};
 use super::snapshot;
 use super::types::{
-    LogId, Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
+    Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
 };
-
-/// Append requests under way to one follower. Deeper pipelines were measured to hurt where every append is synced.
-pub const APPENDS_IN_FLIGHT: usize = 4;
 
 /// How long a vote or a transfer of leadership may take before it counts as lost.
 const VOTE_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -60,8 +54,6 @@ pub struct Line {
     /// Heartbeats and votes do not queue behind entries.
     class: Class,
 }
-
-type Failed = RPCError<Types>;
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Line;
@@ -176,18 +168,6 @@ fn append_response(reply: wire::AppendReply) -> Result<AppendEntriesResponse<Typ
     }
 }
 
-/// What openraft asks of a pipelined append, from what it asks of a single one.
-fn stream_result(
-    response: AppendEntriesResponse<Types>,
-    previous: Option<LogId>,
-    last: Option<LogId>,
-) -> Result<StreamAppendResult<Types>, Failed> {
-    if matches!(response, AppendEntriesResponse::Conflict) && previous.is_none() {
-        return Err(unreachable("a conflict before the first entry"));
-    }
-    Ok(response.into_stream_result(previous, last))
-}
-
 impl RaftNetworkV2<Types> for Line {
     type SnapshotData = SnapshotSource;
 
@@ -209,41 +189,14 @@ impl RaftNetworkV2<Types> for Line {
     {
         let timeout = option.hard_ttl();
         let line: &'s Line = self;
-        Box::pin(async move {
-            // Fair: whoever asks first comes first.
-            let order = Arc::new(RwLock::new(()));
-            let answers = input.map(move |request| {
-                let previous = request.prev_log_id;
-                let last = request.entries.last().map(|entry| entry.log_id).or(previous);
-                let (answer, bytes) = line.append(request, timeout);
-                let order = order.clone();
-                async move {
-                    let (_alone, _among);
-                    match bytes > INLINE_MAX_BYTES {
-                        true => _alone = order.write().await,
-                        false => _among = order.read().await,
-                    }
-                    let result = match answer.await.and_then(append_response) {
-                        Ok(response) => stream_result(response, previous, last),
-                        Err(error) => Err(error),
-                    };
-                    (previous, result)
-                }
-            });
-            let mut confirmed = None;
-            let answers = answers.buffered(APPENDS_IN_FLIGHT).map(move |(previous, result)| match result {
-                // The follower has what it says it lacks: the request overtook another. Not for openraft to see.
-                Ok(Err(StreamAppendError::Conflict(_))) if previous <= confirmed => {
-                    Err(RPCError::Network(NetworkError::from_string("an append was overtaken")))
-                }
-                Ok(Ok(matching)) => {
-                    confirmed = matching;
-                    Ok(Ok(matching))
-                }
-                other => other,
-            });
-            Ok(Box::pin(answers) as BoxStream<'s, _>)
-        })
+        let appends = input.map(move |request| {
+            let previous = request.prev_log_id;
+            let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+            let (answer, bytes) = line.append(request, timeout);
+            let answer = async { append_response(answer.await?) };
+            Append { previous, last, large: bytes > INLINE_MAX_BYTES, answer }
+        });
+        Box::pin(async { Ok(Box::pin(in_order(appends)) as BoxStream<'s, _>) })
     }
 
     async fn vote(

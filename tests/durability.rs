@@ -125,6 +125,8 @@ async fn what_a_damaged_node_has_lost_comes_back_from_the_others() {
     writers.wait_for(300, RESUME_LIMIT).await;
     for (n, what) in ["segment", "files"].into_iter().enumerate() {
         let dir = cluster.nodes[n].dir.clone();
+        let lost = cluster.replicas_on(&client, n).await;
+        assert_eq!(lost.len(), 4);
         cluster.nodes[n].terminate();
         match what {
             "segment" => std::fs::remove_file(segments(&dir).last().unwrap()).unwrap(),
@@ -137,6 +139,8 @@ async fn what_a_damaged_node_has_lost_comes_back_from_the_others() {
         assert_eq!((code, out.contains("sound")), (Some(7), false), "every replica is lost:\n{out}");
         cluster.nodes[n].restart();
         writers.wait_for(200, RESUME_LIMIT).await;
+        // A second node harmed before the replacements vote would take the majority with it.
+        cluster.wait_until_whole_without(&client, 3, &lost).await;
         cluster.equal_digests(&client, Duration::from_secs(60)).await;
         let log = cluster.nodes[n].log();
         assert!(log.contains("it is set aside"), "{log}");

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nodenomad::client::Client;
 use nodenomad::cmd::context_file::Context;
 use nodenomad::cmd::session;
+use nodenomad::model::id::ReplicaId;
 use tempfile::TempDir;
 
 /// The executable under test.
@@ -22,6 +23,8 @@ pub const NOMAD: &str = env!("CARGO_BIN_EXE_nomad");
 const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// How often a condition outside this process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How much of each node's log a failure shows, in lines.
+const LOG_LINES: usize = 60;
 
 /// A process with a data directory.
 pub struct Node {
@@ -112,6 +115,15 @@ impl Drop for Node {
     }
 }
 
+impl Drop for Cluster {
+    /// Whoever reads of a failure wants to know what the nodes said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
+    }
+}
+
 impl Cluster {
     /// A cluster of `count` nodes with these split keys; returns when it runs, not when it is whole.
     pub fn start(count: usize, split_at: &str) -> Cluster {
@@ -197,26 +209,40 @@ impl Cluster {
         client.expect("the cluster answers")
     }
 
-    /// Waits until every shard has a voter on each of `voters` nodes.
+    /// Waits until every shard has `voters` voters and no replica besides: nothing joins, nothing is on its way out.
     pub async fn wait_until_whole(&self, client: &Client, voters: usize) {
+        self.wait_until_whole_without(client, voters, &[]).await;
+    }
+
+    /// As [`Cluster::wait_until_whole`], and none of these replicas is among them.
+    pub async fn wait_until_whole_without(&self, client: &Client, voters: usize, gone: &[ReplicaId]) {
         let whole = async {
             loop {
                 let map = client.refresh().await;
-                let full = map.is_ok_and(|map| {
-                    let mut shards = map.shards();
-                    let voting = shards
-                        .all(|shard| shard.replicas.iter().filter(|replica| replica.voter).count() >= voters);
-                    voting && map.shards().count() > 1
+                let settled = map.is_ok_and(|map| {
+                    let voters_only = map.shards().all(|shard| {
+                        let mut replicas = shard.replicas.iter();
+                        shard.replicas.len() == voters
+                            && replicas.all(|one| one.voter && !gone.contains(&one.replica))
+                    });
+                    voters_only && map.shards().count() > 1
                 });
-                if full {
+                if settled {
                     return;
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
         if tokio::time::timeout(WHOLE_LIMIT, whole).await.is_err() {
-            panic!("the cluster is not whole after {WHOLE_LIMIT:?}:\n{}", self.logs());
+            panic!("the cluster is not whole after {WHOLE_LIMIT:?}");
         }
+    }
+
+    /// The replicas that the map places on a node.
+    pub async fn replicas_on(&self, client: &Client, n: usize) -> Vec<ReplicaId> {
+        let (map, node) = (client.refresh().await.expect("the cluster answers"), self.nodes[n].id());
+        let placed = map.shards().flat_map(|route| &route.replicas).filter(|one| one.node.0 == node);
+        placed.map(|one| one.replica).collect()
     }
 
     /// The digests of every shard on every node, once all replicas of a shard tell the same index.
@@ -230,7 +256,7 @@ impl Cluster {
             }
         };
         if tokio::time::timeout(limit, equal).await.is_err() {
-            panic!("the replicas do not converge in {limit:?}:\n{}", self.logs());
+            panic!("the replicas do not converge in {limit:?}");
         }
     }
 
@@ -272,7 +298,7 @@ impl Cluster {
     pub fn logs(&self) -> String {
         let tail = |text: String| {
             let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(25)..].join("\n")
+            lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
         };
         self.nodes.iter().map(|node| format!("== {}\n{}\n", node.dir.display(), tail(node.log()))).collect()
     }

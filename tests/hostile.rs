@@ -61,6 +61,7 @@ async fn a_cluster_among_strangers() {
     cluster.equal_digests(&client, Duration::from_secs(30)).await;
     identities(&cluster);
     tokens(&cluster);
+    rejections_are_counted(address(&cluster, 0, "http")).await;
     another_identity(&mut cluster);
     client.get(b"/after").await.unwrap();
 }
@@ -186,12 +187,27 @@ async fn from_attacker(to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-async fn healthy(to: SocketAddr) {
+async fn healthy(to: SocketAddr) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(WRITE_LIMIT, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("nodenomad_"), "{answer}");
+    answer
+}
+
+/// What the strangers tried is in the metrics, each part of it under its reason.
+async fn rejections_are_counted(to: SocketAddr) {
+    let told = healthy(to).await;
+    assert!(
+        told.contains("content-type: application/openmetrics-text") && told.ends_with("# EOF\n"),
+        "{told}"
+    );
+    for reason in ["handshake", "connections", "frame", "http"] {
+        let series = format!("nodenomad_rejected_total{{reason=\"{reason}\"}} ");
+        let value = told.lines().find_map(|line| line.strip_prefix(&series)).expect("it is told");
+        assert_ne!(value, "0", "{reason}");
+    }
 }
 
 async fn slow_http(scene: &Scene<'_>) {

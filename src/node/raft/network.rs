@@ -21,6 +21,7 @@ use openraft::raft::{
 };
 use prost::Message;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::kind;
@@ -31,6 +32,7 @@ use crate::net::wire;
 use crate::node::clock::Clock;
 use crate::node::store::Store;
 
+use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::snapshot;
 use super::types::{
@@ -50,6 +52,7 @@ pub struct Network {
     pub peers: Peers,
     pub clock: Clock,
     pub store: Store,
+    pub counts: Arc<RaftCounts>,
 }
 
 /// One replica's line to another.
@@ -215,6 +218,8 @@ impl RaftNetworkV2<Types> for Line {
             let answers = input.map(move |request| {
                 let previous = request.prev_log_id;
                 let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+                let counts = line.network.counts.clone();
+                counts.append_entries.observe(request.entries.len() as u64);
                 let (answer, bytes) = line.append(request, timeout);
                 let order = order.clone();
                 async move {
@@ -223,7 +228,13 @@ impl RaftNetworkV2<Types> for Line {
                         true => _alone = order.write().await,
                         false => _among = order.read().await,
                     }
-                    let result = match answer.await.and_then(append_response) {
+                    let begin = Instant::now();
+                    let answer = answer.await.and_then(append_response);
+                    match &answer {
+                        Ok(_) => counts.append_seconds.observe_time(begin.elapsed()),
+                        Err(_) => _ = counts.append_failures.inc(),
+                    }
+                    let result = match answer {
                         Ok(response) => stream_result(response, previous, last),
                         Err(error) => Err(error),
                     };
@@ -270,7 +281,8 @@ impl RaftNetworkV2<Types> for Line {
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let target = snapshot::Target { shard: self.network.shard, replica: self.replica, node: self.node };
-        let sent = snapshot::send(&self.network.peers, &self.network.store, target, &vote);
+        let Network { peers, store, counts, .. } = &self.network;
+        let sent = snapshot::send(peers, store, &counts.sent, target, &vote);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -134,7 +134,7 @@ impl Metrics {
         text
     }
 
-    /// Everything as of at most [`TEXT_FRESH`] ago: one text at a time is made, by a thread that may take its time.
+    /// Everything as of at most a second ago: one text at a time is made, by a thread that may take its time.
     pub async fn scrape(self: &Arc<Metrics>, exec: Exec) -> Bytes {
         let mut last = self.text.lock().await;
         if let Some((at, text)) = &*last

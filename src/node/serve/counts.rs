@@ -44,7 +44,7 @@ pub fn operation(body: &request::Body) -> usize {
 }
 
 impl RequestCounts {
-    /// A request of this [`operation`] was answered.
+    /// A request of this kind, as `operation` says, was answered.
     pub fn answered(&self, operation: usize, took: Duration, answered: &Result<reply::Body, Failure>) {
         self.seconds[operation].observe_time(took);
         if let Err(failure) = answered {

@@ -155,6 +155,7 @@ fn nobody_speaks_for_another() {
         }
         let garbage = line.caller.call(kind::JOIN, Bytes::from_static(&[0xff; 64])).await.unwrap();
         assert!(!JoinReply::decode(garbage).unwrap().refused.is_empty());
+        assert_eq!(world.machine(0).node().requests.counts.joins_refused.get(), 11, "each of them");
     });
 }
 

@@ -31,7 +31,7 @@ pub(super) const METRICS: &[Metric] = &[
         Counter,
         ("nodenomad_rejected_total", "reason"),
         "What came from outside and was turned away",
-        "`forbidden`, `frame`, `identity`, `handshake`: somebody who should not be there, or another version: the log \
+        "`forbidden`, `frame`, `identity`, `handshake`, `join`: somebody who should not be there, or another version: the log \
          names whom; `overload`, `connections`, `http`: past a bound of LIMITS.md",
         |look, out| {
             let (counts, served, refusals) = (&look.requests.counts, &look.served, &look.refusals);
@@ -42,6 +42,7 @@ pub(super) const METRICS: &[Metric] = &[
             out.of("answers_not_taken", served.not_taken.get())?;
             out.of("forbidden", counts.forbidden.get())?;
             out.of("undecodable", counts.undecodable.get())?;
+            out.of("join", counts.joins_refused.get())?;
             out.of("overload", counts.overload.get())?;
             out.of("http", look.http_refused.get())
         },

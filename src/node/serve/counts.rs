@@ -26,6 +26,8 @@ pub struct RequestCounts {
     pub forbidden: Counter,
     /// Requests and messages that cannot be read, or that lack what they must have.
     pub undecodable: Counter,
+    /// Requests to join without a token that is good here, or otherwise not as they must be.
+    pub joins_refused: Counter,
     /// Requests and answers that there was no room for.
     pub overload: Counter,
 }
@@ -87,6 +89,7 @@ impl Default for RequestCounts {
             calls: Default::default(),
             forbidden: Counter::default(),
             undecodable: Counter::default(),
+            joins_refused: Counter::default(),
             overload: Counter::default(),
         }
     }

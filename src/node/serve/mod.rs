@@ -35,7 +35,7 @@ use crate::net::exec::Exec;
 use crate::net::kind::{self, Shape};
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
-use crate::net::wire::{NodeStatus, Pulse, PulseReply, Report, ReportReply};
+use crate::net::wire::{JoinReply, NodeStatus, Pulse, PulseReply, Report, ReportReply};
 
 use super::clock::Clock;
 use super::disk::Disk;
@@ -109,7 +109,7 @@ impl Requests {
         self.counts.called(kind);
         match kind {
             kind::CLIENT_REQUEST => self.kept(self.client(peer, body).await),
-            kind::JOIN => encode(&self.door.join(body).await),
+            kind::JOIN => encode(&self.join(body).await),
             kind::APPEND => encode(&self.append(body).await),
             kind::BALLOT => encode(&self.ballot(body).await),
             kind::LEADER_TRANSFER => encode(&self.leader_transfer(body).await),
@@ -119,6 +119,15 @@ impl Requests {
             kind::PULSE => encode(&self.pulse(peer, body).await),
             _ => unreachable!("kind {kind} is allowed as a call and nobody answers it"),
         }
+    }
+
+    async fn join(&self, body: Bytes) -> JoinReply {
+        let reply = self.door.join(body).await;
+        // Who is told to try again, here or elsewhere, has done nothing wrong.
+        if !reply.refused.is_empty() && !reply.retry {
+            self.counts.joins_refused.inc();
+        }
+        reply
     }
 
     fn report(&self, peer: &Peer, body: Bytes) -> ReportReply {

@@ -274,6 +274,10 @@ fn a_working_cluster_moves_its_metrics() {
                 (0.0, 0.0)
             );
             assert_eq!(node.value("nodenomad_handler_panics_total"), 0.0);
+            let states =
+                node.values.iter().filter(|(series, _)| series.starts_with("nodenomad_raft_groups{"));
+            let groups: f64 = states.map(|(_, count)| count).sum();
+            assert_eq!(groups, node.value("nodenomad_replicas"), "every replica is in a state that is told");
         }
         let moved = |series: &&&str| nodes.iter().any(|node| node.value(series) > 0.0);
         let still: Vec<_> = MOVED.iter().filter(|series| !moved(series)).collect();

@@ -4,6 +4,11 @@
 //! where something happens, two for a histogram, no lock, no look-up by name. Here is only what these are called, what
 //! they mean and how they are read: a row of [`all`] a metric. `METRICS.md` is written from the same rows.
 //!
+//! What it costs, by what `benches/observe` measured of one observation (17 ns), one count (8 ns) and one look at the clock
+//! (26 ns): at a leader a write makes one observation, one count and two looks of its own, 77 ns, beside the time of the
+//! request; an entry with two followers and a batch to itself eight observations and six looks, 292 ns, which its writes
+//! share.
+//!
 //! What belongs to a replica is read from the replica, so it goes when that goes: the number of time series is bounded by
 //! the replicas on the node.
 //!

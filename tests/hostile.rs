@@ -61,6 +61,7 @@ async fn a_cluster_among_strangers() {
     cluster.equal_digests(&client, Duration::from_secs(30)).await;
     identities(&cluster);
     tokens(&cluster);
+    rejections_are_counted(&cluster).await;
     another_identity(&mut cluster);
     client.get(b"/after").await.unwrap();
 }
@@ -186,12 +187,28 @@ async fn from_attacker(to: SocketAddr) -> TcpStream {
     socket.connect(to).await.unwrap()
 }
 
-async fn healthy(to: SocketAddr) {
+async fn healthy(to: SocketAddr) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     timeout(WRITE_LIMIT, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("nodenomad_"), "{answer}");
+    answer
+}
+
+/// What the strangers tried is in the metrics of some node, each part of it under its reason.
+async fn rejections_are_counted(cluster: &Cluster) {
+    let mut told = String::new();
+    for n in 0..3 {
+        let answer = healthy(address(cluster, n, "http")).await;
+        assert!(answer.contains("content-type: application/openmetrics-text") && answer.ends_with("# EOF\n"));
+        told += &answer;
+    }
+    for reason in ["handshake", "connections", "frame", "answers_not_taken", "join", "http"] {
+        let series = format!("nodenomad_rejected_total{{reason=\"{reason}\"}} ");
+        let values: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix(&series)).collect();
+        assert!(values.len() == 3 && values.iter().any(|value| *value != "0"), "{reason}: {values:?}");
+    }
 }
 
 async fn slow_http(scene: &Scene<'_>) {

@@ -83,7 +83,7 @@ async fn says_something(stream: &mut FrameStream) -> bool {
 fn every_call_of_everybody_on_every_connection() {
     for_seeds("every_call_of_everybody_on_every_connection", [1], |world| async move {
         world.bootstrap().await;
-        let refused = || world.machine(0).node().metrics.refused_requests.get();
+        let refused = || world.machine(0).node().requests.counts.forbidden.get();
         let unknown = [0, 3, 15, 33, u16::MAX];
         let kinds: Vec<u16> = RULES.iter().map(|rule| rule.kind).chain(unknown).collect();
         let mut answered = 0;
@@ -155,6 +155,7 @@ fn nobody_speaks_for_another() {
         }
         let garbage = line.caller.call(kind::JOIN, Bytes::from_static(&[0xff; 64])).await.unwrap();
         assert!(!JoinReply::decode(garbage).unwrap().refused.is_empty());
+        assert_eq!(world.machine(0).node().requests.counts.joins_refused.get(), 11, "each of them");
     });
 }
 
@@ -280,7 +281,7 @@ fn a_node_with_too_much_to_do_says_so_and_serves_again() {
         let full = failure(asked(&line, body()).await);
         assert_eq!(full.code(), FailureCode::FailureBusy);
         assert!(full.message.contains("16384 requests are under way"), "{full:?}");
-        assert_eq!(nodes[0].metrics.overload_requests.get(), 1);
+        assert_eq!(nodes[0].requests.counts.overload.get(), 1);
         // Longer than an election takes: nobody stands for one.
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(terms(), before);

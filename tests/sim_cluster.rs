@@ -156,6 +156,9 @@ fn a_node_that_missed_the_log_gets_a_snapshot() {
         ledger.stop(workers).await;
         ledger.verify(&client).await;
         world.equal_digests(&client).await;
+        let received = world.machine(down).node();
+        let received = &received.shards.raft_counts().received;
+        assert!(received.bytes.get() > 0 && received.seconds.count() > 0, "what came as a file is counted");
     });
 }
 

@@ -69,6 +69,13 @@ struct ClientRows {
     outcomes: BTreeMap<u64, Outcome>,
 }
 
+/// How much a table remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepeatSize {
+    pub clients: usize,
+    pub outcomes: usize,
+}
+
 /// What the table says of a write before it is evaluated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
@@ -123,6 +130,11 @@ impl RepeatTable {
             self.outcomes += 1;
         }
         self.evict();
+    }
+
+    /// Clients and outcomes that are remembered.
+    pub fn size(&self) -> RepeatSize {
+        RepeatSize { clients: self.clients.len(), outcomes: self.outcomes }
     }
 
     /// The highest timestamp that was evicted.

@@ -98,6 +98,11 @@ impl Exec {
 }
 
 impl<J> Queue<J> {
+    /// Jobs that wait, those in hand left out.
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Adds a job, waiting while the queue is full.
     pub async fn push(&self, job: J) -> Result<(), QueueClosed> {
         self.0.send(job).await.map_err(|_| QueueClosed)

@@ -34,6 +34,7 @@
 //! Does not: time calls out (drop the future; the call goes on at the other side), retry, route, know any message.
 //! Bodies share the memory of what was read with them: whoever keeps a small part for long copies it.
 
+mod counts;
 mod frame;
 mod stream;
 mod caller;
@@ -51,6 +52,7 @@ use futures_util::future::BoxFuture;
 use crate::net::transport::{Class, Connection};
 
 pub use caller::Caller;
+pub use counts::ServeCounts;
 pub use serve::serve;
 pub use stream::{FrameStream, open_stream};
 

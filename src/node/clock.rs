@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 
 use crate::model::time::{ClockTooFarAhead, Hlc, Timestamp};
 
@@ -26,12 +27,18 @@ pub struct Clock {
     wall: Arc<dyn Wall>,
     hlc: Arc<Mutex<Hlc>>,
     applied: Arc<AtomicU64>,
+    refused: Counter,
 }
 
 impl Clock {
     /// A clock over `wall` that has seen nothing yet.
     pub fn new(wall: Arc<dyn Wall>) -> Clock {
-        Clock { wall, hlc: Arc::new(Mutex::new(Hlc::default())), applied: Arc::default() }
+        Clock {
+            wall,
+            hlc: Arc::new(Mutex::new(Hlc::default())),
+            applied: Arc::default(),
+            refused: Counter::default(),
+        }
     }
 
     /// `n` consecutive fresh timestamps; returns the first.
@@ -58,7 +65,12 @@ impl Clock {
 
     /// Moves past a timestamp from another node, if it is believable.
     pub fn merge(&self, seen: Timestamp) -> Result<(), ClockTooFarAhead> {
-        self.hlc.lock().merge(seen, self.wall.now_ms())
+        self.hlc.lock().merge(seen, self.wall.now_ms()).inspect_err(|_| _ = self.refused.inc())
+    }
+
+    /// Timestamps that were not believed, since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused.get()
     }
 
     /// The present.

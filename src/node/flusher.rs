@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use crate::model::id::ShardId;
 
+use super::histogram::Histogram;
 use super::meta::view::View;
-use super::metrics::Metrics;
 use super::replica::Replica;
 use super::room::Room;
 use super::shards::Shards;
@@ -34,8 +35,31 @@ const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 /// How often old versions are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// What flushing counts.
+#[derive(Debug)]
+pub struct FlushCounts {
+    pub flush_seconds: Histogram,
+    /// Memory that the flushed rows took.
+    pub flushed_bytes: Counter,
+    /// Looks at which a flush was due and the disk had no room for it.
+    pub postponed: Counter,
+    /// One pass over one shard.
+    pub sweep_seconds: Histogram,
+}
+
+impl Default for FlushCounts {
+    fn default() -> FlushCounts {
+        FlushCounts {
+            flush_seconds: Histogram::of_seconds(),
+            flushed_bytes: Counter::default(),
+            postponed: Counter::default(),
+            sweep_seconds: Histogram::of_seconds(),
+        }
+    }
+}
+
 /// Flushes for ever, until a flush fails: then the node stops.
-pub async fn run(shards: Shards, view: View, metrics: Metrics, room: Arc<Room>) -> StoreError {
+pub async fn run(shards: Shards, view: View, counts: Arc<FlushCounts>, room: Arc<Room>) -> StoreError {
     let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
     let mut swept = Instant::now();
     loop {
@@ -43,7 +67,9 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics, room: Arc<Room>) 
         let replicas = shards.all();
         note_dirty(&replicas, &mut first_dirty);
         if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
-            if !room.fits_flush(replica.store.memtable_bytes() as u64).await {
+            let bytes = replica.store.memtable_bytes() as u64;
+            if !room.fits_flush(bytes).await {
+                counts.postponed.inc();
                 continue; // `room` has told; the log keeps what is in memory
             }
             let start = Instant::now();
@@ -53,17 +79,19 @@ pub async fn run(shards: Shards, view: View, metrics: Metrics, room: Arc<Room>) 
                 Err(error) => return error,
             }
             first_dirty.remove(&replica.shard);
-            metrics.flushes.inc();
-            metrics.flush_seconds.observe(start.elapsed().as_secs_f64());
+            counts.flushed_bytes.inc_by(bytes);
+            counts.flush_seconds.observe_time(start.elapsed());
             tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
         }
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             for replica in &replicas {
+                let start = Instant::now();
                 // One bounded pass now; what is left waits for the next time.
                 match replica.store.sweep().await {
                     Err(error) if !is_gone(&error) => return error,
-                    _ => {}
+                    Err(_) => {}
+                    Ok(_) => counts.sweep_seconds.observe_time(start.elapsed()),
                 }
             }
         }

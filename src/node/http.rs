@@ -1,4 +1,4 @@
-//! HTTP for machines that watch: `/healthz` (the process lives), `/readyz` (it serves), `/metrics`.
+//! HTTP for machines that watch: `/healthz` (the process lives), `/readyz` (it serves), `/metrics` (see `METRICS.md`).
 //!
 //! Read-only and without secrets, so it needs no identity; and since it needs none, everything about it is small:
 //!
@@ -18,11 +18,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -32,7 +34,6 @@ use crate::net::exec::Exec;
 
 use super::metrics::Metrics;
 use super::shards::Shards;
-use super::wal::Wal;
 
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -50,6 +51,8 @@ pub const CONNECTION_TIMEOUT_MS: u64 = 15_000;
 /// What is said to whom there is no room for.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 21\r\n\
     connection: close\r\n\r\ntoo many connections\n";
+/// What the metrics' text is.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// After an error of the listener itself, such as no file descriptor being left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,36 +61,38 @@ pub async fn serve(
     listen: SocketAddr,
     exec: Exec,
     shards: Shards,
-    wal: Wal,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
-    let ready = shards.clone();
+    let refused = metrics.http_refused().clone();
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { readiness(&ready) }))
-        .route("/metrics", get(move || async move { metrics.text(&shards, &wal) }));
+        .route("/readyz", get(move || async move { readiness(&shards) }))
+        .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.scrape(exec).await)));
     exec.spawn(async move {
         tokio::select! {
             biased;
             // An error means that the node is gone.
             _ = stop.wait_for(|stop| *stop) => {}
-            () = accept(listener, router, exec) => {}
+            () = accept(listener, router, exec, refused) => {}
         }
     });
     Ok(address)
 }
 
-async fn accept(listener: TcpListener, router: Router, exec: Exec) {
+async fn accept(listener: TcpListener, router: Router, exec: Exec, refused: Counter) {
     let guests = Arc::new(Guests::default());
     loop {
         match listener.accept().await {
             Ok((stream, from)) => match guests.enter(from.ip()) {
                 Some(guest) => drop(exec.spawn(converse(stream, router.clone(), guest))),
-                // If even this does not fit the socket, nobody reads there.
-                None => drop(stream.try_write(FULL)),
+                None => {
+                    refused.inc();
+                    // If even this does not fit the socket, nobody reads there.
+                    let _ = stream.try_write(FULL);
+                }
             },
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(error) => {

@@ -15,6 +15,7 @@
 //! Relies on [`crate::model`] for every rule, on [`crate::net`] for who somebody is. Does not print, read the environment
 //! or know where it was started from.
 
+pub mod histogram;
 pub mod wall;
 pub mod clock;
 pub mod disk;
@@ -25,11 +26,12 @@ pub mod replica;
 pub mod member;
 pub mod shards;
 pub mod pulse;
-pub mod metrics;
 pub mod meta;
 pub mod room;
 pub mod flusher;
 pub mod serve;
+pub mod process;
+pub mod metrics;
 pub mod http;
 pub mod running;
 pub mod inspect;

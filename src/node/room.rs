@@ -89,9 +89,14 @@ impl Room {
         self.free_bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes kept free.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.settings.borrow().disk_reserve_bytes
+    }
+
     /// An error while the reserve is touched.
     pub fn check(&self) -> Result<(), Full> {
-        let (free_bytes, reserve_bytes) = (self.free_bytes(), self.settings.borrow().disk_reserve_bytes);
+        let (free_bytes, reserve_bytes) = (self.free_bytes(), self.reserve_bytes());
         match free_bytes < reserve_bytes {
             true => Err(Full { free_bytes, reserve_bytes }),
             false => Ok(()),

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
@@ -21,12 +22,12 @@ use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
 use crate::net::peers::Peers;
-use crate::net::rpc::{ServeLimits, serve};
+use crate::net::rpc::{ServeCounts, ServeLimits, serve};
 use crate::net::transport::{Address, Transport};
 
 use super::clock::Clock;
 use super::disk::Disk;
-use super::flusher;
+use super::flusher::{self, FlushCounts};
 use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
@@ -36,11 +37,11 @@ use super::meta::keeper;
 use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Sources};
 use super::pulse::Pulses;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
-use super::serve::{Front, Requests};
+use super::serve::{Front, RequestCounts, Requests};
 use super::shards::{self, Shards};
 use super::store::StoreOptions;
 use super::wal::{FailureHook, GroupId, Wal, WalError, WalOptions};
@@ -98,7 +99,7 @@ pub struct Node {
     pub member: Member,
     pub shards: Shards,
     pub view: View,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub reports: Reports,
     pub requests: Arc<Requests>,
     pub wal: Wal,
@@ -117,6 +118,7 @@ impl Node {
     /// Starts a member. Returns when it serves.
     pub async fn start(mut parts: NodeParts) -> Result<Node, NodeError> {
         let clock = Clock::new(parts.wall.clone());
+        let started_ms = clock.wall_ms();
         let (stopped_sender, stopped) = watch::channel(None);
         parts.wal.on_failure = Some(on_failure(stopped_sender.clone()));
         parts.disk.create_dir(Path::new("wal")).map_err(WalError::from)?;
@@ -142,6 +144,8 @@ impl Node {
             exec: parts.exec,
             store: parts.store,
             settings: settings.clone(),
+            raft_counts: Arc::default(),
+            counts: Arc::default(),
         };
         let shards = Shards::new(replica_parts, parts.member.is_alone());
         shards.open_all().await?;
@@ -182,7 +186,6 @@ impl Node {
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
         let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
-        let metrics = Metrics::new();
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -193,13 +196,14 @@ impl Node {
             reports: reports.clone(),
             door: door(&parts, &clock, &records, &view),
             office: office(&parts, &clock, &records, &view),
-            metrics: metrics.clone(),
+            counts: RequestCounts::default(),
             intake: Arc::default(),
             room: room.clone(),
             pulses: pulses.clone(),
         });
-        let transport = parts.transport.clone();
-        parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
+        let (transport, served) = (parts.transport.clone(), Arc::<ServeCounts>::default());
+        let front = Front(requests.clone());
+        parts.exec.spawn(accept(transport, front, parts.exec, served.clone(), stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
         parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
@@ -213,9 +217,23 @@ impl Node {
         parts.exec.spawn(watch_damage(shards.clone(), view.clone(), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let controller =
-            Controller::new(records, view.clone(), reports.clone(), peers, clock, shards.clone());
+            Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
-        parts.exec.spawn(watch_flusher(shards.clone(), view.clone(), metrics.clone(), room, stopped_sender));
+        let flushes = Arc::<FlushCounts>::default();
+        let flushing = watch_flusher(shards.clone(), view.clone(), flushes.clone(), room, stopped_sender);
+        parts.exec.spawn(flushing);
+        let metrics = Arc::new(Metrics::new(Sources {
+            shards: shards.clone(),
+            wal: wal.clone(),
+            clock,
+            view: view.clone(),
+            requests: requests.clone(),
+            served,
+            refusals: parts.transport.refusals(),
+            flushes,
+            http_refused: Counter::default(),
+            started_ms,
+        }));
         Ok(Node {
             member: parts.member,
             shards,
@@ -233,8 +251,8 @@ impl Node {
 
     /// Serves HTTP as well; returns where.
     pub async fn serve_http(&self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
-        let (shards, wal, metrics) = (self.shards.clone(), self.wal.clone(), self.metrics.clone());
-        super::http::serve(listen, self.exec, shards, wal, metrics, self.stop.subscribe()).await
+        let (shards, metrics) = (self.shards.clone(), self.metrics.clone());
+        super::http::serve(listen, self.exec, shards, metrics, self.stop.subscribe()).await
     }
 
     /// Returns when the node has stopped by itself.
@@ -326,6 +344,7 @@ async fn accept(
     transport: Arc<dyn Transport>,
     front: Front,
     exec: Exec,
+    counts: Arc<ServeCounts>,
     mut stopping: watch::Receiver<bool>,
 ) {
     loop {
@@ -336,7 +355,7 @@ async fn accept(
         };
         let Some(connection) = connection else { return };
         let limits = ServeLimits::for_class(connection.class());
-        exec.spawn(serve(connection, Arc::new(front.clone()), exec, limits));
+        exec.spawn(serve(connection, Arc::new(front.clone()), exec, limits, counts.clone()));
     }
 }
 
@@ -349,11 +368,11 @@ async fn watch_damage(shards: Shards, view: View, stopped: watch::Sender<Option<
 async fn watch_flusher(
     shards: Shards,
     view: View,
-    metrics: Metrics,
+    counts: Arc<FlushCounts>,
     room: Arc<Room>,
     stopped: watch::Sender<Option<Stopped>>,
 ) {
-    let error = flusher::run(shards, view, metrics, room).await;
+    let error = flusher::run(shards, view, counts, room).await;
     tracing::error!(%error, "a flush failed; this node stops");
     stopped.send_replace(Some(Stopped::Disk(error.to_string())));
 }

@@ -22,7 +22,8 @@ use crate::model::id::{ReplicaId, ShardId};
 
 use super::disk::Disk;
 use super::member::{read_file, write_file};
-use super::replica::{Replica, ReplicaError, ReplicaParts, directory, parse_directory};
+use super::raft::counts::RaftCounts;
+use super::replica::{Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, parse_directory};
 use super::wal::WalError;
 
 /// Replicas a node holds at most.
@@ -145,6 +146,16 @@ impl Shards {
         write_file(&*self.parts.disk, Path::new(&path), why.as_bytes())?;
         self.damaged.write().insert(id, Damaged { shard, id, why: why.to_owned() });
         Ok(())
+    }
+
+    /// What the groups here have counted.
+    pub fn raft_counts(&self) -> &RaftCounts {
+        &self.parts.raft_counts
+    }
+
+    /// What the replicas here have counted together.
+    pub fn counts(&self) -> &ReplicaCounts {
+        &self.parts.counts
     }
 
     /// The replicas that were set aside, in order of id.

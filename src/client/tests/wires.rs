@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
 use crate::net::rpc::{ServeLimits, Service, serve};
-use crate::net::transport::{Address, Class, ConnectError, Connection, Peer, Pipe, Transport};
+use crate::net::transport::{Address, Class, ConnectError, Connection, Peer, Pipe, Refusals, Transport};
 
 const PIPE_BYTES: usize = 1 << 16;
 
@@ -100,7 +100,13 @@ impl Wires {
         let mut state = self.0.lock();
         state.connects += 1;
         state.connections.push((to, Arc::clone(&near)));
-        Exec::Threads.spawn(serve(far, service, Exec::Threads, ServeLimits::for_class(Class::Client)));
+        Exec::Threads.spawn(serve(
+            far,
+            service,
+            Exec::Threads,
+            ServeLimits::for_class(Class::Client),
+            Arc::default(),
+        ));
         Ok(near)
     }
 }
@@ -121,6 +127,10 @@ impl Transport for Wires {
 
     fn local_addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    fn refusals(&self) -> Arc<Refusals> {
+        Arc::default()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

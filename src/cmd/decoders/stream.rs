@@ -151,7 +151,7 @@ fn run(work: impl Future<Output = ()>) {
 
 /// A stream that the other side opened.
 pub(super) fn served(bytes: &[u8]) {
-    run(serve(Said::new(bytes), Arc::new(Taker), EXEC, ServeLimits::for_class(Class::Bulk)));
+    run(serve(Said::new(bytes), Arc::new(Taker), EXEC, ServeLimits::for_class(Class::Bulk), Arc::default()));
 }
 
 /// The stream on which the other side answers our calls.

@@ -32,7 +32,7 @@ fn start(net: &SimNet, at: &str, id: u64) -> Arc<Mutex<usize>> {
         while let Some(connection) = transport.accept().await {
             *counted.lock() += 1;
             let limits = ServeLimits::for_class(connection.class());
-            EXEC.spawn(serve(connection, Arc::new(Echo), EXEC, limits));
+            EXEC.spawn(serve(connection, Arc::new(Echo), EXEC, limits, Arc::default()));
         }
     });
     accepted

@@ -16,10 +16,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
+use super::counts::ServeCounts;
 use super::frame::{
     CALLS, FRAME_HEAD_BYTES, Frame, FrameError, Gather, Next, ONE_CALL, PayloadReader, STREAM,
 };
@@ -27,7 +29,7 @@ use super::output::{Output, Share};
 use super::stream::{FrameStream, split_head};
 use super::{INLINE_MAX_BYTES, ServeLimits, Service};
 use crate::net::exec::Exec;
-use crate::net::transport::{Connection, Pipe};
+use crate::net::transport::{Class, Connection, Pipe};
 
 /// Batches of answers taken at once, at most.
 const BATCHES_MAX: usize = 64;
@@ -43,6 +45,23 @@ struct Serving {
     calls: Arc<Semaphore>,
     large: Semaphore,
     output: Arc<Output>,
+    counts: Arc<ServeCounts>,
+}
+
+/// A connection among those that are open.
+struct Open(Arc<ServeCounts>, Class);
+
+impl Open {
+    fn new(counts: Arc<ServeCounts>, class: Class) -> Open {
+        counts.open(class).inc();
+        Open(counts, class)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open(self.1).dec();
+    }
 }
 
 /// An answer on its way out, and what it holds until it is.
@@ -81,7 +100,9 @@ pub async fn serve(
     service: Arc<dyn Service>,
     exec: Exec,
     limits: ServeLimits,
+    counts: Arc<ServeCounts>,
 ) {
+    let _open = Open::new(Arc::clone(&counts), connection.class());
     let streams = Arc::new(Semaphore::new(limits.streams));
     let serving = Arc::new(Serving {
         connection: Arc::clone(&connection),
@@ -91,6 +112,7 @@ pub async fn serve(
         calls: Arc::new(Semaphore::new(limits.calls_in_flight)),
         large: Semaphore::new(limits.large_calls),
         output: Arc::default(),
+        counts,
     });
     let accept = async {
         loop {
@@ -129,7 +151,7 @@ impl Serving {
             Err(FrameError::Io(error)) => {
                 tracing::debug!(peer = %self.connection.peer(), %error, "a stream broke");
             }
-            Err(FrameError::Malformed(reason)) => self.cut_off(&reason),
+            Err(FrameError::Malformed(reason)) => self.cut_off(&self.counts.malformed, &reason),
         }
     }
 
@@ -214,7 +236,7 @@ impl Serving {
         let serving = Arc::clone(self);
         let handler = async move { serving.service.stream(&serving.connection, kind, head, frames).await };
         if AssertUnwindSafe(handler).catch_unwind().await.is_err() {
-            self.cut_off("a handler panicked");
+            self.cut_off(&self.counts.panics, "a handler panicked");
         }
         Ok(())
     }
@@ -234,7 +256,7 @@ impl Serving {
         let call = async { self.service.call(&self.connection, kind, body).await };
         let answer = AssertUnwindSafe(call).catch_unwind().await.ok();
         if answer.is_none() {
-            self.cut_off("a handler panicked");
+            self.cut_off(&self.counts.panics, "a handler panicked");
         }
         answer
     }
@@ -244,7 +266,7 @@ impl Serving {
         for (frame, place) in ready {
             let (share, unread_bytes) = self.output.add(FRAME_HEAD_BYTES + frame.body.len());
             if unread_bytes > self.limits.output_max_bytes {
-                return self.cut_off("too many answers are not taken");
+                return self.cut_off(&self.counts.not_taken, "too many answers are not taken");
             }
             batch.push(Answer { frame, _share: share, _place: place });
         }
@@ -289,7 +311,7 @@ impl Serving {
             match timeout(stall, writer.write_all(piece)).await {
                 Ok(written) => written?,
                 Err(elapsed) => {
-                    self.cut_off("answers are not taken");
+                    self.cut_off(&self.counts.not_taken, "answers are not taken");
                     return Err(elapsed.into());
                 }
             }
@@ -297,7 +319,8 @@ impl Serving {
         writer.flush().await
     }
 
-    fn cut_off(&self, reason: &str) {
+    fn cut_off(&self, count: &Counter, reason: &str) {
+        count.inc();
         let (peer, from) = (self.connection.peer(), self.connection.remote_addr());
         tracing::warn!(%peer, %from, reason, "closed a connection");
         self.connection.close(reason);

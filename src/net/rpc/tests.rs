@@ -90,7 +90,7 @@ async fn world(limits: ServeLimits) -> World {
     let connection = a.connect(&address("b:1"), Class::Control, None).await.unwrap();
     let script = Arc::new(Script::default());
     let accepted = b.accept().await.unwrap();
-    EXEC.spawn(serve(accepted, Arc::clone(&script) as _, EXEC, limits));
+    EXEC.spawn(serve(accepted, Arc::clone(&script) as _, EXEC, limits, Arc::default()));
     let caller = Caller::open(Arc::clone(&connection), EXEC).await.unwrap();
     World { net, connection, caller, script, _ends: [a, b] }
 }
@@ -441,7 +441,7 @@ async fn the_same_over_quic() {
     let to = Address(server.local_addr().to_string());
     let connection = client.connect(&to, Class::Control, Some(NodeId(1))).await.unwrap();
     let accepted = server.accept().await.unwrap();
-    tokio::spawn(serve(accepted, Arc::new(Script::default()), Exec::Threads, limits()));
+    tokio::spawn(serve(accepted, Arc::new(Script::default()), Exec::Threads, limits(), Arc::default()));
     let caller = Caller::open(Arc::clone(&connection), Exec::Threads).await.unwrap();
     let calls = join_all((0..255).map(|number| caller.call(ECHO, vec![number; 300].into())));
     for (number, answer) in calls.await.into_iter().enumerate() {

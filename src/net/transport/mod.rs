@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::model::id::NodeId;
@@ -70,6 +71,17 @@ pub struct Pipe {
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
+/// Connections that others tried to make with us and that came to nothing, since the start.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// There were too many, in all or of one address.
+    pub crowd: Counter,
+    /// The handshake broke off, took too long, or showed a certificate that is not believed.
+    pub handshake: Counter,
+    /// The identity was proved and does not give a right to the class of connection asked for.
+    pub identity: Counter,
+}
+
 /// Makes and accepts connections.
 pub trait Transport: Send + Sync + 'static {
     /// Connects to a member. With `expect`, the other side must prove to be that member.
@@ -82,6 +94,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The next connection somebody made to us; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
+
+    /// Who was not let in.
+    fn refusals(&self) -> Arc<Refusals>;
 
     /// Where we listen; port 0 if we do not.
     fn local_addr(&self) -> SocketAddr;

@@ -37,7 +37,8 @@ use tokio::time::timeout;
 pub use endpoint::{Room, UNKNOWN, room};
 
 use super::{
-    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Refusals,
+    Transport,
 };
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
@@ -109,6 +110,7 @@ pub struct QuicTransport {
     accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Connection>>>,
     local_addr: SocketAddr,
     listens: bool,
+    refusals: Arc<Refusals>,
 }
 
 impl QuicTransport {
@@ -134,11 +136,13 @@ impl QuicTransport {
         let bound = endpoint.local_addr();
         let local_addr = bound.map_err(|source| BindError::Socket { address: endpoint::ANY_PORT, source })?;
         let (queue, accepted) = mpsc::channel(ACCEPT_QUEUE_MAX);
+        let refusals = Arc::new(Refusals::default());
         if listens {
-            exec.spawn(admit::accept_all(endpoint.clone(), Arc::clone(&tls.dialer), queue, exec));
+            let (dialer, refusals) = (Arc::clone(&tls.dialer), Arc::clone(&refusals));
+            exec.spawn(admit::accept_all(endpoint.clone(), dialer, queue, exec, refusals));
         }
         let accepted = tokio::sync::Mutex::new(accepted);
-        Ok(QuicTransport { endpoint, dialer: tls.dialer, accepted, local_addr, listens })
+        Ok(QuicTransport { endpoint, dialer: tls.dialer, accepted, local_addr, listens, refusals })
     }
 }
 
@@ -172,6 +176,10 @@ impl Transport for QuicTransport {
 
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>> {
         Box::pin(async { self.accepted.lock().await.recv().await })
+    }
+
+    fn refusals(&self) -> Arc<Refusals> {
+        Arc::clone(&self.refusals)
     }
 
     fn local_addr(&self) -> SocketAddr {

@@ -38,7 +38,8 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
-    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Refusals,
+    Transport,
 };
 use crate::model::id::NodeId;
 use crate::net::chance::Chance;
@@ -174,6 +175,11 @@ impl Transport for SimTransport {
                 poll_fn(|cx| self.net.0.lock().poll_dialed(&self.address, self.incarnation, cx)).await?;
             Some(self.net.connection(link, 1))
         })
+    }
+
+    /// Whom the simulated network does not let in is told at the dialer's side only.
+    fn refusals(&self) -> Arc<Refusals> {
+        Arc::default()
     }
 
     fn local_addr(&self) -> SocketAddr {

@@ -15,7 +15,7 @@ async fn served() -> SocketAddr {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/large", get(|| async { vec![b'x'; 64 << 20] }));
-    tokio::spawn(accept(listener, router, Exec::Threads));
+    tokio::spawn(accept(listener, router, Exec::Threads, Counter::default()));
     address
 }
 

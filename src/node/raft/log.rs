@@ -7,12 +7,14 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
 use crate::node::wal::{GroupLog, LogPoint, Record, WalError};
 
+use super::counts::RaftCounts;
 use super::types::{
     Entry, LogId, Types, Vote, decode_entry, encode_entry, log_id, vote_from_wire, vote_to_wire,
 };
@@ -22,11 +24,11 @@ const READ_MAX_BYTES: usize = 4 << 20;
 
 /// Shared; cheap to clone.
 #[derive(Clone)]
-pub struct Log(GroupLog);
+pub struct Log(GroupLog, Arc<RaftCounts>);
 
 impl Log {
-    pub fn new(group: GroupLog) -> Log {
-        Log(group)
+    pub fn new(group: GroupLog, counts: Arc<RaftCounts>) -> Log {
+        Log(group, counts)
     }
 }
 
@@ -93,7 +95,9 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.0.save_vote(vote_to_wire(vote)).await.map_err(to_io)
+        let vote = vote_to_wire(vote);
+        self.1.saves_vote(self.0.id().0, &vote);
+        self.0.save_vote(vote).await.map_err(to_io)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>

@@ -63,6 +63,7 @@
 //! Relies on: the write-ahead log's order and sync, the store's atomic flush. Does not: decide who should be a member, or
 //! when an idle group sleeps.
 
+pub mod counts;
 pub mod runtime;
 pub mod types;
 pub mod log;

@@ -4,6 +4,7 @@
 //! [`super::pipeline`].
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::kind;
@@ -27,6 +29,7 @@ use crate::net::wire;
 use crate::node::clock::Clock;
 use crate::node::store::Store;
 
+use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::pipeline::{Append, Failed, in_order};
 use super::snapshot;
@@ -44,6 +47,7 @@ pub struct Network {
     pub peers: Peers,
     pub clock: Clock,
     pub store: Store,
+    pub counts: Arc<RaftCounts>,
 }
 
 /// One replica's line to another.
@@ -192,8 +196,19 @@ impl RaftNetworkV2<Types> for Line {
         let appends = input.map(move |request| {
             let previous = request.prev_log_id;
             let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+            let entries = request.entries.len() as u64;
             let (answer, bytes) = line.append(request, timeout);
-            let answer = async { append_response(answer.await?) };
+            let counts = line.network.counts.clone();
+            counts.append_entries.observe(entries);
+            let answer = async move {
+                let begin = Instant::now();
+                let answer = answer.await.and_then(append_response);
+                match &answer {
+                    Ok(_) => counts.append_seconds.observe_time(begin.elapsed()),
+                    Err(_) => _ = counts.append_failures.inc(),
+                }
+                answer
+            };
             Append { previous, last, large: bytes > INLINE_MAX_BYTES, answer }
         });
         Box::pin(async { Ok(Box::pin(in_order(appends)) as BoxStream<'s, _>) })
@@ -223,7 +238,8 @@ impl RaftNetworkV2<Types> for Line {
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let target = snapshot::Target { shard: self.network.shard, replica: self.replica, node: self.node };
-        let sent = snapshot::send(&self.network.peers, &self.network.store, target, &vote);
+        let Network { peers, store, counts, .. } = &self.network;
+        let sent = snapshot::send(peers, store, &counts.sent, target, &vote);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),

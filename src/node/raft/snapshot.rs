@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
 use crate::net::exec::Exec;
@@ -40,6 +41,7 @@ use crate::net::wire;
 use crate::node::disk::{Disk, DiskFile};
 use crate::node::store::{COPY_SUFFIX, FileCopy, RECEIVED_SUFFIX, Store};
 
+use super::counts::TransferCounts;
 use super::types::{Vote, vote_from_wire, vote_to_wire};
 
 /// Uncompressed bytes of one chunk.
@@ -77,10 +79,18 @@ pub enum TransferError {
 }
 
 /// Sends the shard's file; returns the receiver's vote.
-pub async fn send(peers: &Peers, store: &Store, to: Target, vote: &Vote) -> Result<Vote, TransferError> {
+pub async fn send(
+    peers: &Peers,
+    store: &Store,
+    counts: &TransferCounts,
+    to: Target,
+    vote: &Vote,
+) -> Result<Vote, TransferError> {
+    let begin = Instant::now();
     let path = store.dir().join(format!("outgoing-{}{COPY_SUFFIX}", to.replica));
     let copy = store.copy_file(&path).await.map_err(TransferError::Copy)?;
     let sent = send_copy(peers, store, to, vote, &path, &copy).await;
+    counts.ended(sent.is_ok(), copy.bytes, begin.elapsed());
     // Best effort: what is left over goes at the next start.
     let _ = store.disk().remove(&path);
     sent

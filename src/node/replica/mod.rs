@@ -16,6 +16,7 @@
 //!
 //! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
 
+mod counts;
 mod proposer;
 mod reads;
 mod rounds;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::model::config::Settings;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
@@ -40,6 +42,7 @@ use crate::net::wire;
 
 use super::clock::Clock;
 use super::disk::Disk;
+use super::raft::counts::RaftCounts;
 use super::raft::group::{Group, GroupStatus, MembershipError, ProposeError};
 use super::raft::log::Log;
 use super::raft::machine::{Applied, Machine};
@@ -47,6 +50,7 @@ use super::raft::network::Network;
 use super::store::{Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
+pub use counts::{ReplicaCounts, ShardCounts};
 pub use proposer::QUEUE_MAX;
 pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};
@@ -66,6 +70,8 @@ pub struct ReplicaParts {
     pub exec: Exec,
     pub store: StoreOptions,
     pub settings: watch::Receiver<Settings>,
+    pub raft_counts: Arc<RaftCounts>,
+    pub counts: Arc<ReplicaCounts>,
 }
 
 /// One replica, running.
@@ -76,6 +82,7 @@ pub struct Replica {
     pub store: Store,
     pub proposer: Proposer,
     pub rounds: ReadRounds,
+    pub counts: ShardCounts,
     /// Held while a snapshot is being received: one at a time.
     pub receiving: tokio::sync::Mutex<()>,
     /// The term for which the clock has been moved past the ceiling of earlier leaders.
@@ -154,9 +161,15 @@ impl Replica {
 
         let (sender, applied) = watch::channel(Applied::default());
         let machine = Machine::new(store.clone(), parts.clock.clone(), sender);
-        let network =
-            Network { shard, peers: parts.peers.clone(), clock: parts.clock.clone(), store: store.clone() };
-        let group = Group::start(shard, id, network, Log::new(log.clone()), machine, applied).await;
+        let network = Network {
+            shard,
+            peers: parts.peers.clone(),
+            clock: parts.clock.clone(),
+            store: store.clone(),
+            counts: parts.raft_counts.clone(),
+        };
+        let raft_log = Log::new(log.clone(), parts.raft_counts.clone());
+        let group = Group::start(shard, id, network, raft_log, machine, applied).await;
         let group = group.map_err(|error| match log.is_damaged() {
             true => WalError::Damaged { group: GroupId(id.0) }.into(),
             false => ReplicaError::from(error),
@@ -167,8 +180,9 @@ impl Replica {
             parts.clock.clone(),
             parts.exec,
             parts.settings.clone(),
+            parts.counts.clone(),
         );
-        let rounds = ReadRounds::new(group.clone(), parts.exec);
+        let rounds = ReadRounds::new(group.clone(), parts.exec, parts.counts.clone());
         let (clock, peers, settings) = (parts.clock.clone(), parts.peers.clone(), parts.settings.clone());
         Ok(Arc::new(Replica {
             shard,
@@ -177,6 +191,7 @@ impl Replica {
             store,
             proposer,
             rounds,
+            counts: ShardCounts::default(),
             receiving: tokio::sync::Mutex::new(()),
             read_term: AtomicU64::new(0),
             clock,
@@ -215,7 +230,10 @@ impl Replica {
 
     /// Has a write evaluated.
     pub async fn write(&self, write: Write) -> Result<Outcome, Rejected> {
-        self.proposer.write(write).await
+        let begin = Instant::now();
+        let outcome = self.proposer.write(write).await;
+        self.counts.write_seconds.observe_time(begin.elapsed());
+        outcome
     }
 
     /// Watches how far this replica has applied.

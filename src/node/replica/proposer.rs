@@ -17,6 +17,8 @@
 //! - What cannot be flushed is not accepted: guarded by
 //!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,6 +31,8 @@ use crate::net::exec::Exec;
 use crate::node::clock::Clock;
 use crate::node::raft::group::{ConfirmError, Group, ProposeError};
 use crate::node::store::{Store, StoreStats};
+
+use super::counts::ReplicaCounts;
 
 /// Writes waiting for one shard's log.
 pub const QUEUE_MAX: usize = 8192;
@@ -84,6 +88,7 @@ struct Worker {
     store: Store,
     clock: Clock,
     settings: watch::Receiver<Settings>,
+    counts: Arc<ReplicaCounts>,
     under_way: watch::Sender<Option<Timestamp>>,
     /// The term for which everything earlier is known to be applied.
     ready_term: u64,
@@ -97,10 +102,11 @@ impl Proposer {
         clock: Clock,
         exec: Exec,
         settings: watch::Receiver<Settings>,
+        counts: Arc<ReplicaCounts>,
     ) -> Proposer {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (sender, under_way) = watch::channel(None);
-        let worker = Worker { group, store, clock, settings, under_way: sender, ready_term: 0 };
+        let worker = Worker { group, store, clock, settings, counts, under_way: sender, ready_term: 0 };
         exec.spawn(worker.run(queue));
         Proposer { jobs, under_way }
     }
@@ -118,6 +124,11 @@ impl Proposer {
     /// Begins the shard.
     pub async fn genesis(&self, genesis: wire::Genesis) -> Result<(), Rejected> {
         self.submit(|answer| Job::Genesis { genesis, answer }).await
+    }
+
+    /// Writes, and the like, that wait to be gathered.
+    pub fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
     }
 
     /// Returns once no entry is under way that could be stamped at or below `at`. The clock must have been moved past
@@ -216,6 +227,7 @@ impl Worker {
     }
 
     fn entry(&self, gathered: &mut Gathered) -> Bytes {
+        self.counts.entry_writes.observe(gathered.writes.len() as u64);
         let stamp = self.clock.take(gathered.writes.len().max(1) as u64);
         self.under_way.send_replace(Some(stamp));
         let ahead = Timestamp::from_ms(stamp.ms() + CEILING_AHEAD_MS);

@@ -26,6 +26,8 @@
 
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
@@ -79,6 +81,21 @@ pub enum ReadError {
 impl Replica {
     /// The version of `key` that the wish asks for, if it is there and alive.
     pub async fn get(&self, key: &Key, wish: ReadWish) -> Result<Option<Version>, ReadError> {
+        let begin = Instant::now();
+        let found = self.read_key(key, wish).await;
+        self.counts.read_seconds.observe_time(begin.elapsed());
+        found
+    }
+
+    /// A page of rows; the timestamp is the one at which expiry was judged.
+    pub async fn range(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
+        let begin = Instant::now();
+        let found = self.read_page(page, wish).await;
+        self.counts.read_seconds.observe_time(begin.elapsed());
+        found
+    }
+
+    async fn read_key(&self, key: &Key, wish: ReadWish) -> Result<Option<Version>, ReadError> {
         self.prepare(wish).await?;
         self.check_bounds(|range| range.contains(key))?;
         let version = self.store.get(key, wish.at)?;
@@ -93,8 +110,7 @@ impl Replica {
         Ok(version.filter(|version| version.live_at(judged_at).is_some()))
     }
 
-    /// A page of rows; the timestamp is the one at which expiry was judged.
-    pub async fn range(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
+    async fn read_page(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
         self.prepare(wish).await?;
         let wanted = &page.range;
         self.check_bounds(|range| {

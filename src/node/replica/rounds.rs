@@ -6,9 +6,12 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::net::exec::Exec;
 use crate::node::raft::group::{ConfirmError, Group};
+
+use super::counts::ReplicaCounts;
 
 /// Readers waiting for one shard's next round.
 pub const READERS_MAX: usize = 16_384;
@@ -18,6 +21,7 @@ pub const READERS_MAX: usize = 16_384;
 pub struct ReadRounds {
     group: Group,
     exec: Exec,
+    counts: Arc<ReplicaCounts>,
     gathering: Arc<Mutex<Gathering>>,
 }
 
@@ -28,8 +32,8 @@ struct Gathering {
 }
 
 impl ReadRounds {
-    pub fn new(group: Group, exec: Exec) -> ReadRounds {
-        ReadRounds { group, exec, gathering: Arc::default() }
+    pub fn new(group: Group, exec: Exec, counts: Arc<ReplicaCounts>) -> ReadRounds {
+        ReadRounds { group, exec, counts, gathering: Arc::default() }
     }
 
     /// Returns once this replica may answer a linearizable read from what it has applied; `None` if too many wait.
@@ -49,6 +53,11 @@ impl ReadRounds {
         Some(receiver.await.unwrap_or_else(|_| Err(ConfirmError::Stopped("the read round ended".to_owned()))))
     }
 
+    /// Readers that wait for the next round.
+    pub fn waiting(&self) -> usize {
+        self.gathering.lock().waiting.len()
+    }
+
     async fn run(self) {
         loop {
             let readers = {
@@ -59,7 +68,10 @@ impl ReadRounds {
                 }
                 std::mem::take(&mut gathering.waiting)
             };
+            let begin = Instant::now();
             let confirmed = self.group.confirm().await;
+            self.counts.round_seconds.observe_time(begin.elapsed());
+            self.counts.round_reads.observe(readers.len() as u64);
             for reader in readers {
                 // A reader that has given up does not matter.
                 let _ = reader.send(confirmed.clone());

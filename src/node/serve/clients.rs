@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::model::evaluate::check;
@@ -23,6 +24,7 @@ use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected, Replica};
 use crate::node::room::grows;
 
 use super::Requests;
+use super::counts::operation;
 
 /// Longest a request may wait, whatever its client says.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
@@ -45,21 +47,23 @@ impl Requests {
         let _entered = match self.intake.enter(body.len()) {
             Ok(entered) => entered,
             Err(full) => {
-                self.metrics.overload_requests.inc();
+                self.counts.overload.inc();
                 return self.reply(Err(failure(FailureCode::FailureBusy, full)));
             }
         };
         let Ok(request) = Request::decode(body) else {
+            self.counts.undecodable.inc();
             return self.reply(Err(failure(FailureCode::FailureInvalid, "the request cannot be read")));
         };
         let id = request.id;
         let span = tracing::debug_span!("request", id = format_args!("{id:016x}"), from = %peer);
         let timeout = Duration::from_millis(u64::from(request.timeout_ms)).min(TIMEOUT_MAX);
         let Some(body) = request.body else {
+            self.counts.undecodable.inc();
             return self.reply(Err(failure(FailureCode::FailureInvalid, "an empty request")));
         };
         let proposes = matches!(&body, request::Body::Write(_) | request::Body::Admin(_));
-        let timer = self.metrics.request_started(&body);
+        let (operation, begin) = (operation(&body), Instant::now());
         let answered = tokio::time::timeout(timeout, self.serve(body)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|_| match proposes {
             true => Err(failure(FailureCode::FailureUnknown, "out of time while the change was under way")),
@@ -68,7 +72,7 @@ impl Requests {
         if let Err(failure) = &answered {
             span.in_scope(|| tracing::debug!(code = failure.code().as_str_name(), failure.message, "failed"));
         }
-        timer.finish(&answered);
+        self.counts.answered(operation, begin.elapsed(), &answered);
         self.reply(answered)
     }
 
@@ -81,7 +85,7 @@ impl Requests {
         }
         drop(reply);
         self.intake.keep(encoded).unwrap_or_else(|full| {
-            self.metrics.overload_requests.inc();
+            self.counts.overload.inc();
             self.reply(Err(failure(FailureCode::FailureBusy, full))).encode_to_vec().into()
         })
     }

@@ -63,6 +63,16 @@ impl Intake {
         }
         Ok(entered)
     }
+
+    /// Requests under way, and the bytes of their bodies.
+    pub fn under_way(&self) -> (usize, usize) {
+        (self.requests.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes of large answers that were made and not taken yet.
+    pub fn answers_bytes(&self) -> usize {
+        self.answers.load(Ordering::Relaxed)
+    }
 }
 
 impl Intake {

@@ -15,10 +15,12 @@
 //! Relies on the frames being bounded ([`crate::net::rpc`]). Everything decoded here is hostile until checked.
 
 pub mod intake;
+mod counts;
 mod peers;
 mod clients;
 
 pub use clients::{PAGE_MAX_BYTES, PAGE_MAX_ROWS, TIMEOUT_MAX, WRITE_MAX_BYTES};
+pub use counts::RequestCounts;
 
 use std::sync::Arc;
 
@@ -33,7 +35,7 @@ use crate::net::exec::Exec;
 use crate::net::kind::{self, Shape};
 use crate::net::rpc::{FrameStream, Service};
 use crate::net::transport::{Class, Connection, Peer};
-use crate::net::wire::{NodeStatus, Pulse, PulseReply, Report, ReportReply};
+use crate::net::wire::{JoinReply, NodeStatus, Pulse, PulseReply, Report, ReportReply};
 
 use super::clock::Clock;
 use super::disk::Disk;
@@ -42,7 +44,6 @@ use super::meta::join::Door;
 use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
-use super::metrics::Metrics;
 use super::pulse::Pulses;
 use super::room::Room;
 use super::shards::Shards;
@@ -59,7 +60,7 @@ pub struct Requests {
     pub reports: Reports,
     pub door: Door,
     pub office: Office,
-    pub metrics: Metrics,
+    pub counts: RequestCounts,
     pub intake: Arc<Intake>,
     pub room: Arc<Room>,
     pub pulses: Pulses,
@@ -88,7 +89,10 @@ impl Service for Front {
         let from = from.peer().to_string();
         Box::pin(async move {
             match kind {
-                kind::SNAPSHOT if allowed => requests.snapshot(head, frames).await,
+                kind::SNAPSHOT if allowed => {
+                    requests.counts.called(kind);
+                    requests.snapshot(head, frames).await;
+                }
                 _ => requests.refuse(&from, kind),
             }
         })
@@ -97,14 +101,15 @@ impl Service for Front {
 
 impl Requests {
     async fn answer(&self, class: Class, peer: &Peer, kind: u16, body: Bytes) -> Bytes {
+        // First, so that nothing below needs to ask who it is.
+        if !kind::allows(Shape::Call, kind, class, peer) {
+            self.refuse(&peer.to_string(), kind);
+            return Bytes::new();
+        }
+        self.counts.called(kind);
         match kind {
-            // First, so that nothing below needs to ask who it is.
-            _ if !kind::allows(Shape::Call, kind, class, peer) => {
-                self.refuse(&peer.to_string(), kind);
-                Bytes::new()
-            }
             kind::CLIENT_REQUEST => self.kept(self.client(peer, body).await),
-            kind::JOIN => encode(&self.door.join(body).await),
+            kind::JOIN => encode(&self.join(body).await),
             kind::APPEND => encode(&self.append(body).await),
             kind::BALLOT => encode(&self.ballot(body).await),
             kind::LEADER_TRANSFER => encode(&self.leader_transfer(body).await),
@@ -116,9 +121,21 @@ impl Requests {
         }
     }
 
+    async fn join(&self, body: Bytes) -> JoinReply {
+        let reply = self.door.join(body).await;
+        // Who is told to try again, here or elsewhere, has done nothing wrong.
+        if !reply.refused.is_empty() && !reply.retry {
+            self.counts.joins_refused.inc();
+        }
+        reply
+    }
+
     fn report(&self, peer: &Peer, body: Bytes) -> ReportReply {
         let clock = self.clock.now().0;
         let status = Report::decode(body).ok().and_then(|report| report.status);
+        if status.is_none() {
+            self.counts.undecodable.inc();
+        }
         match (status, self.records.leading(), peer) {
             // A member speaks for itself only.
             (Some(status), Some(term), Peer::Node(node)) if status.node == node.0 => {
@@ -152,12 +169,15 @@ impl Requests {
     async fn pulse(&self, peer: &Peer, body: Bytes) -> PulseReply {
         match (Pulse::decode(body), peer) {
             (Ok(pulse), Peer::Node(node)) => self.pulses.answer(*node, pulse).await,
-            _ => PulseReply::default(),
+            _ => {
+                self.counts.undecodable.inc();
+                PulseReply::default()
+            }
         }
     }
 
     fn refuse(&self, from: &str, kind: u16) {
-        self.metrics.refused_requests.inc();
+        self.counts.forbidden.inc();
         tracing::warn!(
             from,
             kind,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::model::id::{ReplicaId, ShardId};
 use crate::model::time::Timestamp;
@@ -26,11 +27,12 @@ fn refused(code: PeerFailureCode, message: impl ToString) -> Refused {
     PeerFailure { code: code.into(), message: message.to_string() }
 }
 
-fn malformed(what: &str) -> Refused {
-    refused(PeerFailureCode::PeerFailed, format!("a message {what}"))
-}
-
 impl Requests {
+    fn malformed(&self, what: &str) -> Refused {
+        self.counts.undecodable.inc();
+        refused(PeerFailureCode::PeerFailed, format!("a message {what}"))
+    }
+
     fn replica(&self, shard: u64, replica: u64) -> Result<Arc<Replica>, Refused> {
         self.shards.exactly(ShardId(shard), ReplicaId(replica)).ok_or_else(|| {
             refused(PeerFailureCode::PeerNoSuchReplica, format!("s{shard} r{replica} is not here"))
@@ -55,17 +57,18 @@ impl Requests {
         &self,
         body: Bytes,
     ) -> Result<AppendEntriesResponse<crate::node::raft::types::Types>, Refused> {
-        let message = wire::Append::decode(body).map_err(|_| malformed("that cannot be read"))?;
+        let message = wire::Append::decode(body).map_err(|_| self.malformed("that cannot be read"))?;
         let replica = self.replica(message.shard, message.replica)?;
         // The sender's clock is at or above every stamp it sends.
         let merged = self.clock.merge(Timestamp(message.clock));
         merged.map_err(|error| refused(PeerFailureCode::PeerClock, error))?;
-        let vote = message.vote.as_ref().map(vote_from_wire).ok_or_else(|| malformed("without a vote"))?;
+        let vote =
+            message.vote.as_ref().map(vote_from_wire).ok_or_else(|| self.malformed("without a vote"))?;
         let entries = message.entries.into_iter().map(decode_entry).collect::<Result<Vec<_>, _>>();
         let request = AppendEntriesRequest {
             vote,
             prev_log_id: message.previous.as_ref().map(log_id_from_wire),
-            entries: entries.map_err(|error| malformed(&error.to_string()))?,
+            entries: entries.map_err(|error| self.malformed(&error.to_string()))?,
             leader_commit: message.committed.as_ref().map(log_id_from_wire),
         };
         let answer = replica.group.handle_append(request).await;
@@ -79,10 +82,14 @@ impl Requests {
     }
 
     async fn try_ballot(&self, body: Bytes) -> Result<wire::BallotReply, Refused> {
-        let message = wire::Ballot::decode(body).map_err(|_| malformed("that cannot be read"))?;
+        let message = wire::Ballot::decode(body).map_err(|_| self.malformed("that cannot be read"))?;
         let replica = self.replica(message.shard, message.replica)?;
         let request = VoteRequest {
-            vote: message.vote.as_ref().map(vote_from_wire).ok_or_else(|| malformed("without a vote"))?,
+            vote: message
+                .vote
+                .as_ref()
+                .map(vote_from_wire)
+                .ok_or_else(|| self.malformed("without a vote"))?,
             last_log_id: message.last.as_ref().map(log_id_from_wire),
             leadership_transfer: message.leadership_transfer,
         };
@@ -102,9 +109,11 @@ impl Requests {
     }
 
     async fn try_leader_transfer(&self, body: Bytes) -> Result<(), Refused> {
-        let message = wire::LeaderTransfer::decode(body).map_err(|_| malformed("that cannot be read"))?;
+        let message =
+            wire::LeaderTransfer::decode(body).map_err(|_| self.malformed("that cannot be read"))?;
         let replica = self.replica(message.shard, message.replica)?;
-        let from = message.from.as_ref().map(vote_from_wire).ok_or_else(|| malformed("without a vote"))?;
+        let from =
+            message.from.as_ref().map(vote_from_wire).ok_or_else(|| self.malformed("without a vote"))?;
         let last = message.last.as_ref().map(log_id_from_wire);
         let request = TransferLeaderRequest::new(from, message.replica, last);
         let answer = replica.group.handle_transfer(request).await;
@@ -120,7 +129,7 @@ impl Requests {
     }
 
     async fn try_read_index(&self, body: Bytes) -> Result<u64, Refused> {
-        let message = wire::ReadIndex::decode(body).map_err(|_| malformed("that cannot be read"))?;
+        let message = wire::ReadIndex::decode(body).map_err(|_| self.malformed("that cannot be read"))?;
         let replica = self.replica(message.shard, message.replica)?;
         replica.group.read_index().await.map_err(|error| match error {
             ConfirmError::NotLeader { .. } => refused(PeerFailureCode::PeerNotLeader, error),
@@ -135,7 +144,7 @@ impl Requests {
     }
 
     async fn try_placement(&self, body: Bytes) -> Result<wire::PlacementReply, Refused> {
-        let step = wire::PlacementStep::decode(body).map_err(|_| malformed("that cannot be read"))?;
+        let step = wire::PlacementStep::decode(body).map_err(|_| self.malformed("that cannot be read"))?;
         let shard = ShardId(step.shard);
         let replica = self.shards.get(shard);
         let replica = replica
@@ -163,18 +172,20 @@ impl Requests {
         stream: &mut FrameStream,
     ) -> Result<crate::model::wire::Vote, Refused> {
         let failed = |error: &dyn std::error::Error| refused(PeerFailureCode::PeerFailed, error);
-        let offer = wire::SnapshotOffer::decode(head).map_err(|_| malformed("that cannot be read"))?;
+        let offer = wire::SnapshotOffer::decode(head).map_err(|_| self.malformed("that cannot be read"))?;
         let replica = self.replica(offer.shard, offer.replica)?;
-        let vote = offer.vote.as_ref().map(vote_from_wire).ok_or_else(|| malformed("without a vote"))?;
-        let last = offer.last.ok_or_else(|| malformed("without a log id"))?;
-        let membership = offer.membership.as_ref().ok_or_else(|| malformed("without a membership"))?;
+        let vote = offer.vote.as_ref().map(vote_from_wire).ok_or_else(|| self.malformed("without a vote"))?;
+        let last = offer.last.ok_or_else(|| self.malformed("without a log id"))?;
+        let membership = offer.membership.as_ref().ok_or_else(|| self.malformed("without a membership"))?;
         let last_membership = stored_membership(membership).map_err(|error| failed(&error))?;
         let _one = replica.receiving.try_lock().map_err(|_| {
             refused(PeerFailureCode::PeerBusy, "another snapshot is being received for this replica")
         })?;
         let dir = directory(replica.shard, replica.id);
         tracing::info!(shard = %replica.shard, bytes = offer.bytes, index = last.index, "receiving a snapshot");
+        let begin = Instant::now();
         let received = snapshot::receive(&self.disk, &self.exec, &dir, &offer, stream).await;
+        self.shards.raft_counts().received.ended(received.is_ok(), offer.bytes, begin.elapsed());
         let file = received.map_err(|error| failed(&error))?;
         // Its digest only says that it is what was sent; once openraft has it, what is wrong with it stops the replica.
         replica.store.check_received(&file, &last).await.map_err(|error| failed(&error))?;

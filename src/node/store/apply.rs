@@ -134,6 +134,7 @@ impl Overlay<'_> {
         }
         seen.state = summary(&applier.state);
         seen.applied = applier.applied;
+        seen.repeats = applier.state.repeats.size();
         if seen.membership != applier.membership {
             seen.membership = applier.membership.clone();
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::model::evaluate::ShardState;
 use crate::model::id::ShardId;
 use crate::model::key::{Key, KeyRange};
-use crate::model::repeat::RepeatTable;
+use crate::model::repeat::{RepeatSize, RepeatTable};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::model::wire;
@@ -124,6 +124,7 @@ pub(super) struct Seen {
     pub state: ShardState,
     pub applied: Option<wire::LogId>,
     pub membership: wire::Membership,
+    pub repeats: RepeatSize,
 }
 
 /// The writer's place.
@@ -256,6 +257,11 @@ impl Store {
         }
     }
 
+    /// How much the shard's repeat table holds.
+    pub fn repeats(&self) -> RepeatSize {
+        self.shared.seen.read().repeats
+    }
+
     /// Returns once the memtables take no more than `stall_bytes`, or the store has failed or was closed (which the
     /// next call says). Somebody must flush meanwhile.
     pub async fn wait_for_room(&self) {
@@ -350,6 +356,7 @@ impl Seen {
             state: summary(&applier.state),
             applied: applier.applied,
             membership: applier.membership.clone(),
+            repeats: applier.state.repeats.size(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::BytesMut;
 use prost::Message;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::model::wire::Vote;
 
@@ -94,6 +95,7 @@ struct Written {
 /// What to do when a batch is on disk.
 #[derive(Default)]
 struct Waiting {
+    jobs: u64,
     places: Vec<Written>,
     ended: Vec<u64>,
     appends: Vec<Done>,
@@ -181,7 +183,7 @@ impl Committer {
             waiting.answer(Ok(()));
             return Ok(());
         }
-        if let Err(error) = self.write_out(full) {
+        if let Err(error) = self.write_out(full, waiting.jobs) {
             // Before anybody is told, so that nobody who hears of it can go on.
             self.shared.failed.store(true, Ordering::Release);
             waiting.answer(Err(&error));
@@ -206,19 +208,21 @@ impl Committer {
         Ok(())
     }
 
-    /// Puts a batch on disk.
-    fn write_out(&mut self, batch: BatchBuilder) -> io::Result<()> {
+    /// Puts a batch on disk, which so many jobs wait for.
+    fn write_out(&mut self, batch: BatchBuilder, jobs: u64) -> io::Result<()> {
         let concerned = batch.concerned();
         let bytes = batch.finish(self.current().header.seed);
         let segment = self.current();
         segment.file.write_at(self.end, &bytes)?;
+        let begin = Instant::now();
         segment.file.sync_data()?;
+        let took = begin.elapsed();
         self.last = (self.end, concerned);
         self.end += bytes.len() as u64;
         let counts = &self.shared.counts;
-        counts.batches.fetch_add(1, Ordering::Relaxed);
-        counts.syncs.fetch_add(1, Ordering::Relaxed);
-        counts.synced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        counts.sync_seconds.observe_time(took);
+        counts.batch_bytes.observe(bytes.len() as u64);
+        counts.batch_jobs.observe(jobs);
         self.memory = bytes;
         Ok(())
     }
@@ -338,6 +342,7 @@ impl Committer {
                 self.shared.give_up(group, number, place.offset);
                 continue;
             }
+            self.shared.counts.rewritten_bytes.inc_by(entry.len() as u64);
             write_entry(&mut batch, &mut waiting, Kind::Rewritten, group, point, &entry);
         }
         self.write(&mut batch, &mut waiting)
@@ -363,6 +368,7 @@ fn write_entry(
 }
 
 fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
+    waiting.jobs += 1;
     match job {
         Job::Append { group, records, done } => {
             for record in records {

@@ -64,6 +64,7 @@
 //! entry is; keep anything a group has purged.
 
 pub mod frame;
+mod counts;
 mod terms;
 mod checkpoint;
 mod groups;
@@ -79,7 +80,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -90,6 +91,7 @@ use crate::net::exec::{Exec, Queue};
 use crate::node::disk::Disk;
 
 use committer::{Committer, Done, Job};
+pub use counts::WalCounts;
 use groups::Groups;
 
 /// Operations waiting for the committer.
@@ -171,14 +173,13 @@ pub struct GroupState {
     pub vote: Option<Vote>,
 }
 
-/// Figures since the start.
+/// How much there is of a log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WalStats {
     pub segments: u64,
     pub bytes: u64,
-    pub batches: u64,
-    pub syncs: u64,
-    pub synced_bytes: u64,
+    /// Jobs that wait for the committer.
+    pub waiting: usize,
 }
 
 /// A place where the log is not what was written, and who has lost something by it: perhaps nobody, if a later record
@@ -260,15 +261,7 @@ pub(crate) struct Shared {
     groups: Mutex<Groups>,
     failed: AtomicBool,
     on_failure: Option<FailureHook>,
-    counts: Counts,
-}
-
-#[derive(Default)]
-struct Counts {
-    segments: AtomicU64,
-    batches: AtomicU64,
-    syncs: AtomicU64,
-    synced_bytes: AtomicU64,
+    counts: WalCounts,
 }
 
 impl Shared {
@@ -328,7 +321,7 @@ impl Wal {
             groups: Mutex::new(recovered.groups),
             failed: AtomicBool::new(false),
             on_failure: options.on_failure,
-            counts: Counts::default(),
+            counts: WalCounts::default(),
         });
         let mut committer = Committer {
             shared: shared.clone(),
@@ -384,15 +377,13 @@ impl Wal {
     }
 
     pub fn stats(&self) -> WalStats {
-        let counts = &self.shared.counts;
-        let segments = counts.segments.load(Ordering::Relaxed);
-        WalStats {
-            segments,
-            bytes: segments * self.shared.segment_bytes,
-            batches: counts.batches.load(Ordering::Relaxed),
-            syncs: counts.syncs.load(Ordering::Relaxed),
-            synced_bytes: counts.synced_bytes.load(Ordering::Relaxed),
-        }
+        let segments = self.shared.counts.segments.load(Ordering::Relaxed);
+        WalStats { segments, bytes: segments * self.shared.segment_bytes, waiting: self.queue.waiting() }
+    }
+
+    /// What it has counted since the start.
+    pub fn counts(&self) -> &WalCounts {
+        &self.shared.counts
     }
 
     async fn submit(&self, job: Job) -> Result<(), WalError> {

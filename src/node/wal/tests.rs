@@ -1,6 +1,7 @@
 mod damage;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -223,7 +224,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
                 }));
             }
             tokio::time::sleep(Duration::from_micros(chance.between(100, 12_000))).await;
-            let submitted = wal.stats().batches;
+            let submitted = wal.counts().batch_jobs.count();
             let _after = disk.power_cut(&chance);
             submitted
         });
@@ -355,7 +356,7 @@ fn it_works_on_real_files_and_threads() {
         for task in tasks {
             task.await.unwrap();
         }
-        assert!(wal.stats().batches < 800, "writers share syncs");
+        assert!(wal.counts().batch_jobs.count() < 800, "writers share syncs");
         wal.close().await;
         let wal = Wal::open(disk, Path::new("wal"), Exec::Threads, options()).unwrap();
         for id in 1..9 {

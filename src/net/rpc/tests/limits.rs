@@ -65,7 +65,13 @@ async fn most_at_once<F: Future<Output = ()>>(
     let connection = a.connect(&address("b:1"), class, None).await.unwrap();
     let busy = Arc::new(Busy { now: Mutex::default(), most: Mutex::default() });
     let accepted = b.accept().await.unwrap();
-    EXEC.spawn(serve(accepted, Arc::new(Slow(Arc::clone(&busy))), EXEC, ServeLimits::for_class(class)));
+    EXEC.spawn(serve(
+        accepted,
+        Arc::new(Slow(Arc::clone(&busy))),
+        EXEC,
+        ServeLimits::for_class(class),
+        Arc::default(),
+    ));
     let caller = Caller::open(Arc::clone(&connection), EXEC).await.unwrap();
     work(connection, caller).await;
     *busy.most.lock()

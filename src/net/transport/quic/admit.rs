@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use quinn::{ConnectionError, Endpoint, Incoming, VarInt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -17,7 +18,7 @@ use super::places::{Place, Places};
 use super::tls::{self, Dialer};
 use super::{
     CODE_FULL, CODE_REFUSED, CONNECTIONS_MAX, Class, ConnectError, Connection, HANDSHAKE_TIMEOUT_MS, Peer,
-    endpoint,
+    Refusals, endpoint,
 };
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
@@ -40,6 +41,7 @@ pub(super) async fn accept_all(
     dialer: Arc<Dialer>,
     queue: mpsc::Sender<Arc<dyn Connection>>,
     exec: Exec,
+    refusals: Arc<Refusals>,
 ) {
     let places = Arc::new(Places::default());
     // Apart, so that a crowd at the door does not hide who came in and was not who it said.
@@ -56,14 +58,16 @@ pub(super) async fn accept_all(
         let place = match places.enter(from) {
             Ok(place) if room => place,
             refused => {
+                refusals.crowd.inc();
                 crowd.refused(from, refused.err().unwrap_or("too many connections are open"));
                 incoming.refuse();
                 continue;
             }
         };
         let (dialer, queue, log) = (Arc::clone(&dialer), queue.clone(), Arc::clone(&log));
+        let refusals = Arc::clone(&refusals);
         exec.spawn(async move {
-            match admit(incoming, &dialer, place).await {
+            match admit(incoming, &dialer, place, &refusals).await {
                 Ok(connection) => {
                     // Fails only if we are shutting down.
                     let _ = queue.send(Arc::new(connection)).await;
@@ -99,17 +103,28 @@ impl RefusalLog {
     }
 }
 
-async fn admit(incoming: Incoming, dialer: &Dialer, mut place: Place) -> Result<QuicConnection, String> {
+async fn admit(
+    incoming: Incoming,
+    dialer: &Dialer,
+    mut place: Place,
+    refusals: &Refusals,
+) -> Result<QuicConnection, String> {
     let handshake = async { incoming.accept()?.await };
     let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
-    let connection = timeout(limit, handshake).await.map_err(|_| "the handshake took too long".to_owned())?;
-    let connection = connection.map_err(|error| error.to_string())?;
-    let refuse = |code: u32, reason: String| {
+    let connection = match timeout(limit, handshake).await {
+        Ok(shaken) => shaken.map_err(|error| error.to_string()),
+        Err(_) => Err("the handshake took too long".to_owned()),
+    };
+    let connection = connection.inspect_err(|_| _ = refusals.handshake.inc())?;
+    let refuse = |count: &Counter, code: u32, reason: String| {
+        count.inc();
         connection.close(code.into(), reason.as_bytes());
         reason
     };
-    let (peer, class) = judge(&connection, dialer).map_err(|reason| refuse(CODE_REFUSED, reason))?;
-    place.settle(&peer).map_err(|reason| refuse(CODE_FULL, reason.to_owned()))?;
+    let judged = judge(&connection, dialer);
+    let (peer, class) = judged.map_err(|reason| refuse(&refusals.identity, CODE_REFUSED, reason))?;
+    let settled = place.settle(&peer);
+    settled.map_err(|reason| refuse(&refusals.crowd, CODE_FULL, reason.to_owned()))?;
     endpoint::widen(&connection, class);
     let mut welcome = connection.open_uni().await.map_err(|error| error.to_string())?;
     welcome.write_all(&WELCOME).await.map_err(|error| error.to_string())?;

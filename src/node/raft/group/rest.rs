@@ -143,6 +143,16 @@ impl Group {
         matches!(self.rest.lock().state, State::Asleep | State::Rousing { .. })
     }
 
+    /// What its clock does, in a word.
+    pub fn rest_name(&self) -> &'static str {
+        match self.rest.lock().state {
+            State::Awake => "awake",
+            State::Quiet => "quiet",
+            State::Asleep => "asleep",
+            State::Rousing { .. } => "rousing",
+        }
+    }
+
     /// Notes that it is used as a leader; returns true if that ended a rest. A follower's rest goes on.
     pub(super) fn used(&self) -> bool {
         {

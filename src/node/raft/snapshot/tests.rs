@@ -78,7 +78,7 @@ fn send(
         let (told, mut hear) = mpsc::unbounded_channel();
         let accepted = b.accept().await.unwrap();
         let limits = ServeLimits::for_class(Class::Bulk);
-        EXEC.spawn(serve(accepted, Arc::new(Receiver { disk, told }), EXEC, limits));
+        EXEC.spawn(serve(accepted, Arc::new(Receiver { disk, told }), EXEC, limits, Arc::default()));
         let mut stream =
             open_stream(&connection, kind::SNAPSHOT, offer.encode_to_vec().into()).await.unwrap();
         for chunk in chunks {

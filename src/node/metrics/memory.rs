@@ -1,0 +1,42 @@
+//! Memtables and what becomes of them.
+
+use super::metric::Kind::{Counter, Gauge, Histogram};
+use super::metric::{Metric, plain};
+
+pub(super) const METRICS: &[Metric] = &[
+    plain(
+        Gauge,
+        "nodenomad_memtable_bytes",
+        "Memory of what was applied and not flushed yet, over all replicas",
+        "near the setting `memtable_bytes`: flushes do not keep up",
+        |look, out| out.one(look.replicas.iter().map(|(_, stats)| stats.memtable_bytes).sum::<u64>()),
+    ),
+    plain(
+        Histogram,
+        "nodenomad_flush_seconds",
+        "Time of each flush of a memtable to its shard's file",
+        "the disk; writes wait only once a memtable is full",
+        |look, out| out.one(&look.flushes.flush_seconds),
+    ),
+    plain(
+        Counter,
+        "nodenomad_flushed_bytes_total",
+        "Memory that the flushed rows took",
+        "for what the disk is asked",
+        |look, out| out.one(look.flushes.flushed_bytes.get()),
+    ),
+    plain(
+        Counter,
+        "nodenomad_flushes_postponed_total",
+        "Looks at which a flush was due and the disk had no room for it",
+        "any: make room; see `nodenomad_disk_free_bytes`",
+        |look, out| out.one(look.flushes.postponed.get()),
+    ),
+    plain(
+        Histogram,
+        "nodenomad_sweep_seconds",
+        "Time of one pass over one shard that removes what nobody can read any more",
+        "much history; see `nodenomad_shard_history_bytes`",
+        |look, out| out.one(&look.flushes.sweep_seconds),
+    ),
+];

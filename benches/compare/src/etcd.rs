@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
     endpoints: Vec<String>,
+    /// Below it are the data.
+    pub dir: PathBuf,
     pub servers: Servers,
 }
 
@@ -31,6 +33,7 @@ pub fn is_installed() -> bool {
 
 impl Cluster {
     pub async fn start(dir: &Path) -> Result<Cluster> {
+        let dir = dir.join("etcd");
         let ports = free_ports(6)?;
         let peer = |n: usize| format!("http://127.0.0.1:{}", ports[3 + n]);
         let endpoints: Vec<_> = (0..3).map(|n| format!("http://127.0.0.1:{}", ports[n])).collect();
@@ -44,13 +47,13 @@ impl Cluster {
                 .args(["--listen-peer-urls", &peer(n), "--initial-advertise-peer-urls", &peer(n)])
                 .args(["--initial-cluster", &members.join(","), "--quota-backend-bytes", "8589934592"])
                 .arg("--data-dir")
-                .arg(dir.join(format!("etcd-{n}")))
+                .arg(dir.join(format!("e{n}")))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
             started.push(command.spawn()?);
         }
         let pids = started.iter().map(|child| child.id()).collect();
-        let cluster = Cluster { endpoints, servers: Servers { started, pids } };
+        let cluster = Cluster { endpoints, dir, servers: Servers { started, pids } };
         let begin = Instant::now();
         while !cluster.answers().await {
             if begin.elapsed() > START_LIMIT {
@@ -114,6 +117,7 @@ impl Cluster {
             per_second: latency.len() as f64 / seconds,
             p50_us: latency.value_at_quantile(0.5) as f64,
             p99_us: latency.value_at_quantile(0.99) as f64,
+            max_us: latency.max() as f64,
             errors,
             server_cpu_us: cpu * 1e6 / latency.len() as f64,
             server_rss_mib: self.servers.rss_mib(),

@@ -1,6 +1,8 @@
 //! Processes as the system sees them, and what machine this is.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
@@ -70,6 +72,18 @@ fn rss_kib(pid: u32) -> Option<u64> {
 /// Lets servers that were stopped elect their leaders again: longer than the election time-outs of both.
 pub async fn settle() {
     tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+/// What the files below a directory take on disk, in MiB.
+pub fn disk_mib(dir: &Path) -> f64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0.0 };
+    let of_one = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_mib(&entry.path()),
+        // Linux counts blocks of 512 bytes.
+        Ok(metadata) => metadata.blocks() as f64 / 2048.0,
+        Err(_) => 0.0,
+    };
+    entries.flatten().map(of_one).sum()
 }
 
 /// One line about this machine.

@@ -9,6 +9,7 @@
 mod etcd;
 mod machine;
 mod nomad;
+mod sustained;
 mod table;
 
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ struct Options {
     /// The program to measure
     #[arg(long, default_value = "target/release/nomad")]
     nomad: PathBuf,
+    /// Instead of the table: load the keys, then put random ones by 64 clients for this many minutes, and print a line a minute
+    #[arg(long, value_name = "MINUTES")]
+    sustained: Option<u32>,
     /// Where the data goes; it must be on a real disk [default: below the system's temporary directory]
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -70,6 +74,7 @@ pub struct Measured {
     pub per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
+    pub max_us: f64,
     pub errors: u64,
     /// Of all servers together, per operation.
     pub server_cpu_us: f64,
@@ -124,6 +129,10 @@ async fn main() -> Result<()> {
     if etcd.is_none() {
         eprintln!("etcd is not installed (Debian: etcd-server): only nomad is measured");
     }
+    println!("{}", machine::describe());
+    if let Some(minutes) = options.sustained {
+        return sustained::run(&nomad, etcd.as_ref(), options.keys, options.value_bytes, minutes).await;
+    }
     if let (Some(etcd), Some(any)) = (&etcd, works.first()) {
         nomad.servers.pause();
         etcd.load(any.keys, any.value_bytes).await?;
@@ -150,7 +159,6 @@ async fn main() -> Result<()> {
             table.add(work.name(), Cell { ours, theirs });
         }
     }
-    println!("{}", machine::describe());
     print!("{table}");
     Ok(())
 }

@@ -16,6 +16,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 pub struct Cluster {
     program: PathBuf,
     context: PathBuf,
+    /// Below it are the data.
+    pub dir: PathBuf,
     pub servers: Servers,
 }
 
@@ -33,7 +35,7 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()?;
         let servers = Servers { pids: Vec::new(), started: vec![up] };
-        let mut cluster = Cluster { program, context: dir.join("admin.toml"), servers };
+        let mut cluster = Cluster { program, context: dir.join("admin.toml"), dir, servers };
         let begin = Instant::now();
         while !cluster.is_whole() {
             if begin.elapsed() > START_LIMIT {
@@ -63,6 +65,13 @@ impl Cluster {
             true => Ok(serde_json::from_slice(&output.stdout)?),
             false => Err(String::from_utf8_lossy(&output.stderr).into()),
         }
+    }
+
+    /// Puts every key once.
+    pub fn load(&self, keys: u64, value_bytes: usize) -> Result<()> {
+        let (keys, bytes) = (keys.to_string(), value_bytes.to_string());
+        self.json(&["bench", "get", "--load-only", "--keys", &keys, "--value-bytes", &bytes])?;
+        Ok(())
     }
 
     pub async fn measure(&self, work: &Work) -> Result<Measured> {
@@ -97,6 +106,7 @@ impl Cluster {
             per_second: field("/ops_per_s"),
             p50_us: field("/latency_us/p50"),
             p99_us: field("/latency_us/p99"),
+            max_us: field("/latency_us/max"),
             errors: (field("/errors") + field("/unknown")) as u64,
             server_cpu_us: cpu * 1e6 / field("/ops"),
             server_rss_mib: self.servers.rss_mib(),

@@ -76,6 +76,7 @@ struct Gauges {
     wal_segments: Gauge,
     wal_syncs: Gauge,
     wal_synced_bytes: Gauge,
+    wal_waiting_seconds: Gauge,
     applied_index: Family<ShardLabel, Gauge>,
 }
 
@@ -137,6 +138,11 @@ impl Metrics {
             "Bytes synced since the start",
             metrics.gauges.wal_synced_bytes.clone(),
         );
+        r.register(
+            "wal_waiting_seconds",
+            "How long the write-ahead log has finished nothing although something waits",
+            metrics.gauges.wal_waiting_seconds.clone(),
+        );
         r.register("applied_index", "Log index applied, by shard", metrics.gauges.applied_index.clone());
         Metrics(Arc::new(Meters { registry, ..metrics }))
     }
@@ -149,6 +155,7 @@ impl Metrics {
 
     /// Everything, in Prometheus' text form.
     pub fn text(&self, shards: &Shards, wal: &Wal) -> String {
+        self.gauges.wal_waiting_seconds.set(wal.waiting().as_secs() as i64);
         self.refresh(shards, &wal.stats());
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)

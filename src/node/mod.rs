@@ -24,6 +24,7 @@ pub mod raft;
 pub mod replica;
 pub mod member;
 pub mod shards;
+pub mod stall;
 pub mod pulse;
 pub mod metrics;
 pub mod meta;

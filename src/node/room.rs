@@ -127,7 +127,7 @@ mod tests {
     use crate::model::wire::{Delete, Operation, Put};
     use crate::node::disk::sim::SimDisk;
 
-    const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+    const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 
     fn room(capacity_bytes: u64) -> Arc<Room> {
         let disk = SimDisk::new();

@@ -42,6 +42,7 @@ use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, Requests};
 use super::shards::{self, Shards};
+use super::stall;
 use super::store::StoreOptions;
 use super::wal::{FailureHook, GroupId, Wal, WalError, WalOptions};
 use super::wall::Wall;
@@ -181,7 +182,7 @@ impl Node {
         );
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
-        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
+        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone());
         let metrics = Metrics::new();
         let requests = Arc::new(Requests {
             shards: shards.clone(),
@@ -202,6 +203,7 @@ impl Node {
         parts.exec.spawn(accept(transport, Front(requests.clone()), parts.exec, stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
+        parts.exec.spawn(stall::watch(wal.clone(), shards.clone()));
         parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),

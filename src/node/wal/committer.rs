@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::model::wire::Vote;
 
+use super::backlog::Backlog;
 use super::frame::{
     BatchBuilder, Concerned, FRAME_HEADER, GROUP_BYTES, Header, Kind, POINT_BYTES, SECTOR, point_payload,
 };
@@ -98,6 +99,9 @@ struct Waiting {
     ended: Vec<u64>,
     appends: Vec<Done>,
     others: Vec<oneshot::Sender<()>>,
+    /// What it is in the backlog.
+    jobs: usize,
+    bytes: usize,
 }
 
 impl Committer {
@@ -153,7 +157,7 @@ impl Committer {
     /// Takes nothing more, and says how far the log reaches: from now on nothing of it can pass for a torn tail.
     fn seal(&mut self, done: oneshot::Sender<()>) -> io::Result<()> {
         newest::write(&*self.shared.disk, &self.shared.dir, self.highest, self.end)?;
-        self.shared.failed.store(true, Ordering::Release);
+        self.shared.stop();
         // Whoever has stopped waiting does not matter.
         let _ = done.send(());
         Ok(())
@@ -178,12 +182,13 @@ impl Committer {
         let waiting = std::mem::take(waiting);
         if full.is_empty() {
             *batch = full;
+            self.shared.backlog.leave(waiting.jobs, waiting.bytes);
             waiting.answer(Ok(()));
             return Ok(());
         }
         if let Err(error) = self.write_out(full) {
             // Before anybody is told, so that nobody who hears of it can go on.
-            self.shared.failed.store(true, Ordering::Release);
+            self.shared.stop();
             waiting.answer(Err(&error));
             return Err(error);
         }
@@ -202,6 +207,7 @@ impl Committer {
             }
             groups.shrink_cache();
         }
+        self.shared.backlog.leave(waiting.jobs, waiting.bytes);
         waiting.answer(Ok(()));
         Ok(())
     }
@@ -363,6 +369,8 @@ fn write_entry(
 }
 
 fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
+    waiting.jobs += 1;
+    waiting.bytes += Backlog::counted(job.bytes());
     match job {
         Job::Append { group, records, done } => {
             for record in records {
@@ -402,7 +410,7 @@ fn failed() -> io::Error {
 
 impl Job {
     /// Bytes it takes in a batch, at most.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let frames = match self {
             Job::Append { records, .. } => records.iter().map(|record| frame_bytes(record.bytes.len())).sum(),
             Job::Barrier { .. } | Job::Close { .. } => 0,

@@ -64,6 +64,9 @@ const SMALL_FRAME: usize = 64;
 const SEGMENTS_USUAL: usize = 8;
 /// Above this, however much it still holds.
 const SEGMENTS_MAX: usize = 16;
+/// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again, so that
+/// a start, which begins a segment, works on a full disk as often as need be.
+const ROOM_SEGMENTS: u64 = 4;
 /// Bytes of one batch.
 const BATCH_MAX_BYTES: usize = 8 << 20;
 
@@ -238,7 +241,19 @@ impl Committer {
             self.empty_oldest()?;
             self.reclaim()?;
         }
+        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_is_sparse() {
+            let oldest = self.segments[0].header.number;
+            self.empty_oldest()?;
+            self.reclaim()?;
+            if self.segments[0].header.number == oldest {
+                break;
+            }
+        }
         Ok(())
+    }
+
+    fn is_short_of_room(&self) -> io::Result<bool> {
+        Ok(self.shared.disk.free_bytes()? < ROOM_SEGMENTS * self.shared.segment_bytes)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {

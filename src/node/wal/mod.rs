@@ -25,6 +25,8 @@
 //! - What a disk that hangs leaves waiting is bounded, and one sees for how long it waits: guarded by
 //!   `backlog::tests::what_waits_is_counted_in_time_and_bytes`,
 //!   `tests::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on`.
+//! - A start on a full disk takes no more room each time: guarded by
+//!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
 //! - Every write that is let in fits a segment: guarded by
 //!   `node::serve::clients::tests::the_largest_write_fits_the_log_and_the_wire`, and a larger one is refused in

@@ -16,7 +16,7 @@ use nodenomad::net::transport::{CONNECT_TIMEOUT_MS, Class, IDLE_TIMEOUT_MS};
 use nodenomad::net::{identity, peers};
 use nodenomad::node::meta::{admin, join};
 use nodenomad::node::serve::{self, intake};
-use nodenomad::node::{http, replica};
+use nodenomad::node::{http, replica, stall, wal};
 
 const FILE: &str = "LIMITS.md";
 
@@ -108,6 +108,18 @@ fn node() -> Vec<Row> {
         ),
         ("writes waiting for one shard", replica::QUEUE_MAX.to_string(), BUSY, SHARD),
         ("reads waiting for one shard", replica::READERS_MAX.to_string(), BUSY, SHARD),
+        (
+            "bytes of the log that wait for the disk",
+            bytes(wal::BACKLOG_MAX_BYTES),
+            "what follows waits",
+            "node::wal::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on",
+        ),
+        (
+            "time in which the disk finishes nothing",
+            ms(stall::STALL_AFTER.as_millis() as u64),
+            "the node gives up what it leads until the disk goes on",
+            "sim_disk::a_disk_that_hangs_under_leaders_costs_seconds_and_no_write",
+        ),
         (
             "time of one request, whatever it asks for",
             ms(serve::TIMEOUT_MAX.as_millis() as u64),

@@ -150,20 +150,21 @@ impl Cluster {
             return Some(leader);
         }
         let eligible = route.replicas.iter().filter(|replica| aim == Aim::AnyReplica || replica.voter);
-        let mut nodes: Vec<_> = eligible.map(|replica| replica.node).collect();
-        if nodes.iter().any(|node| !self.is_suspect(*node)) {
-            nodes.retain(|node| !self.is_suspect(*node));
-        }
-        if nodes.len() > 1 {
-            nodes.retain(|node| course.avoid != Some(*node));
-        }
+        let all: Vec<_> = eligible.map(|replica| replica.node).collect();
+        let heard: Vec<_> = all.iter().copied().filter(|node| !self.is_suspect(*node)).collect();
+        // By turns, so that everybody is asked, whatever the others answer; who was silent last, after the others.
+        let nodes = if course.turn < heard.len() { heard } else { all };
         if aim == Aim::AnyReplica && course.turn == 0 {
             return match self.home().filter(|home| nodes.contains(home)) {
                 Some(home) => Some(home),
                 None => pick(&nodes, self.rotate()),
             };
         }
-        pick(&nodes, course.turn)
+        let next = pick(&nodes, course.turn);
+        match next.is_some() && next == course.avoid {
+            true => pick(&nodes, course.turn + 1),
+            false => next,
+        }
     }
 }
 

@@ -9,17 +9,21 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How work is run. Cheap to clone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Exec {
     /// Operating-system threads and the runtime's workers.
     Threads,
-    /// Inline, each piece of blocking work after this delay of simulated time.
-    Inline { delay: Duration },
+    /// Inline, each piece of blocking work after this delay of simulated time, and not while the gate is closed.
+    Inline { delay: Duration, gate: Option<&'static Gate> },
 }
+
+/// Holds blocking work up while it is closed: what a device that hangs does to a simulated node.
+#[derive(Debug)]
+pub struct Gate(watch::Sender<bool>);
 
 /// The sending side of a consumer. When the last clone goes, the consumer ends after what is queued.
 pub struct Queue<J>(mpsc::Sender<J>);
@@ -28,6 +32,32 @@ pub struct Queue<J>(mpsc::Sender<J>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the worker behind this queue has stopped")]
 pub struct QueueClosed;
+
+impl Gate {
+    /// An open one. It lives as long as the process: tasks that nobody waits for may still stand at it.
+    pub fn new() -> &'static Gate {
+        Box::leak(Box::new(Gate(watch::Sender::new(true))))
+    }
+
+    /// Blocking work that begins from now on waits.
+    pub fn close(&self) {
+        self.0.send_replace(false);
+    }
+
+    /// All that waits goes on.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// What blocking work waits for before it is done inline.
+async fn pass(delay: Duration, gate: Option<&'static Gate>) {
+    tokio::time::sleep(delay).await;
+    if let Some(gate) = gate {
+        // The sender lives for ever.
+        let _ = gate.0.subscribe().wait_for(|open| *open).await;
+    }
+}
 
 impl Exec {
     /// Runs a task in the background. Dropping the handle does not end it.
@@ -49,8 +79,8 @@ impl Exec {
                 Ok(result) => result,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
-            Exec::Inline { delay } => {
-                tokio::time::sleep(*delay).await;
+            Exec::Inline { delay, gate } => {
+                pass(*delay, *gate).await;
                 work()
             }
         }
@@ -80,11 +110,11 @@ impl Exec {
                 let thread = std::thread::Builder::new().name(name.to_owned());
                 thread.spawn(body).expect("the operating system gives us a thread");
             }
-            Exec::Inline { delay } => {
+            Exec::Inline { delay, gate } => {
                 tokio::task::spawn_local(async move {
                     let mut jobs = Vec::new();
                     while receiver.recv_many(&mut jobs, bound).await > 0 {
-                        tokio::time::sleep(delay).await;
+                        pass(delay, gate).await;
                         work(&mut jobs);
                         jobs.clear();
                     }

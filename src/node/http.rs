@@ -34,6 +34,8 @@ use crate::net::exec::Exec;
 
 use super::metrics::Metrics;
 use super::shards::Shards;
+use super::stall;
+use super::wal::Wal;
 
 /// Connections at once.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -61,15 +63,17 @@ pub async fn serve(
     listen: SocketAddr,
     exec: Exec,
     shards: Shards,
+    wal: Wal,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     let refused = metrics.http_refused().clone();
+    let ready = (shards, wal);
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { readiness(&shards) }))
+        .route("/readyz", get(move || async move { readiness(&ready.0, &ready.1) }))
         .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.scrape(exec).await)));
     exec.spawn(async move {
         tokio::select! {
@@ -153,8 +157,12 @@ impl Drop for Guest {
     }
 }
 
-/// Ready: the meta shard is here and has a leader, and no replica has failed.
-fn readiness(shards: &Shards) -> (StatusCode, String) {
+/// Ready: the disk moves, the meta shard is here and has a leader, and no replica has failed.
+fn readiness(shards: &Shards, wal: &Wal) -> (StatusCode, String) {
+    if let Some(waiting) = stall::stalled(wal) {
+        let why = format!("the disk hangs: it has finished no write for {} s\n", waiting.as_secs());
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    }
     let meta = shards.get(ShardId::META).map(|meta| meta.group.leadership());
     if meta.is_none_or(|leadership| leadership.node.is_none()) {
         return (StatusCode::SERVICE_UNAVAILABLE, "the meta shard has no leader\n".to_owned());

@@ -25,6 +25,7 @@ pub mod raft;
 pub mod replica;
 pub mod member;
 pub mod shards;
+pub mod stall;
 pub mod pulse;
 pub mod meta;
 pub mod room;

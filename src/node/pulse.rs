@@ -27,6 +27,7 @@
 //!   then on Raft decides.
 //! - *Silence*: the leader's machine has not been heard for [`SILENT_AFTER`]. Its sleeping followers are roused, a few at
 //!   a time and one of each group first, and elect as ever. Nobody needs to ask for anything.
+//! - *A disk that hangs*: its machine neither sends nor answers the pulse, so that it is silent ([`crate::node::stall`]).
 //! - *A new incarnation*: a machine's process is another than before. Sleeping leaders with members there wake, so that
 //!   these learn who leads and what is committed; sleeping followers of a leader there are roused.
 //! - *A group that failed*: its machine lives, so it tells the others' machines to rouse them.
@@ -75,6 +76,8 @@ use crate::net::wire::{Pulse, PulseReply, Rouse, Sleep};
 
 use super::replica::Replica;
 use super::shards::Shards;
+use super::stall;
+use super::wal::Wal;
 
 /// How often what rests here is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -98,6 +101,7 @@ struct Parts {
     node: NodeId,
     incarnation: u64,
     shards: Shards,
+    wal: Wal,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
 }
 
@@ -121,8 +125,14 @@ struct Outgoing {
 
 impl Pulses {
     /// `incarnation` is drawn anew for every start.
-    pub fn new(node: NodeId, incarnation: u64, shards: Shards) -> Pulses {
-        Pulses(Arc::new(Parts { node, incarnation: incarnation.max(1), shards, heard: Mutex::default() }))
+    pub fn new(node: NodeId, incarnation: u64, shards: Shards, wal: Wal) -> Pulses {
+        Pulses(Arc::new(Parts {
+            node,
+            incarnation: incarnation.max(1),
+            shards,
+            wal,
+            heard: Mutex::default(),
+        }))
     }
 
     /// True unless a machine has been silent for long.
@@ -131,8 +141,11 @@ impl Pulses {
             || self.0.heard.lock().get(&node).is_none_or(|heard| heard.at.elapsed() < SILENT_AFTER)
     }
 
-    /// Takes in another machine's pulse.
+    /// Takes in another machine's pulse. While the disk hangs here, this machine is to count as silent.
     pub async fn answer(&self, from: NodeId, pulse: Pulse) -> PulseReply {
+        if stall::stalled(&self.0.wal).is_some() {
+            return PulseReply::default();
+        }
         self.hear(from, pulse.incarnation).await;
         for rouse in pulse.rouse {
             if let Some(replica) = self.0.shards.exactly(ShardId(rouse.shard), ReplicaId(rouse.replica)) {
@@ -183,6 +196,9 @@ impl Pulses {
         let mut exchange = None::<tokio::task::JoinHandle<()>>;
         for look in 0u64.. {
             looks.tick().await;
+            if stall::stalled(&self.0.wal).is_some() {
+                continue;
+            }
             let mut calls = self.look();
             let under_way = exchange.as_ref().is_some_and(|exchange| !exchange.is_finished());
             if look % LOOKS_PER_PULSE == 0 && !under_way {
@@ -292,6 +308,9 @@ impl Pulses {
         });
         // Whoever does not answer is silent; that is what is found out here.
         let reply = PulseReply::decode(answer.await.ok()??).ok()?;
+        if reply.incarnation == 0 {
+            return None; // its disk hangs
+        }
         self.hear(node, reply.incarnation).await;
         Some(reply)
     }

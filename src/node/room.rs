@@ -7,9 +7,14 @@
 //! ## Invariants and what guards each
 //!
 //! - Below the reserve nothing that grows is proposed here, and what was acknowledged stays readable and deletable, also
-//!   after a restart: guarded by `sim_node::a_full_disk_takes_deletes_and_restarts`.
+//!   after restarts: guarded by `sim_node::a_full_disk_takes_deletes_and_restarts`,
+//!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`,
+//!   `full_disk::a_full_node_among_others_reads_deletes_and_restarts`.
 //! - A flush that would not fit is not begun (one that fails stops the node): guarded by
 //!   `tests::a_flush_needs_room_for_itself_and_its_copy_of_pages`.
+//!
+//! Shard files do not shrink. What deletes free is used again inside them, so it is room for what is there already, but the
+//! disk is as full as before: writes that grow are let in again once the disk itself has room.
 //!
 //! Relies on looking often enough: what comes in between two looks must be less than the reserve. Does not know the
 //! disks of the other replicas: a follower that others fill stops at the first write of its log that fails.
@@ -132,7 +137,7 @@ mod tests {
     use crate::model::wire::{Delete, Operation, Put};
     use crate::node::disk::sim::SimDisk;
 
-    const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+    const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 
     fn room(capacity_bytes: u64) -> Arc<Room> {
         let disk = SimDisk::new();

@@ -43,6 +43,7 @@ use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, RequestCounts, Requests};
 use super::shards::{self, Shards};
+use super::stall;
 use super::store::StoreOptions;
 use super::wal::{FailureHook, GroupId, Wal, WalError, WalOptions};
 use super::wall::Wall;
@@ -185,7 +186,7 @@ impl Node {
         );
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
-        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone());
+        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone());
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -206,6 +207,7 @@ impl Node {
         parts.exec.spawn(accept(transport, front, parts.exec, served.clone(), stopping));
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
+        parts.exec.spawn(stall::watch(wal.clone(), shards.clone()));
         parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
@@ -251,8 +253,8 @@ impl Node {
 
     /// Serves HTTP as well; returns where.
     pub async fn serve_http(&self, listen: SocketAddr) -> std::io::Result<SocketAddr> {
-        let (shards, metrics) = (self.shards.clone(), self.metrics.clone());
-        super::http::serve(listen, self.exec, shards, metrics, self.stop.subscribe()).await
+        let (shards, wal, metrics) = (self.shards.clone(), self.wal.clone(), self.metrics.clone());
+        super::http::serve(listen, self.exec, shards, wal, metrics, self.stop.subscribe()).await
     }
 
     /// Returns when the node has stopped by itself.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nodenomad::model::id::NodeId;
 use nodenomad::net::chance::Chance;
-use nodenomad::net::exec::Exec;
+use nodenomad::net::exec::{Exec, Gate};
 use nodenomad::net::transport::Peer;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
@@ -24,7 +24,9 @@ use nodenomad::node::wall::SimWall;
 use tokio::task::{JoinHandle, LocalSet};
 
 /// What each piece of blocking work takes.
-pub const EXEC: Exec = Exec::Inline { delay: Duration::from_micros(300) };
+const DELAY: Duration = Duration::from_micros(300);
+/// How work is run that belongs to no machine.
+pub const EXEC: Exec = Exec::Inline { delay: DELAY, gate: None };
 /// When the simulated world begins, milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
@@ -32,6 +34,8 @@ pub struct Machine {
     pub address: String,
     pub wall: Arc<SimWall>,
     pub disk: RefCell<SimDisk>,
+    /// Closed: the disk hangs.
+    pub gate: &'static Gate,
     net: SimNet,
     chance: Chance,
     process: RefCell<Option<Process>>,
@@ -66,6 +70,7 @@ impl Machine {
             address: format!("10.0.0.{}:7300", n + 1),
             wall: Arc::new(SimWall::new(now_ms)),
             disk: RefCell::default(),
+            gate: Gate::new(),
             net: net.clone(),
             chance,
             process: RefCell::default(),
@@ -89,7 +94,7 @@ impl Machine {
         let parts = NodeParts {
             disk: self.disk(),
             transport: Arc::new(transport),
-            exec: EXEC,
+            exec: Exec::Inline { delay: DELAY, gate: Some(self.gate) },
             wall: self.wall.clone(),
             chance: self.chance.fork(),
             member,

@@ -127,22 +127,32 @@ impl Drop for Cluster {
 impl Cluster {
     /// A cluster of `count` nodes with these split keys; returns when it runs, not when it is whole.
     pub fn start(count: usize, split_at: &str) -> Cluster {
+        let mut cluster = Cluster::new(count);
+        cluster.start_all(split_at);
+        cluster
+    }
+
+    /// Places for `count` nodes, of which none runs.
+    pub fn new(count: usize) -> Cluster {
         let home = TempDir::new().unwrap();
         let node = |n: usize| Node { dir: home.path().join(format!("n{n}")), child: None };
-        let mut cluster = Cluster { nodes: (1..=count).map(node).collect(), home };
+        Cluster { nodes: (1..=count).map(node).collect(), home }
+    }
+
+    /// Starts a new cluster's nodes.
+    pub fn start_all(&mut self, split_at: &str) {
         let mut first = vec!["--bootstrap"];
         if !split_at.is_empty() {
             first.extend(["--split-at", split_at]);
         }
-        cluster.nodes[0].start(&first);
-        if count > 1 {
-            let token = cluster.nomad(&["token", "new", "--uses", "100", "-o", "raw"]);
-            let address = cluster.quic(0);
-            for node in &mut cluster.nodes[1..] {
+        self.nodes[0].start(&first);
+        if self.nodes.len() > 1 {
+            let token = self.nomad(&["token", "new", "--uses", "100", "-o", "raw"]);
+            let address = self.quic(0);
+            for node in &mut self.nodes[1..] {
                 node.start(&["--join", &address, "--token", token.trim()]);
             }
         }
-        cluster
     }
 
     /// As [`Cluster::start`], and whole.

@@ -71,6 +71,31 @@ async fn the_leader_is_found_by_hint_and_by_turns() {
     assert_eq!(*nodes(&fake.asked()).last().unwrap(), NodeId(3));
 }
 
+/// Also one that was silent last, while the others answer at once that they know nobody who leads.
+#[tokio::test(start_paused = true)]
+async fn everybody_gets_a_turn_until_the_leader_is_found() {
+    for leader in 1..=3 {
+        let fake = Fake::new(&[]);
+        let client = fake.client().await;
+        client.put(b"k", "1").await.unwrap();
+        fake.no_hints();
+        fake.lead(1, leader);
+        let mut refused = 0;
+        fake.rule(move |node, body| match body {
+            request::Body::Write(_) if refused < 5 => {
+                refused += 1;
+                Some(match node == leader {
+                    true => Fault::LoseRequest,
+                    false => Fault::Say(failure(FailureCode::FailureNotLeader)),
+                })
+            }
+            _ => None,
+        });
+        let put = client.put(b"k", "2").await;
+        assert!(put.is_ok(), "{leader} leads: {put:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_members_that_point_at_each_other_do_not_make_a_storm() {
     let fake = Fake::new(&[]);

@@ -27,7 +27,7 @@ use crate::node::disk::Disk;
 use crate::node::disk::sim::SimDisk;
 use crate::node::raft::snapshot;
 
-const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 /// Far beyond what any input takes.
 const LIMIT: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,7 @@ use crate::net::rpc::{FrameStream, ServeLimits, Service, serve};
 use crate::net::transport::sim::tests::{address, node, simulated};
 use crate::net::transport::sim::{SimNet, SimTransport};
 
-const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 const TWO: NodeId = NodeId(2);
 
 struct Echo;

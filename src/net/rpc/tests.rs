@@ -21,7 +21,7 @@ use crate::net::transport::sim::tests::{address, node, simulated};
 use crate::net::transport::sim::{STREAM_BUFFER_MAX_BYTES, SimNet, SimTransport};
 use crate::net::transport::{Address, Pipe, Transport};
 
-const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 
 /// Answers with the body.
 const ECHO: u16 = 1;

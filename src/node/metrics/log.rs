@@ -34,6 +34,13 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     plain(
         Gauge,
+        "nodenomad_wal_waiting_seconds",
+        "How long the log has finished nothing although something waits",
+        "a disk that hangs: above 5 s the node gives up what it leads",
+        |look, out| out.one(look.wal.waiting().as_secs_f64()),
+    ),
+    plain(
+        Gauge,
         "nodenomad_wal_segments",
         "Segment files of the log in use",
         "above 8: shards that are not flushed hold old segments",

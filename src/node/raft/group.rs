@@ -5,6 +5,7 @@
 //! applied here.
 
 mod rest;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -108,6 +109,7 @@ pub struct Group {
     replica: ReplicaId,
     applied: watch::Receiver<Applied>,
     rest: Arc<Mutex<Rest>>,
+    silent: Arc<watch::Sender<bool>>,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -145,7 +147,7 @@ impl Group {
         let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
-        Ok(Group { raft, shard, replica, applied, rest })
+        Ok(Group { raft, shard, replica, applied, rest, silent: Arc::default() })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -172,6 +174,9 @@ impl Group {
         let node = |replica: &u64| {
             metrics.membership_config.membership().get_node(replica).map(|seat| NodeId(seat.node))
         };
+        if self.is_silent() {
+            return Leadership { term: metrics.current_term, ..Leadership::default() };
+        }
         Leadership {
             term: metrics.current_term,
             replica: metrics.current_leader.map(ReplicaId),
@@ -182,6 +187,13 @@ impl Group {
 
     /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
+        if self.is_silent() {
+            return Err(ProposeError::NotLeader { node: None });
+        }
+        self.unless_silent(self.try_propose(term, entry)).await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    async fn try_propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
         self.used();
         let mut lease_renewed = false;
         loop {
@@ -216,13 +228,15 @@ impl Group {
     /// One ReadIndex round: returns once a majority has acknowledged this leader and all that was committed is applied.
     pub async fn confirm(&self) -> Result<(), ConfirmError> {
         self.used();
-        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(|_| ()).map_err(confirm_error)
+        let confirmed = self.unless_silent(self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await;
+        confirmed.ok_or(ConfirmError::NotLeader { node: None })?.map(|_| ()).map_err(confirm_error)
     }
 
     /// A ReadIndex round for another replica: the index it must have applied before it reads.
     pub async fn read_index(&self) -> Result<u64, ConfirmError> {
         self.used();
-        let (id, _) = self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.map_err(confirm_error)?;
+        let asked = self.unless_silent(self.raft.get_read_log_id(ReadPolicy::ReadIndex)).await;
+        let (id, _) = asked.ok_or(ConfirmError::NotLeader { node: None })?.map_err(confirm_error)?;
         Ok(id.index())
     }
 
@@ -277,7 +291,8 @@ impl Group {
         }
         let precondition =
             Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
-        match self.raft.change_membership_if(change, true, [precondition]).await {
+        let changed = self.unless_silent(self.raft.change_membership_if(change, true, [precondition])).await;
+        match changed.ok_or(MembershipError::NotLeader { node: None })? {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(MembershipError::NotLeader { node: forward_node(&forward) })

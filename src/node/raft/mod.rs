@@ -34,8 +34,14 @@
 //! The ticks of an idle group are off ([`crate::node::pulse`]): it neither heartbeats nor elects. That changes when things
 //! are said, never what is answered. Heartbeats of groups that are awake go one by one; asleep there are none to gather.
 //!
+//! ## Silence
+//!
+//! A seat whose node's disk hangs is silent ([`crate::node::stall`]): to the others it is cut off, and it is safe as that is.
+//!
 //! ## Invariants and what guards each
 //!
+//! - A silent seat leads nobody, takes nothing in and answers what is certain: guarded by
+//!   `sim_disk::a_node_whose_disk_hangs_serves_nobody_and_comes_back_by_itself`.
 //! - No vote and no entry that was answered is lost, whoever crashes; nothing is read before the new leader has
 //!   committed in its own term: guarded by `sim_cluster::a_power_cut_of_all_loses_nothing`,
 //!   `sim_cluster::any_two_come_back_without_the_third`.

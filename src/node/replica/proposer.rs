@@ -189,7 +189,7 @@ impl Worker {
 
     async fn propose(&mut self, mut gathered: Gathered) {
         // Back-pressure: what cannot be flushed must not be accepted.
-        self.store.wait_for_room().await;
+        self.group.unless_silent(self.store.wait_for_room()).await;
         let term = match self.lead().await {
             Ok(term) => term,
             Err(rejected) => return gathered.reject(&rejected),

@@ -4,7 +4,7 @@ use crate::node::disk::sim::SimDisk;
 use crate::node::store::{Committed, Payload};
 use crate::node::wal::{Record, WalOptions};
 
-const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 const SHARD: ShardId = ShardId(1);
 
 /// A store that has flushed up to `flushed` and a log with entries `log`, purged up to `purged`.

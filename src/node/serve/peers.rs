@@ -34,9 +34,14 @@ impl Requests {
     }
 
     fn replica(&self, shard: u64, replica: u64) -> Result<Arc<Replica>, Refused> {
-        self.shards.exactly(ShardId(shard), ReplicaId(replica)).ok_or_else(|| {
+        let replica = self.shards.exactly(ShardId(shard), ReplicaId(replica)).ok_or_else(|| {
             refused(PeerFailureCode::PeerNoSuchReplica, format!("s{shard} r{replica} is not here"))
-        })
+        })?;
+        match replica.group.is_silent() {
+            // What came in would pile up: nothing of it can be answered before it is on disk.
+            true => Err(refused(PeerFailureCode::PeerBusy, "the disk hangs")),
+            false => Ok(replica),
+        }
     }
 
     pub(super) async fn append(&self, body: Bytes) -> wire::AppendReply {

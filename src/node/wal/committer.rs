@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::model::wire::Vote;
 
+use super::backlog::Backlog;
 use super::frame::{
     BatchBuilder, Concerned, FRAME_HEADER, GROUP_BYTES, Header, Kind, POINT_BYTES, SECTOR, point_payload,
 };
@@ -64,6 +65,9 @@ const SMALL_FRAME: usize = 64;
 const SEGMENTS_USUAL: usize = 8;
 /// Above this, however much it still holds.
 const SEGMENTS_MAX: usize = 16;
+/// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again, so that
+/// a start, which begins a segment, works on a full disk as often as need be.
+const ROOM_SEGMENTS: u64 = 4;
 /// Bytes of one batch.
 const BATCH_MAX_BYTES: usize = 8 << 20;
 
@@ -95,11 +99,13 @@ struct Written {
 /// What to do when a batch is on disk.
 #[derive(Default)]
 struct Waiting {
-    jobs: u64,
     places: Vec<Written>,
     ended: Vec<u64>,
     appends: Vec<Done>,
     others: Vec<oneshot::Sender<()>>,
+    /// What it is in the backlog.
+    jobs: usize,
+    bytes: usize,
 }
 
 impl Committer {
@@ -155,7 +161,7 @@ impl Committer {
     /// Takes nothing more, and says how far the log reaches: from now on nothing of it can pass for a torn tail.
     fn seal(&mut self, done: oneshot::Sender<()>) -> io::Result<()> {
         newest::write(&*self.shared.disk, &self.shared.dir, self.highest, self.end)?;
-        self.shared.failed.store(true, Ordering::Release);
+        self.shared.stop();
         // Whoever has stopped waiting does not matter.
         let _ = done.send(());
         Ok(())
@@ -180,12 +186,13 @@ impl Committer {
         let waiting = std::mem::take(waiting);
         if full.is_empty() {
             *batch = full;
+            self.shared.backlog.leave(waiting.jobs, waiting.bytes);
             waiting.answer(Ok(()));
             return Ok(());
         }
-        if let Err(error) = self.write_out(full, waiting.jobs) {
+        if let Err(error) = self.write_out(full, waiting.jobs as u64) {
             // Before anybody is told, so that nobody who hears of it can go on.
-            self.shared.failed.store(true, Ordering::Release);
+            self.shared.stop();
             waiting.answer(Err(&error));
             return Err(error);
         }
@@ -204,6 +211,7 @@ impl Committer {
             }
             groups.shrink_cache();
         }
+        self.shared.backlog.leave(waiting.jobs, waiting.bytes);
         waiting.answer(Ok(()));
         Ok(())
     }
@@ -236,7 +244,19 @@ impl Committer {
             self.empty_oldest()?;
             self.reclaim()?;
         }
+        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_is_sparse() {
+            let oldest = self.segments[0].header.number;
+            self.empty_oldest()?;
+            self.reclaim()?;
+            if self.segments[0].header.number == oldest {
+                break;
+            }
+        }
         Ok(())
+    }
+
+    fn is_short_of_room(&self) -> io::Result<bool> {
+        Ok(self.shared.disk.free_bytes()? < ROOM_SEGMENTS * self.shared.segment_bytes)
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
@@ -369,6 +389,7 @@ fn write_entry(
 
 fn add(batch: &mut BatchBuilder, waiting: &mut Waiting, job: Job) {
     waiting.jobs += 1;
+    waiting.bytes += Backlog::counted(job.bytes());
     match job {
         Job::Append { group, records, done } => {
             for record in records {
@@ -408,7 +429,7 @@ fn failed() -> io::Error {
 
 impl Job {
     /// Bytes it takes in a batch, at most.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         let frames = match self {
             Job::Append { records, .. } => records.iter().map(|record| frame_bytes(record.bytes.len())).sum(),
             Job::Barrier { .. } | Job::Close { .. } => 0,

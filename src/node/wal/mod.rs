@@ -22,6 +22,11 @@
 //! - Votes, purge points and live entries outlive the segments they stood in: guarded by
 //!   `tests::one_group_does_not_hold_everybodys_segments`.
 //! - What was taken back leaves no hole in what stays: guarded by `tests::a_truncation_under_way_is_no_damage`.
+//! - What a disk that hangs leaves waiting is bounded, and one sees for how long it waits: guarded by
+//!   `backlog::tests::what_waits_is_counted_in_time_and_bytes`,
+//!   `tests::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on`.
+//! - A start on a full disk takes no more room each time: guarded by
+//!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
 //! - Every write that is let in fits a segment: guarded by
 //!   `node::serve::clients::tests::the_largest_write_fits_the_log_and_the_wire`, and a larger one is refused in
@@ -64,6 +69,7 @@
 //! entry is; keep anything a group has purged.
 
 pub mod frame;
+mod backlog;
 mod counts;
 mod terms;
 mod checkpoint;
@@ -81,6 +87,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -90,6 +97,8 @@ use crate::model::wire::Vote;
 use crate::net::exec::{Exec, Queue};
 use crate::node::disk::Disk;
 
+pub use backlog::BACKLOG_MAX_BYTES;
+use backlog::Backlog;
 use committer::{Committer, Done, Job};
 pub use counts::WalCounts;
 use groups::Groups;
@@ -261,6 +270,7 @@ pub(crate) struct Shared {
     groups: Mutex<Groups>,
     failed: AtomicBool,
     on_failure: Option<FailureHook>,
+    backlog: Backlog,
     counts: WalCounts,
 }
 
@@ -277,8 +287,14 @@ impl Shared {
         }
     }
 
-    fn fail(&self, error: &io::Error) {
+    /// Nothing is taken any more.
+    fn stop(&self) {
         self.failed.store(true, Ordering::Release);
+        self.backlog.close();
+    }
+
+    fn fail(&self, error: &io::Error) {
+        self.stop();
         if let Some(hook) = &self.on_failure {
             hook(error);
         }
@@ -321,6 +337,7 @@ impl Wal {
             groups: Mutex::new(recovered.groups),
             failed: AtomicBool::new(false),
             on_failure: options.on_failure,
+            backlog: Backlog::new(),
             counts: WalCounts::default(),
         });
         let mut committer = Committer {
@@ -376,6 +393,14 @@ impl Wal {
         }
     }
 
+    /// How long nothing has come to its end although something waits: a disk that hangs, if it is long.
+    pub fn waiting(&self) -> Duration {
+        match self.shared.failed.load(Ordering::Acquire) {
+            true => Duration::ZERO,
+            false => self.shared.backlog.waiting(),
+        }
+    }
+
     pub fn stats(&self) -> WalStats {
         let segments = self.shared.counts.segments.load(Ordering::Relaxed);
         WalStats { segments, bytes: segments * self.shared.segment_bytes, waiting: self.queue.waiting() }
@@ -390,7 +415,10 @@ impl Wal {
         if self.shared.failed.load(Ordering::Acquire) {
             return Err(WalError::Failed);
         }
-        self.queue.push(job).await.map_err(|_| WalError::Failed)
+        let place = self.shared.backlog.enter(job.bytes()).await.ok_or(WalError::Failed)?;
+        self.queue.push(job).await.map_err(|_| WalError::Failed)?;
+        place.hand_over();
+        Ok(())
     }
 
     async fn barrier(&self) -> Result<(), WalError> {

@@ -18,7 +18,7 @@ fn options() -> WalOptions {
 }
 
 fn open(disk: &SimDisk) -> Result<Wal, WalError> {
-    let exec = Exec::Inline { delay: Duration::from_micros(100) };
+    let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
     Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options())
 }
 
@@ -284,6 +284,46 @@ fn a_torn_tail_is_cut_and_nothing_else() {
     }
 }
 
+/// failures.md row 6, what it costs the node itself.
+#[test]
+fn a_log_that_hangs_holds_a_bounded_backlog_and_goes_on() {
+    const ENTRY: usize = 4 << 20;
+    const COUNT: u64 = 24;
+    simulate(async {
+        let gate = crate::net::exec::Gate::new();
+        let exec = Exec::Inline { delay: Duration::ZERO, gate: Some(gate) };
+        let options = WalOptions { segment_bytes: 13 << 20, ..options() };
+        let wal = Wal::open(Arc::new(SimDisk::new()), Path::new("wal"), exec, options).unwrap();
+        gate.close();
+        let (taken, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let bytes = Bytes::from(vec![7; ENTRY]);
+        let submit = |group| {
+            let (log, taken, done) = (wal.group(GroupId(group)), taken.clone(), done.clone());
+            let records = vec![Record { point: LogPoint { term: 1, index: 0 }, bytes: bytes.clone() }];
+            tokio::task::spawn_local(async move {
+                let count = Box::new(move |written: io::Result<()>| {
+                    written.unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+                log.append(records, count).await.unwrap();
+                taken.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let submitted: Vec<_> = (0..COUNT).map(submit).collect();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!((count(&taken), count(&done)), ((BACKLOG_MAX_BYTES / ENTRY) as u64 - 1, 0));
+        assert_eq!(wal.waiting().as_secs(), 60);
+        gate.open();
+        for task in submitted {
+            task.await.unwrap();
+        }
+        wal.close().await;
+        assert_eq!((count(&done), wal.waiting()), (COUNT, Duration::ZERO));
+        assert_eq!(wal.group(GroupId(COUNT - 1)).read(0..1, ENTRY).unwrap()[0].bytes, bytes);
+    });
+}
+
 #[test]
 fn one_group_does_not_hold_everybodys_segments() {
     simulate(async {
@@ -319,7 +359,7 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
             on_failure: Some(Arc::new(move |_| _ = hook.fetch_add(1, Ordering::Relaxed))),
             ..options()
         };
-        let exec = Exec::Inline { delay: Duration::from_micros(100) };
+        let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
         let wal = Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap();
         let log = wal.group(GroupId(1));
         append(&log, vec![record(1, 0, 10)]).await;

@@ -46,6 +46,8 @@ pub struct Rest {
     /// The last use of it as a leader, or the beginning of its term.
     used_at: Instant,
     term: u64,
+    /// Its ticks are off whatever the state: see [`super::silence`].
+    silent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,11 +75,15 @@ pub struct RestView {
 
 impl Rest {
     pub(super) fn new(now: Instant) -> Rest {
-        Rest { state: State::Awake, used_at: now, term: 0 }
+        Rest { state: State::Awake, used_at: now, term: 0, silent: false }
+    }
+
+    pub(super) fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
     }
 
     fn ticks(&self) -> bool {
-        self.state == State::Awake
+        self.state == State::Awake && !self.silent
     }
 
     /// It is used as a leader. Returns true if it was at rest.
@@ -127,7 +133,7 @@ impl Rest {
 }
 
 impl Group {
-    fn rest<R>(&self, change: impl FnOnce(&mut Rest) -> R) -> R {
+    pub(super) fn rest<R>(&self, change: impl FnOnce(&mut Rest) -> R) -> R {
         let mut rest = self.rest.lock();
         let before = rest.ticks();
         let result = change(&mut rest);

@@ -13,7 +13,7 @@ use crate::net::transport::sim::tests::{address, node, simulated};
 use crate::net::transport::{Connection, Transport};
 use crate::node::disk::sim::SimDisk;
 
-const EXEC: Exec = Exec::Inline { delay: Duration::ZERO };
+const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 const DIR: &str = "replica";
 
 /// Receives what is offered and tells how that went.

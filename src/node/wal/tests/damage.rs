@@ -58,7 +58,7 @@ fn known() -> Vec<GroupId> {
 }
 
 fn open_known(disk: &SimDisk) -> Wal {
-    let exec = Exec::Inline { delay: Duration::from_micros(100) };
+    let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
     let options = WalOptions { known: known(), ..options() };
     Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap()
 }

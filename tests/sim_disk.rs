@@ -1,0 +1,191 @@
+//! A disk that hangs: it neither does what it is asked nor says that it failed. In simulated time.
+//!
+//! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Disks
+//! that fail or are full are in `sim_node.rs`.
+
+mod sim;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use nodenomad::client::Error;
+use nodenomad::model::id::ShardId;
+use nodenomad::node::raft::group::GroupStatus;
+use tokio::time::{Instant, timeout};
+
+use sim::{Ledger, World, for_seeds};
+
+const HANG: Duration = Duration::from_secs(60);
+/// What the product promises: within this time others lead and serve.
+const GIVE_WAY: Duration = Duration::from_secs(15);
+const ALL: [ShardId; 4] = [ShardId(0), ShardId(1), ShardId(2), ShardId(3)];
+
+impl World {
+    fn status(&self, n: usize, shard: ShardId) -> GroupStatus {
+        self.machine(n).node().shards.get(shard).expect("it is here").group.status()
+    }
+
+    /// Has one machine lead all shards, the meta shard too.
+    async fn lead_all(&self, n: usize) {
+        for shard in ALL {
+            self.until("it leads", Duration::from_secs(60), || async {
+                let leader = self.wait_for_leader(shard).await;
+                if leader != n {
+                    let to = self.machine(n).node().shards.get(shard).expect("it is here").id;
+                    let replica = self.machine(leader).node().shards.get(shard).expect("it leads");
+                    replica.group.transfer_leadership(to, Duration::from_secs(3)).await;
+                }
+                self.leader_of(shard) == Some(n)
+            })
+            .await;
+        }
+    }
+
+    fn leads_nothing(&self, n: usize) -> bool {
+        ALL.iter().all(|shard| self.leader_of(*shard).is_some_and(|leader| leader != n))
+    }
+}
+
+/// All shards are led by the machine whose disk hangs. With `cut`, the power of all goes before the disk is back.
+async fn hang_under_leaders(world: Rc<World>, cut: bool) {
+    let client = world.whole(3).await;
+    let hung = world.chance.between(0, 3) as usize;
+    world.lead_all(hung).await;
+    let ledger = Ledger::new(world.now_ms());
+    let workers = ledger.start(&client, &world.chance, 3, 200);
+    ledger.wait_for(20, Duration::from_secs(30)).await;
+    let begin = Instant::now();
+    world.machine(hung).gate.close();
+    world.until("others lead all", GIVE_WAY, || async { world.leads_nothing(hung) }).await;
+    ledger.note(&format!("others lead after {:?}", begin.elapsed()));
+    // Every worker writes to every shard, one after the other: soon all wait for whichever is not served.
+    ledger.wait_for(20, GIVE_WAY - begin.elapsed()).await;
+    let records = client.refresh().await;
+    assert!(records.is_ok(), "the meta shard is served: {records:?}");
+    while begin.elapsed() < HANG {
+        ledger.wait_for(1, Duration::from_secs(3)).await;
+        assert!(world.leads_nothing(hung), "it does not come back while its disk hangs");
+    }
+    if cut {
+        world.cut_all();
+    }
+    world.machine(hung).gate.open();
+    world.start_all().await;
+    ledger.wait_for(20, Duration::from_secs(30)).await;
+    ledger.stop(workers).await;
+    ledger.verify(&client).await;
+    world.equal_digests(&client).await;
+}
+
+#[test]
+fn a_disk_that_hangs_under_leaders_costs_seconds_and_no_write() {
+    for_seeds("a_disk_that_hangs_under_leaders_costs_seconds_and_no_write", [1], |world| async move {
+        hang_under_leaders(world, false).await;
+    });
+}
+
+#[test]
+fn a_power_cut_while_a_disk_hangs_loses_nothing() {
+    for_seeds("a_power_cut_while_a_disk_hangs_loses_nothing", [2], |world| async move {
+        hang_under_leaders(world, true).await;
+    });
+}
+
+/// Nobody's ticks are on, so nobody misses a heartbeat.
+#[test]
+fn a_disk_that_hangs_while_all_sleep_is_found_out() {
+    for_seeds("a_disk_that_hangs_while_all_sleep_is_found_out", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        let hung = world.chance.between(0, 3) as usize;
+        for key in ["a", "k", "z"] {
+            client.put(key.as_bytes(), "1").await.unwrap();
+        }
+        world.lead_all(hung).await;
+        world.configure(&client, "hibernate_after_ms", "1000").await;
+        let asleep = || async {
+            let all = world.machine(hung).node().shards.all();
+            all.iter()
+                .filter(|replica| replica.shard != ShardId::META)
+                .all(|replica| replica.group.is_asleep())
+        };
+        world.until("all sleep", Duration::from_secs(60), asleep).await;
+        world.machine(hung).gate.close();
+        let begin = Instant::now();
+        for key in ["a", "k", "z"] {
+            let put = || async { client.put(key.as_bytes(), "2").await.is_ok() };
+            world.until("it is written", GIVE_WAY - begin.elapsed(), put).await;
+        }
+        world.until("others lead all", GIVE_WAY, || async { world.leads_nothing(hung) }).await;
+        world.machine(hung).gate.open();
+        world.equal_digests(&client).await;
+    });
+}
+
+/// A client that knows nobody else is answered nothing that is not so.
+#[test]
+fn a_node_whose_disk_hangs_serves_nobody_and_comes_back_by_itself() {
+    for_seeds("a_node_whose_disk_hangs_serves_nobody_and_comes_back_by_itself", [1], |world| async move {
+        let client = world.whole(3).await;
+        let ledger = Ledger::new(world.now_ms());
+        let hung = world.chance.between(0, 3) as usize;
+        world.lead_all(hung).await;
+        let workers = ledger.start(&client, &world.chance, 3, 500);
+        ledger.wait_for(10, Duration::from_secs(30)).await;
+        let (address, prisoner) = world.client_of("prisoner", &[hung]).await;
+        for other in (0..3).filter(|n| *n != hung) {
+            world.net.partition(&address, &world.machine(other).address, true);
+        }
+        let node = world.machine(hung).node();
+        world.machine(hung).gate.close();
+        let begin = Instant::now();
+        while begin.elapsed() < HANG {
+            let key = ledger.any_key(&world.chance);
+            // Judged by what was acknowledged to the others before.
+            let _ = timeout(Duration::from_secs(2), ledger.read(&prisoner, &key)).await;
+            if begin.elapsed() > GIVE_WAY {
+                let put = prisoner.put(b"a/prisoner", "1").await;
+                assert!(
+                    matches!(put, Err(Error::Unreachable(_) | Error::TimedOut(_) | Error::Unknown(_))),
+                    "{put:?}"
+                );
+                assert!(node.wal.waiting() > Duration::from_secs(5));
+            }
+        }
+        world.machine(hung).gate.open();
+        let follows = || async {
+            ALL.iter().all(|shard| {
+                let status = world.status(hung, *shard);
+                status.failure.is_none() && status.leadership.node.is_some()
+            })
+        };
+        world.until("it follows again", Duration::from_secs(10), follows).await;
+        ledger.stop(workers).await;
+        world.wait_until_caught_up(hung).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_under_a_follower_holds_up_nobody() {
+    for_seeds("a_disk_that_hangs_under_a_follower_holds_up_nobody", [1], |world| async move {
+        let client = world.whole(3).await;
+        let ledger = Ledger::new(world.now_ms());
+        ledger.value_bytes.set(20_000);
+        let hung = world.chance.between(0, 3) as usize;
+        world.lead_all((hung + 1) % 3).await;
+        let workers = ledger.start(&client, &world.chance, 3, 200);
+        ledger.wait_for(20, Duration::from_secs(30)).await;
+        world.machine(hung).gate.close();
+        let begin = Instant::now();
+        while begin.elapsed() < HANG {
+            ledger.wait_for(5, Duration::from_secs(5)).await;
+            assert!(world.leads_nothing(hung), "{}", world.describe());
+        }
+        world.machine(hung).gate.open();
+        world.wait_until_caught_up(hung).await;
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}

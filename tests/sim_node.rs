@@ -5,6 +5,7 @@
 
 mod sim;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use nodenomad::net::rpc::Caller;
 use nodenomad::net::transport::{Address, Class, Peer, Transport};
 use nodenomad::net::wire::{self, Append, AppendReply, PeerFailureCode, append_reply};
 use nodenomad::node::disk::Disk;
+use nodenomad::node::disk::sim::Act;
 use nodenomad::node::meta::records::Change;
 use nodenomad::node::raft::types::{log_id, vote_from_wire};
 use nodenomad::node::replica::{ReadWish, Rejected, Replica, directory};
@@ -148,17 +150,17 @@ fn a_cluster_that_is_cut_while_it_grows_becomes_whole() {
     });
 }
 
-/// After a failed sync nobody knows what is on the disk.
+/// After a failed write or sync nobody knows what is on the disk.
 #[test]
 fn a_disk_that_fails_stops_its_node_and_loses_nothing() {
     for_seeds("a_disk_that_fails_stops_its_node_and_loses_nothing", 1..=2, |world| async move {
         let client = world.whole(3).await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 3, 40);
-        for n in 0..3 {
+        for (n, act) in (0..3).flat_map(|n| [(n, Act::Sync), (n, Act::Write)]) {
             ledger.wait_for(20, Duration::from_secs(30)).await;
             let machine = world.machine(n);
-            machine.disk.borrow().fail_syncs(1);
+            machine.disk.borrow().fail(act, 1);
             let stopped = timeout(Duration::from_secs(5), machine.node().stopped()).await;
             assert!(matches!(stopped, Ok(Stopped::Disk(_))), "{stopped:?}");
             machine.cut();
@@ -167,6 +169,40 @@ fn a_disk_that_fails_stops_its_node_and_loses_nothing() {
         }
         ledger.stop(workers).await;
         ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// What cannot be read is not taken for absent; others have it, and the node stops or has it made anew.
+#[test]
+fn a_disk_that_cannot_be_read_gives_no_wrong_answer() {
+    for_seeds("a_disk_that_cannot_be_read_gives_no_wrong_answer", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        let (keys, value) = (0..20, |n: u32| n.to_string().repeat(10_000));
+        for n in keys.clone() {
+            client.put(n.to_string().as_bytes(), value(n)).await.unwrap();
+        }
+        world.cut_all();
+        world.start_all().await;
+        let leader = world.machine(world.wait_for_leader(SHARD).await);
+        leader.disk.borrow().fail(Act::Read, u32::MAX);
+        let runs = Cell::new(true);
+        for n in keys {
+            let found = async || {
+                if runs.get() && leader.node().stopped().now_or_never().is_some() {
+                    leader.cut();
+                    runs.set(false);
+                }
+                match client.get(n.to_string().as_bytes()).await {
+                    Ok(found) => found.expect("it was acknowledged").value == value(n),
+                    Err(_) => false,
+                }
+            };
+            world.until("it is read", Duration::from_secs(30), found).await;
+        }
+        leader.disk.borrow().fail(Act::Read, 0);
+        world.cut_all();
+        world.start_all().await;
         world.equal_digests(&client).await;
     });
 }
@@ -218,9 +254,26 @@ fn a_flush_that_fails_stops_its_node() {
         let machine = world.machine(0);
         // More than the memtable should hold: a flush is due, and no other sync is.
         world.replica(0, SHARD).write(write_of(&"v".repeat(60_000), 0, None)).await.unwrap();
-        machine.disk.borrow().fail_syncs(1);
+        machine.disk.borrow().fail(Act::Sync, 1);
         let stopped = timeout(Duration::from_secs(5), machine.node().stopped()).await;
         assert!(matches!(&stopped, Ok(Stopped::Disk(why)) if why.contains("storage")), "{stopped:?}");
+    });
+}
+
+/// A power cut in the middle of a removal, or of a making, leaves a directory without a log.
+#[test]
+fn a_directory_left_behind_takes_nobodys_place() {
+    for_seeds("a_directory_left_behind_takes_nobodys_place", [1], |world| async move {
+        world.bootstrap().await;
+        let there = world.replica(0, SHARD).id;
+        world.cut_all();
+        let (left, disk) = (ReplicaId(10), world.machine(0).disk());
+        let dirs = [directory(SHARD, left), directory(SHARD, there)];
+        assert!(dirs[0] < dirs[1], "it is found first");
+        disk.create_dir(&dirs[0]).unwrap();
+        drop(Store::create_or_open(disk.clone(), &dirs[0], SHARD, EXEC, StoreOptions::default()).unwrap());
+        world.start_all().await;
+        assert_eq!(world.replica(0, SHARD).id, there);
     });
 }
 

@@ -23,6 +23,7 @@
 //!   `tests::nobody_is_promoted_who_lags_or_is_silent`.
 //! - A replica id that was in a job and is in no membership at its end is retired, for good (failures.md row 3); who
 //!   votes is not removed: guarded by `tests::a_new_node_that_dies_on_the_way_leaves_nothing_behind`,
+//!   `tests::a_new_replica_that_is_damaged_on_the_way_is_given_up`,
 //!   `tests::whoever_votes_is_not_removed_even_if_the_record_says_it_is_time`.
 //! - The map follows the shard's own log and never goes back: guarded by
 //!   `tests::the_map_follows_the_log_and_never_goes_back`.
@@ -43,7 +44,7 @@
 //! | REMOVE: after it | it is no member | `Finish` |
 //! | before `Finish` | everything done, the record still there | `Finish` |
 //! | after `Finish` | no job; map and tombstones came with its end | nothing |
-//! | giving up: before or after `RemoveMember` | the new node is gone; its learner is there or not | `RemoveMember`; `Abandon` |
+//! | giving up: before or after `RemoveMember` | the new node is gone, or its replica damaged; the learner is there or not | `RemoveMember`; `Abandon` |
 //!
 //! `Advance`, `Finish` and `Abandon` are one compare-and-set of the job's record each, together with all they write.
 //! Does not: send, write, wait, or know why a job was made (`placement`).
@@ -76,6 +77,8 @@ pub struct Observation {
     pub alive: BTreeSet<NodeId>,
     /// Nodes not waited for any more: silent past the limit, or no members.
     pub gone: BTreeSet<NodeId>,
+    /// Replicas whose own nodes say that they have lost data: they will never catch up.
+    pub damaged: BTreeSet<ReplicaId>,
 }
 
 /// What to do next. Steps on the membership are made for the membership seen and are refused if it changed.
@@ -111,6 +114,8 @@ pub enum Reason {
     Silent(NodeId),
     #[error("{0} is gone")]
     Gone(NodeId),
+    #[error("{0} is damaged")]
+    Damaged(ReplicaId),
     #[error("too few of the shard's future voters are alive")]
     NoQuorum,
     #[error("the shard's members are not those the job was made for")]
@@ -167,10 +172,11 @@ impl Task<'_> {
 
     fn learn(&self) -> Step {
         let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
-        if self.seen.gone.contains(&NodeId(add.node)) {
-            return self.stop(Reason::Gone(NodeId(add.node)));
+        let member = Member { replica: add.replica, node: add.node };
+        if let Some(reason) = self.hopeless(member) {
+            return self.stop(reason);
         }
-        match self.ready(Member { replica: add.replica, node: add.node }) {
+        match self.ready(member) {
             Some(step) => step,
             None => Step::Advance(JobPhase::JobPromote),
         }
@@ -188,8 +194,8 @@ impl Task<'_> {
             return self.stop(Reason::Changed);
         };
         for member in members.iter().filter(|member| !self.voters.contains(&ReplicaId(member.replica))) {
-            if self.seen.gone.contains(&NodeId(member.node)) {
-                return self.stop(Reason::Gone(NodeId(member.node)));
+            if let Some(reason) = self.hopeless(*member) {
+                return self.stop(reason);
             }
             if let Some(step) = self.ready(*member) {
                 return step;
@@ -212,6 +218,16 @@ impl Task<'_> {
         }
     }
 
+    /// Why a replica will never be a voter.
+    fn hopeless(&self, member: Member) -> Option<Reason> {
+        let (id, node) = (ReplicaId(member.replica), NodeId(member.node));
+        match (self.seen.gone.contains(&node), self.seen.damaged.contains(&id)) {
+            (true, _) => Some(Reason::Gone(node)),
+            (false, true) => Some(Reason::Damaged(id)),
+            (false, false) => None,
+        }
+    }
+
     /// What is missing for a replica to be a learner that has caught up; `None`: nothing.
     fn ready(&self, member: Member) -> Option<Step> {
         let (id, node) = (ReplicaId(member.replica), NodeId(member.node));
@@ -224,14 +240,14 @@ impl Task<'_> {
         (entries > CAUGHT_UP_ENTRIES).then_some(Step::Wait(Reason::CatchingUp { replica: id, entries }))
     }
 
-    /// Ends the job early. What it added stays if it is there and its node is; the next plan makes use of it.
+    /// Ends the job early. What it added stays if it is there and may yet be a voter; the next plan makes use of it.
     fn stop(&self, reason: Reason) -> Step {
         let add = self.job.add.as_ref();
         let Some(member) = add.and_then(|add| self.member(ReplicaId(add.replica))) else {
             return Step::Abandon { reason, retired: self.retired() };
         };
         let id = ReplicaId(member.replica);
-        let useless = self.seen.gone.contains(&NodeId(member.node)) && !self.voters.contains(&id);
+        let useless = self.hopeless(member).is_some() && !self.voters.contains(&id);
         if useless { Step::RemoveMember(id) } else { self.finish() }
     }
 

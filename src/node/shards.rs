@@ -8,10 +8,13 @@
 //!
 //! - A shard has one replica here, opened by one at a time; another must be gone first: guarded by
 //!   `sim_node::a_shard_has_one_replica_on_a_node`.
+//! - What a removal left behind does not take the place of the shard's replica, and what was set aside is known as such
+//!   whatever else is there: guarded by `sim_node::a_directory_left_behind_takes_nobodys_place`,
+//!   `sim_node::a_disk_that_cannot_be_read_gives_no_wrong_answer`.
 //! - A replica that is not the one meant is not found: guarded by
 //!   `sim_node::strangers_and_messages_for_nobody_change_nothing`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -81,13 +84,16 @@ impl Shards {
 
     /// Opens every replica that has a directory here, but for those that are damaged.
     pub async fn open_all(&self) -> Result<(), ReplicaError> {
-        let listed = listed(&*self.parts.disk).map_err(WalError::from)?;
+        let mut listed = listed(&*self.parts.disk).map_err(WalError::from)?;
         for group in self.parts.wal.damaged_groups() {
             // Its end was what the log has lost.
             if listed.iter().all(|(_, replica)| replica.0 != group.0) {
                 self.parts.wal.group(group).destroy().await?;
             }
         }
+        // First those that have a log: a removal or a making that was cut short may have left a directory of the same shard.
+        let logged: BTreeSet<u64> = self.parts.wal.groups().into_iter().map(|group| group.0).collect();
+        listed.sort_by_key(|(_, replica)| !logged.contains(&replica.0));
         for (shard, replica) in listed {
             self.open(shard, replica).await?;
         }
@@ -98,15 +104,15 @@ impl Shards {
     /// be gone first.
     pub async fn open(&self, shard: ShardId, id: ReplicaId) -> Result<Option<Arc<Replica>>, ReplicaError> {
         let _one = self.changing.lock().await;
+        if let Some(why) = set_aside_for(&*self.parts.disk, shard, id).map_err(WalError::from)? {
+            self.damaged.write().insert(id, Damaged { shard, id, why });
+            return Ok(None);
+        }
         if let Some(replica) = self.get(shard) {
             return Ok(Some(replica).filter(|replica| replica.id == id));
         }
         if self.open.read().len() >= REPLICAS_MAX {
             tracing::error!(%shard, "this node holds {REPLICAS_MAX} replicas; no more are opened");
-            return Ok(None);
-        }
-        if let Some(why) = set_aside_for(&*self.parts.disk, shard, id).map_err(WalError::from)? {
-            self.damaged.write().insert(id, Damaged { shard, id, why });
             return Ok(None);
         }
         match Replica::open(&self.parts, shard, id).await {

@@ -203,6 +203,10 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
         "keep the directory; the other replicas have the data: join again with an empty one";
     const LOST: &str =
         "nomad debug shard DIR shows what is left; keep the directory, no other node has what it lost";
+    const FULL: &str = "the same once there is room on its disk; nothing is lost";
+    if is_full(error) {
+        return (Exit::Unreachable, FULL);
+    }
     match error {
         StartError::NotInitialised { .. } => {
             (Exit::Usage, "the same with --bootstrap, or with --join and --token")
@@ -236,6 +240,13 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
         StartError::Node(_) => (Exit::Damaged, DAMAGED),
         StartError::FirstToken(_) => (Exit::Unreachable, AGAIN),
     }
+}
+
+/// True if what it comes from is a disk without room.
+fn is_full(error: &StartError) -> bool {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut causes = chain.filter_map(|error| error.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == io::ErrorKind::StorageFull)
 }
 
 /// SIGINT and SIGTERM.
@@ -274,5 +285,14 @@ mod tests {
         assert_eq!(failure.exit, Exit::Usage);
         std::fs::write(data.join("something"), "").unwrap();
         assert!(check_directory(&serve.decide().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_start_without_room_is_no_damage() {
+        let failed =
+            |kind: io::ErrorKind| StartError::Node(NodeError::Wal(WalError::from(io::Error::from(kind))));
+        let (exit, cure) = meaning(&failed(io::ErrorKind::StorageFull));
+        assert!(exit == Exit::Unreachable && cure.contains("room"), "{cure}");
+        assert_eq!(meaning(&failed(io::ErrorKind::InvalidData)).0, Exit::Damaged);
     }
 }

@@ -115,6 +115,7 @@ impl World {
             matched: self.matched.clone(),
             alive: (1..=9).map(NodeId).filter(|node| !self.dead.contains(node)).collect(),
             gone: self.gone.clone(),
+            damaged: BTreeSet::new(),
         }
     }
 
@@ -400,6 +401,28 @@ fn a_joint_membership_goes_forward_whatever_the_job_says() {
     seen.applied_index = 0;
     assert_eq!(next(&promotion(&[1]), Some(&seen)), Step::Wait(Reason::Uncommitted));
     assert_eq!(next(&promotion(&[1]), None), Step::Wait(Reason::NoLeader));
+}
+
+/// Its data are gone, so it will not catch up; its node lives and would be waited for in vain.
+#[test]
+fn a_new_replica_that_is_damaged_on_the_way_is_given_up() {
+    let add = ReplicaRecord { replica: 4, node: 4, role: ReplicaRole::RoleVoter.into() };
+    let damaged = Reason::Damaged(ReplicaId(4));
+    for phase in [JobPhase::JobLearn, JobPhase::JobPromote] {
+        let job = JobRecord { add: Some(add), remove: 3, phase: phase.into(), ..promotion(&[1, 2, 4]) };
+        let mut seen = observation(&[1, 2, 3], &[4]);
+        seen.damaged = [ReplicaId(4)].into();
+        assert_eq!(next(&job, Some(&seen)), Step::RemoveMember(ReplicaId(4)), "{phase:?}");
+        // It votes already: the next plan replaces it.
+        seen.membership.configs = vec![VoterSet { replicas: vec![1, 2, 4] }];
+        assert!(!matches!(next(&job, Some(&seen)), Step::RemoveMember(ReplicaId(4))), "{phase:?}");
+    }
+    let job =
+        JobRecord { add: Some(add), remove: 3, phase: JobPhase::JobLearn.into(), ..promotion(&[1, 2, 4]) };
+    let mut seen = observation(&[1, 2, 3], &[]);
+    seen.damaged = [ReplicaId(4)].into();
+    let given_up = Step::Abandon { reason: damaged, retired: vec![ReplicaId(4)] };
+    assert_eq!(next(&job, Some(&seen)), given_up);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::net::chance::Chance;
 /// What is written whole or not at all, in bytes.
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;
+/// "Input/output error" where the operating system is Linux or macOS.
+const EIO: i32 = 5;
 
 /// A disk. Clones are the same disk, until the power is cut.
 #[derive(Clone)]
@@ -27,6 +29,15 @@ pub struct SimDisk {
     state: Arc<Mutex<State>>,
     /// Handles of an earlier power-on do nothing any more.
     life: u64,
+}
+
+/// What a program asks of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    Read,
+    Write,
+    /// Of a file or of a directory.
+    Sync,
 }
 
 #[derive(Default)]
@@ -38,7 +49,8 @@ struct State {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
     dirs: BTreeSet<PathBuf>,
-    fail_syncs: u32,
+    /// How many of them fail from now on.
+    failing: BTreeMap<Act, u32>,
     capacity_bytes: Option<u64>,
 }
 
@@ -144,9 +156,9 @@ impl SimDisk {
         SimDisk { state: self.state.clone(), life: self.state.lock().life }
     }
 
-    /// The next `count` syncs fail.
-    pub fn fail_syncs(&self, count: u32) {
-        self.state.lock().fail_syncs = count;
+    /// The next `count` of these fail with the system's input/output error.
+    pub fn fail(&self, act: Act, count: u32) {
+        self.state.lock().failing.insert(act, count);
     }
 
     /// From now on the disk takes no more than this.
@@ -185,6 +197,16 @@ impl Default for SimDisk {
 impl State {
     fn used_bytes(&self) -> u64 {
         self.files.values().map(|file| file.now.len).sum()
+    }
+
+    fn check_works(&mut self, act: Act) -> io::Result<()> {
+        match self.failing.get_mut(&act) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_room(&self, more: u64) -> io::Result<()> {
@@ -294,10 +316,15 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.alive()?;
-        state.check_sync()?;
+        state.check_works(Act::Sync)?;
         let inside = |path: &Path| path.parent() == Some(dir);
-        let State { names, durable_names, .. } = &mut *state;
-        durable_names.retain(|path, _| !inside(path));
+        let State { names, durable_names, dirs, .. } = &mut *state;
+        // With a directory below, all that was in it is gone.
+        let removed = |path: &Path| {
+            let mut above = path.ancestors().skip(1).take_while(|above| *above != dir);
+            path.starts_with(dir) && above.any(|above| !dirs.contains(above))
+        };
+        durable_names.retain(|path, _| !inside(path) && !removed(path));
         durable_names
             .extend(names.iter().filter(|(path, _)| inside(path)).map(|(path, id)| (path.clone(), *id)));
         Ok(())
@@ -306,18 +333,6 @@ impl Disk for SimDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         let state = self.alive()?;
         Ok(state.capacity_bytes.map_or(1 << 40, |capacity| capacity.saturating_sub(state.used_bytes())))
-    }
-}
-
-impl State {
-    fn check_sync(&mut self) -> io::Result<()> {
-        match self.fail_syncs {
-            0 => Ok(()),
-            _ => {
-                self.fail_syncs -= 1;
-                Err(io::Error::other("the disk says that it could not sync"))
-            }
-        }
     }
 }
 
@@ -339,10 +354,22 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.alive()?.check_works(Act::Read)?;
         self.with(|file| file.now.read(offset, buffer))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let works = self.disk.alive()?.check_works(Act::Write);
+        if let Err(error) = works {
+            // Nobody knows how much of it is there.
+            let half = &bytes[..bytes.len() / 2];
+            self.with(|file| {
+                file.now.write(offset, half);
+                file.pending.push(Pending::Write { offset, bytes: half.to_vec() });
+                Ok(())
+            })?;
+            return Err(error);
+        }
         let grows = (offset + bytes.len() as u64).saturating_sub(self.len()?);
         self.disk.alive()?.check_room(grows)?;
         self.with(|file| {
@@ -363,7 +390,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.alive()?.check_sync()?;
+        self.disk.alive()?.check_works(Act::Sync)?;
         self.with(|file| {
             for pending in std::mem::take(&mut file.pending) {
                 match pending {
@@ -418,8 +445,13 @@ mod tests {
     fn faults_can_be_asked_for() {
         let disk = SimDisk::new();
         let file = disk.open(Path::new("a"), true).unwrap();
-        disk.fail_syncs(1);
+        disk.fail(Act::Sync, 1);
         assert!(file.sync_data().is_err() && file.sync_data().is_ok());
+        disk.fail(Act::Write, 1);
+        assert_eq!(file.write_at(0, &[7; 10]).unwrap_err().raw_os_error(), Some(EIO));
+        disk.fail(Act::Read, 1);
+        assert!(file.read_at(0, &mut [0; 5]).is_err());
+        assert_eq!(read(&disk, "a").unwrap(), [7; 5]);
         disk.set_capacity(10);
         assert_eq!(file.write_at(0, &[1; 11]).unwrap_err().kind(), io::ErrorKind::StorageFull);
         file.write_at(0, &[1; 10]).unwrap();

@@ -99,10 +99,10 @@ impl Controller {
         let seen = leaders(&statuses);
         self.repair_nodes(&cluster, &statuses).await?;
         self.repair_map(&cluster, &seen).await?;
-        for record in cluster.map.jobs() {
-            self.drive(&cluster, record, &seen, term).await?;
-        }
         let liveness = Liveness { silence_ms: self.silence_ms(&cluster, term), damaged: damaged(&statuses) };
+        for record in cluster.map.jobs() {
+            self.drive(&cluster, record, &seen, &liveness).await?;
+        }
         let proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
         let idle = proposals.is_empty() && cluster.map.jobs().next().is_none();
         for proposal in proposals {
@@ -200,7 +200,7 @@ impl Controller {
         cluster: &Cluster,
         job: &JobRecord,
         seen: &BTreeMap<ShardId, Seen>,
-        term: u64,
+        liveness: &Liveness,
     ) -> Result<(), MetaError> {
         let shard = ShardId(job.shard);
         let name = SystemKey::Job(shard);
@@ -213,7 +213,7 @@ impl Controller {
             Some(leader) => self.ask(leader, shard, None, None).await,
             None => None,
         };
-        let observation = reply.as_ref().map(|reply| self.observation(cluster, reply, term));
+        let observation = reply.as_ref().map(|reply| observation(cluster, reply, liveness));
         let step = job::next(job, observation.as_ref());
         let (Some(leader), Some(reply)) = (leader, reply) else { return Ok(()) };
         match step {
@@ -260,23 +260,6 @@ impl Controller {
         Ok(())
     }
 
-    fn observation(&self, cluster: &Cluster, reply: &PlacementReply, term: u64) -> Observation {
-        let silence_ms = self.silence_ms(cluster, term);
-        let silent = |node: &NodeId, limit_ms: u64| silence_ms.get(node).copied().unwrap_or(0) > limit_ms;
-        let nodes: Vec<NodeId> = cluster.map.nodes().map(|node| node.id).collect();
-        let members: BTreeSet<NodeId> = cluster.map.members().map(|node| node.id).collect();
-        let gone = |node: &NodeId| silent(node, cluster.settings.silent_after_ms) || !members.contains(node);
-        Observation {
-            membership: reply.membership.clone().unwrap_or_default(),
-            applied_index: reply.applied_index,
-            last_index: reply.last_index,
-            epoch: reply.epoch,
-            matched: reply.progress.iter().map(|of| (ReplicaId(of.replica), of.matched_index)).collect(),
-            alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
-            gone: nodes.into_iter().filter(gone).collect(),
-        }
-    }
-
     fn silence_ms(&self, cluster: &Cluster, term: u64) -> BTreeMap<NodeId, u64> {
         let silence = self.reports.silence(term, cluster.map.nodes().map(|node| node.id));
         silence.into_iter().map(|(node, silence)| (node, silence.as_millis() as u64)).collect()
@@ -317,6 +300,25 @@ impl Controller {
                 None
             }
         }
+    }
+}
+
+/// What a job is decided by.
+fn observation(cluster: &Cluster, reply: &PlacementReply, liveness: &Liveness) -> Observation {
+    let silent =
+        |node: &NodeId, limit_ms: u64| liveness.silence_ms.get(node).copied().unwrap_or(0) > limit_ms;
+    let nodes: Vec<NodeId> = cluster.map.nodes().map(|node| node.id).collect();
+    let members: BTreeSet<NodeId> = cluster.map.members().map(|node| node.id).collect();
+    let gone = |node: &NodeId| silent(node, cluster.settings.silent_after_ms) || !members.contains(node);
+    Observation {
+        membership: reply.membership.clone().unwrap_or_default(),
+        applied_index: reply.applied_index,
+        last_index: reply.last_index,
+        epoch: reply.epoch,
+        matched: reply.progress.iter().map(|of| (ReplicaId(of.replica), of.matched_index)).collect(),
+        alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
+        gone: nodes.into_iter().filter(gone).collect(),
+        damaged: liveness.damaged.clone(),
     }
 }
 

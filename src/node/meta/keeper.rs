@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use crate::model::config::Settings;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
@@ -30,6 +31,9 @@ use super::view::View;
 
 /// How often the replicas are looked at.
 const LOOK_FOR_DAMAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after a failure to open or remove a replica it is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Keeps addresses and settings current, the addresses on disk too.
 pub async fn follow_addresses(
@@ -62,30 +66,48 @@ pub async fn follow_addresses(
     }
 }
 
-/// Opens and removes replicas as the map says.
+/// Opens and removes replicas as the map says; what failed is tried again.
 pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
     let mut changes = view.watch();
     loop {
         let cluster = changes.borrow_and_update().clone();
-        for replica in shards.all() {
-            if cluster.map.is_retired(replica.id) && replica.shard != ShardId::META {
-                report(remove(&shards, &replica).await, replica.shard);
+        let retry_at = match placed(&cluster.map, &shards, own).await {
+            true => None,
+            false => Some(Instant::now() + TRY_AGAIN_AFTER),
+        };
+        let again = async {
+            match retry_at {
+                Some(retry_at) => sleep_until(retry_at).await,
+                None => std::future::pending().await,
             }
-        }
-        for damaged in shards.damaged() {
-            if cluster.map.is_retired(damaged.id) {
-                report(shards.destroy(damaged.shard, damaged.id).await, damaged.shard);
-            }
-        }
-        for (shard, replica) in wanted(&cluster.map, own) {
-            if shards.get(shard).is_none() && !cluster.map.is_retired(replica) {
-                report(shards.open(shard, replica).await.map(|_| ()), shard);
-            }
-        }
-        if changes.changed().await.is_err() {
-            return;
+        };
+        tokio::select! {
+            biased;
+            changed = changes.changed() => if changed.is_err() { return },
+            () = again => {}
         }
     }
+}
+
+/// True if all is as the map says.
+async fn placed(map: &ClusterMap, shards: &Shards, own: NodeId) -> bool {
+    let mut done = true;
+    for replica in shards.all() {
+        if map.is_retired(replica.id) && replica.shard != ShardId::META {
+            done &= report(remove(shards, &replica).await, replica.shard);
+        }
+    }
+    for damaged in shards.damaged() {
+        if map.is_retired(damaged.id) {
+            done &= report(shards.destroy(damaged.shard, damaged.id).await, damaged.shard);
+        }
+    }
+    for (shard, replica) in wanted(map, own) {
+        if shards.get(shard).is_none() && !map.is_retired(replica) {
+            done &= report(shards.open(shard, replica).await.map(|_| ()), shard);
+        }
+    }
+    done
 }
 
 /// Removes a retired replica, but not before its retirement is in the meta shard's file here: after a restart this node
@@ -109,7 +131,7 @@ pub async fn follow_seat(
             && shards.damaged().iter().all(|damaged| damaged.id != replica)
         {
             match standing.change(|member| member.meta_replica = replica) {
-                Ok(()) => report(shards.open(ShardId::META, replica).await.map(|_| ()), ShardId::META),
+                Ok(()) => _ = report(shards.open(ShardId::META, replica).await.map(|_| ()), ShardId::META),
                 Err(error) => tracing::error!(%error, "the new replica of the meta shard could not be noted"),
             }
         }
@@ -119,13 +141,21 @@ pub async fn follow_seat(
     }
 }
 
-/// Sets replicas aside that turn out to be damaged. Returns when that cannot be done for one, with what there is to say:
-/// the node must stop.
+/// Sets replicas aside that turn out to be damaged. Returns when that cannot be done for one, or when one has stopped
+/// because the disk did not do what it was asked, with what there is to say: the node must stop.
 pub async fn watch_damage(view: View, shards: Shards) -> String {
     loop {
         tokio::time::sleep(LOOK_FOR_DAMAGE_EVERY).await;
-        for replica in shards.all().into_iter().filter(|replica| replica.is_damaged()) {
+        for replica in shards.all() {
             let (shard, id) = (replica.shard, replica.id);
+            // In this order: what it fails for is known before it has failed.
+            let failure = replica.group.failure();
+            if !replica.is_damaged() {
+                match failure.filter(|_| shards.exactly(shard, id).is_some()) {
+                    Some(why) => return format!("{id} of {shard} has stopped: {why}"),
+                    None => continue,
+                }
+            }
             if is_sole(&view.now().map, shard, id) {
                 return format!("{shard} has no other voter than {id}, which is damaged");
             }
@@ -160,10 +190,12 @@ fn wanted(map: &ClusterMap, own: NodeId) -> Vec<(ShardId, ReplicaId)> {
     making.chain(learning).collect()
 }
 
-fn report(done: Result<(), ReplicaError>, shard: ShardId) {
-    if let Err(error) = done {
+/// True if it was done.
+fn report(done: Result<(), ReplicaError>, shard: ShardId) -> bool {
+    if let Err(error) = &done {
         tracing::error!(%shard, %error, "a replica could not be opened or removed");
     }
+    done.is_ok()
 }
 
 #[cfg(test)]

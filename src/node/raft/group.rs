@@ -414,6 +414,11 @@ impl Group {
         }
     }
 
+    /// Why it has stopped, if it has.
+    pub fn failure(&self) -> Option<String> {
+        self.raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string)
+    }
+
     /// Returns once `look` says so, or once the replica has stopped. Looks again at every change of state.
     pub async fn wait_until(&self, look: impl Fn() -> bool) {
         // One receiver all along: a fresh one counts what came before it as a change, and nobody would ever wait.

@@ -237,6 +237,8 @@ impl Committer {
 
     /// Goes on in a new segment, which begins with every group's vote and purge point, synced; then old segments may go.
     pub fn roll(&mut self) -> io::Result<()> {
+        // What holds nothing any more is the next segment's file: a full disk has no room for another.
+        self.reclaim()?;
         self.begin_segment()?;
         self.reclaim()?;
         let crowded = self.segments.len() > SEGMENTS_USUAL;
@@ -244,7 +246,7 @@ impl Committer {
             self.empty_oldest()?;
             self.reclaim()?;
         }
-        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_is_sparse() {
+        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_fits() {
             let oldest = self.segments[0].header.number;
             self.empty_oldest()?;
             self.reclaim()?;
@@ -324,9 +326,19 @@ impl Committer {
         Ok(())
     }
 
+    /// What the oldest segment still holds is worth copying.
     fn oldest_is_sparse(&self) -> bool {
-        let live = self.shared.groups.lock().live.get(&self.segments[0].header.number).copied();
-        live.unwrap_or(0) < self.shared.segment_bytes / 4
+        self.oldest_live_bytes() < self.shared.segment_bytes / 4
+    }
+
+    /// What the oldest segment still holds, heads of frames and all, finds room in the one being written.
+    fn oldest_fits(&self) -> bool {
+        self.oldest_live_bytes() < self.room() as u64 / 2
+    }
+
+    fn oldest_live_bytes(&self) -> u64 {
+        let groups = self.shared.groups.lock();
+        groups.live.get(&self.segments[0].header.number).copied().unwrap_or(0)
     }
 
     /// Copies what the oldest segment still holds to the end, behind the purge points, so that it can go.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::net::chance::Chance;
 use crate::node::disk::real::RealDisk;
-use crate::node::disk::sim::SimDisk;
+use crate::node::disk::sim::{Act, SimDisk};
 
 const SEGMENT: u64 = 16 << 10;
 
@@ -363,7 +363,7 @@ fn after_a_failed_sync_nothing_is_acknowledged() {
         let wal = Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap();
         let log = wal.group(GroupId(1));
         append(&log, vec![record(1, 0, 10)]).await;
-        disk.fail_syncs(1);
+        disk.fail(Act::Sync, 1);
         let (sender, receiver) = oneshot::channel();
         let done =
             Box::new(move |result: io::Result<()>| sender.send(result.is_ok()).expect("the test waits"));
@@ -414,7 +414,7 @@ fn what_was_read_back_outlives_the_next_power_cut() {
             let mut disk = SimDisk::new();
             let wal = open(&disk).unwrap();
             append(&wal.group(GroupId(1)), vec![record(1, 0, 100)]).await;
-            disk.fail_syncs(1);
+            disk.fail(Act::Sync, 1);
             assert!(wal.group(GroupId(1)).save_vote(vote(3)).await.is_err());
             drop(wal);
             let wal = open(&disk).unwrap();

@@ -273,7 +273,9 @@ impl Node {
         self.hand_over().await;
         tokio::time::sleep(DRAIN).await;
         self.transport.close().await;
-        self.shards.close_all().await;
+        let room = &self.requests.room;
+        // The reserve is for the next start; the log has what is not flushed.
+        self.shards.close_all(async |bytes| room.check().is_ok() && room.fits_flush(bytes).await).await;
         self.wal.close().await;
     }
 

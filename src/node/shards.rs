@@ -184,12 +184,13 @@ impl Shards {
         Ok(())
     }
 
-    /// Flushes and closes all.
-    pub async fn close_all(&self) {
+    /// Closes all; flushes what fits, given the bytes in memory.
+    pub async fn close_all(&self, fits: impl AsyncFn(u64) -> bool) {
         let _one = self.changing.lock().await;
         let open = std::mem::take(&mut *self.open.write());
         for replica in open.into_values() {
-            replica.close().await;
+            let flush = fits(replica.store.memtable_bytes() as u64).await;
+            replica.close(flush).await;
         }
     }
 

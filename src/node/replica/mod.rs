@@ -365,9 +365,9 @@ impl Replica {
         reply.failure.is_none().then_some(reply.index)
     }
 
-    /// Flushes, leaves the group and closes the file.
-    pub async fn close(&self) {
-        if let Err(error) = self.flush().await {
+    /// Flushes if there is room for that, leaves the group and closes the file.
+    pub async fn close(&self, flush: bool) {
+        if flush && let Err(error) = self.flush().await {
             tracing::warn!(shard = %self.shard, %error, "the last flush failed; the log has everything");
         }
         self.group.shutdown().await;

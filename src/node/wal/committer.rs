@@ -62,12 +62,18 @@ pub enum Job {
 const SMALL_FRAME: usize = 64;
 
 /// Segments in use above which the oldest is emptied by rewriting what it still holds.
-const SEGMENTS_USUAL: usize = 8;
+const SEGMENTS_USUAL: u64 = 8;
 /// Above this, however much it still holds.
-const SEGMENTS_MAX: usize = 16;
+const SEGMENTS_MAX: u64 = 16;
 /// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again, so that
 /// a start, which begins a segment, works on a full disk as often as need be.
 const ROOM_SEGMENTS: u64 = 4;
+/// New segments are then as small as this part of the usual size, so that many starts find room.
+const SMALL_SHARE: u64 = 16;
+/// More than the heads of a segment and its first batches take, in bytes.
+const HEADS_MAX_BYTES: usize = 64 << 10;
+/// More than a group's state takes in a checkpoint, in bytes.
+const STATE_MAX_BYTES: usize = 256;
 /// Bytes of one batch.
 const BATCH_MAX_BYTES: usize = 8 << 20;
 
@@ -152,7 +158,7 @@ impl Committer {
             self.write(batch, waiting)?;
         }
         if batch.len() + bytes > self.room() {
-            self.roll()?;
+            self.roll(bytes)?;
             *batch = self.next_batch();
         }
         Ok(())
@@ -235,14 +241,16 @@ impl Committer {
         Ok(())
     }
 
-    /// Goes on in a new segment, which begins with every group's vote and purge point, synced; then old segments may go.
-    pub fn roll(&mut self) -> io::Result<()> {
+    /// Goes on in a new segment, which begins with every group's vote and purge point, synced, and has room for `bytes`
+    /// behind that; then old segments may go.
+    pub fn roll(&mut self, bytes: usize) -> io::Result<()> {
         // What holds nothing any more is the next segment's file: a full disk has no room for another.
         self.reclaim()?;
-        self.begin_segment()?;
+        self.begin_segment(bytes)?;
         self.reclaim()?;
-        let crowded = self.segments.len() > SEGMENTS_USUAL;
-        if crowded && (self.segments.len() > SEGMENTS_MAX || self.oldest_is_sparse()) {
+        let held_bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let held = held_bytes / self.shared.segment_bytes;
+        if held > SEGMENTS_USUAL && (held > SEGMENTS_MAX || self.oldest_is_sparse()) {
             self.empty_oldest()?;
             self.reclaim()?;
         }
@@ -261,7 +269,25 @@ impl Committer {
         Ok(self.shared.disk.free_bytes()? < ROOM_SEGMENTS * self.shared.segment_bytes)
     }
 
-    fn begin_segment(&mut self) -> io::Result<()> {
+    fn count_segments(&self) {
+        let counts = &self.shared.counts;
+        counts.segments.store(self.segments.len() as u64, Ordering::Relaxed);
+        let bytes = self.segments.iter().map(|segment| segment.bytes).sum();
+        counts.segment_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Size of a segment made now. Where there is little room it is no larger than it must be.
+    fn next_segment_bytes(&self, bytes: usize) -> io::Result<u64> {
+        if !self.is_short_of_room()? {
+            return Ok(self.shared.segment_bytes);
+        }
+        let groups = self.shared.groups.lock().groups.len();
+        let needed = (HEADS_MAX_BYTES + groups * STATE_MAX_BYTES + bytes) as u64;
+        let small = needed.max(self.shared.segment_bytes / SMALL_SHARE).next_multiple_of(SECTOR);
+        Ok(small.min(self.shared.segment_bytes))
+    }
+
+    fn begin_segment(&mut self, bytes: usize) -> io::Result<()> {
         let number = self.highest + 1;
         let shared = self.shared.clone();
         let (disk, dir) = (&*shared.disk, &shared.dir);
@@ -269,7 +295,7 @@ impl Committer {
             Some(spare) => spare,
             None => {
                 self.spares_made += 1;
-                segment::make_spare(disk, dir, shared.segment_bytes, self.spares_made)?
+                segment::make_spare(disk, dir, self.next_segment_bytes(bytes)?, self.spares_made)?
             }
         };
         let previous_end = if self.segments.is_empty() { 0 } else { self.end };
@@ -278,7 +304,7 @@ impl Committer {
         self.end = SECTOR;
         self.last.0 = previous_end;
         self.segments.push_back(segment);
-        self.shared.counts.segments.store(self.segments.len() as u64, Ordering::Relaxed);
+        self.count_segments();
         self.write_checkpoint()?;
         newest::write(disk, dir, number, self.end)
     }
@@ -322,13 +348,13 @@ impl Committer {
             // One after the other, so that what a crash leaves of them is still a gapless run.
             self.shared.disk.sync_dir(&self.shared.dir)?;
         }
-        self.shared.counts.segments.store(self.segments.len() as u64, Ordering::Relaxed);
+        self.count_segments();
         Ok(())
     }
 
     /// What the oldest segment still holds is worth copying.
     fn oldest_is_sparse(&self) -> bool {
-        self.oldest_live_bytes() < self.shared.segment_bytes / 4
+        self.oldest_live_bytes() < self.segments[0].bytes / 4
     }
 
     /// What the oldest segment still holds, heads of frames and all, finds room in the one being written.
@@ -364,7 +390,7 @@ impl Committer {
                 self.write(&mut batch, &mut waiting)?;
             }
             if batch.len() + bytes > self.room() {
-                self.begin_segment()?;
+                self.begin_segment(bytes)?;
                 batch = self.next_batch();
             }
             let mut entry = vec![0; len as usize];

@@ -10,6 +10,7 @@ use crate::node::histogram::Histogram;
 #[derive(Debug)]
 pub struct WalCounts {
     pub(super) segments: AtomicU64,
+    pub(super) segment_bytes: AtomicU64,
     /// Bytes of each batch.
     pub batch_bytes: Histogram,
     /// Jobs (appends, votes, barriers) answered by each batch.
@@ -24,6 +25,7 @@ impl Default for WalCounts {
     fn default() -> WalCounts {
         WalCounts {
             segments: AtomicU64::new(0),
+            segment_bytes: AtomicU64::new(0),
             batch_bytes: Histogram::of_bytes(),
             batch_jobs: Histogram::of_numbers(),
             sync_seconds: Histogram::of_seconds(),

@@ -75,6 +75,7 @@ mod terms;
 mod checkpoint;
 mod groups;
 mod newest;
+mod options;
 mod segment;
 mod replay;
 mod recover;
@@ -102,13 +103,11 @@ use backlog::Backlog;
 use committer::{Committer, Done, Job};
 pub use counts::WalCounts;
 use groups::Groups;
+use options::JOB_SEGMENT_SHARE;
+pub use options::{FailureHook, SEGMENT_BYTES, WalOptions};
 
 /// Operations waiting for the committer.
 const QUEUE_MAX: usize = 8192;
-/// Bytes of entries in one job, as a part of a segment. An entry larger than that is refused, which stops its group: the
-/// largest write that is let in must be smaller.
-const JOB_SEGMENT_SHARE: u64 = 3;
-
 /// Times a read is tried whose entries are moved to another segment meanwhile.
 const READ_TRIES: usize = 8;
 
@@ -131,46 +130,6 @@ pub struct LogPoint {
 pub struct Record {
     pub point: LogPoint,
     pub bytes: Bytes,
-}
-
-/// Told the first failure of the log.
-pub type FailureHook = Arc<dyn Fn(&io::Error) + Send + Sync>;
-
-/// How the log is kept.
-#[derive(Clone)]
-pub struct WalOptions {
-    /// Size of a segment file.
-    pub segment_bytes: u64,
-    /// Newest entries kept in memory, over all groups.
-    pub cache_bytes: usize,
-    /// Free segment files kept for use.
-    pub spare_segments: usize,
-    /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
-    pub known: Vec<GroupId>,
-    /// Nobody else has what is lost: damage that concerns anybody is refused, and the files are left as they are.
-    pub alone: bool,
-    /// Called once when the log has failed.
-    pub on_failure: Option<FailureHook>,
-}
-
-impl WalOptions {
-    /// The largest entry, in bytes.
-    pub fn record_max_bytes(&self) -> u64 {
-        self.segment_bytes / JOB_SEGMENT_SHARE
-    }
-}
-
-impl Default for WalOptions {
-    fn default() -> WalOptions {
-        WalOptions {
-            segment_bytes: 64 << 20,
-            cache_bytes: 64 << 20,
-            spare_segments: 2,
-            known: Vec::new(),
-            alone: false,
-            on_failure: None,
-        }
-    }
 }
 
 /// What a group's log holds.
@@ -351,7 +310,7 @@ impl Wal {
             memory: Default::default(),
         };
         // What is torn at the end stays behind in a segment whose end the next one states.
-        committer.roll()?;
+        committer.roll(0)?;
         let (queue, _ended) = exec.consumer("wal", QUEUE_MAX, move |jobs| committer.commit(jobs));
         Ok(Wal { shared, queue })
     }
@@ -402,8 +361,12 @@ impl Wal {
     }
 
     pub fn stats(&self) -> WalStats {
-        let segments = self.shared.counts.segments.load(Ordering::Relaxed);
-        WalStats { segments, bytes: segments * self.shared.segment_bytes, waiting: self.queue.waiting() }
+        let counts = &self.shared.counts;
+        WalStats {
+            segments: counts.segments.load(Ordering::Relaxed),
+            bytes: counts.segment_bytes.load(Ordering::Relaxed),
+            waiting: self.queue.waiting(),
+        }
     }
 
     /// What it has counted since the start.

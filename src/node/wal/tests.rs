@@ -454,3 +454,28 @@ fn a_truncation_under_way_is_no_damage() {
         assert!(left.is_empty() || left.len() == 55, "{}", left.len());
     });
 }
+
+/// failures.md row 15: every start begins a segment, also on a disk that has room for one more.
+#[test]
+fn it_starts_again_and_again_where_there_is_little_room() {
+    simulate(async {
+        let disk = SimDisk::new();
+        let segment_bytes = 4 << 20;
+        let open = || {
+            let options = WalOptions { segment_bytes, ..options() };
+            let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
+            Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap()
+        };
+        let log = open().group(GroupId(1));
+        for index in 0..40 {
+            append(&log, vec![record(1, index, segment_bytes as usize / 8)]).await;
+        }
+        disk.set_capacity(1 << 50);
+        let used_bytes = (1 << 50) - disk.free_bytes().unwrap();
+        disk.set_capacity(used_bytes + segment_bytes);
+        for index in 40..50 {
+            append(&open().group(GroupId(1)), vec![record(1, index, 10)]).await;
+        }
+        assert_eq!(all(&open().group(GroupId(1))).len(), 50);
+    });
+}

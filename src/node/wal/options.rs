@@ -1,0 +1,52 @@
+//! How a log is kept.
+
+use std::io;
+use std::sync::Arc;
+
+use super::GroupId;
+
+/// Size of a segment, in bytes.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of entries in one job, as a part of a segment. An entry larger than that is refused, which stops its group: the
+/// largest write that is let in must be smaller.
+pub(super) const JOB_SEGMENT_SHARE: u64 = 3;
+
+/// Told the first failure of the log.
+pub type FailureHook = Arc<dyn Fn(&io::Error) + Send + Sync>;
+
+/// How the log is kept.
+#[derive(Clone)]
+pub struct WalOptions {
+    /// Size of a segment file.
+    pub segment_bytes: u64,
+    /// Newest entries kept in memory, over all groups.
+    pub cache_bytes: usize,
+    /// Free segment files kept for use.
+    pub spare_segments: usize,
+    /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
+    pub known: Vec<GroupId>,
+    /// Nobody else has what is lost: damage that concerns anybody is refused, and the files are left as they are.
+    pub alone: bool,
+    /// Called once when the log has failed.
+    pub on_failure: Option<FailureHook>,
+}
+
+impl WalOptions {
+    /// The largest entry, in bytes.
+    pub fn record_max_bytes(&self) -> u64 {
+        self.segment_bytes / JOB_SEGMENT_SHARE
+    }
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions {
+            segment_bytes: SEGMENT_BYTES,
+            cache_bytes: 64 << 20,
+            spare_segments: 2,
+            known: Vec::new(),
+            alone: false,
+            on_failure: None,
+        }
+    }
+}

@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -74,7 +75,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || async move { readiness(&ready.0, &ready.1) }))
-        .route("/metrics", get(async move || ([(CONTENT_TYPE, OPENMETRICS)], metrics.scrape(exec).await)));
+        .route("/metrics", get(move || text(metrics.clone(), exec)));
     exec.spawn(async move {
         tokio::select! {
             biased;
@@ -84,6 +85,11 @@ pub async fn serve(
         }
     });
     Ok(address)
+}
+
+/// What the node tells of itself.
+async fn text(metrics: Arc<Metrics>, exec: Exec) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPENMETRICS)], metrics.scrape(exec).await)
 }
 
 async fn accept(listener: TcpListener, router: Router, exec: Exec, refused: Counter) {

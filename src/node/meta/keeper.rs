@@ -9,6 +9,8 @@
 //! - Only what never voted is opened: guarded by `tests::only_what_never_voted_is_opened`.
 //! - A replica is removed only once the map on this disk says that it is retired: guarded by
 //!   `sim_node::a_replica_is_removed_only_once_its_retirement_is_on_this_disk`.
+//! - A replica that has stopped is not left standing: it is set aside, or its node stops: guarded by
+//!   `sim_node::a_disk_that_cannot_be_read_gives_no_wrong_answer`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

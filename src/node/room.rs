@@ -35,8 +35,8 @@ use super::wal::SEGMENT_BYTES;
 
 /// How often the disk is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What a flush leaves free beside twice what it flushes, in bytes: the upper pages of the tree, and a segment of the log,
-/// without which the node does not start.
+/// What a flush leaves free beside twice what it flushes, in bytes: the upper pages of the tree, and a segment of the log
+/// for the next start.
 const FLUSH_MARGIN_BYTES: u64 = (16 << 20) + SEGMENT_BYTES;
 
 /// Shared by whoever writes.

@@ -65,10 +65,10 @@ const SMALL_FRAME: usize = 64;
 const SEGMENTS_USUAL: u64 = 8;
 /// Above this, however much it still holds.
 const SEGMENTS_MAX: u64 = 16;
-/// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again, so that
-/// a start, which begins a segment, works on a full disk as often as need be.
+/// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again by the
+/// next start, which begins a segment.
 const ROOM_SEGMENTS: u64 = 4;
-/// New segments are then as small as this part of the usual size, so that many starts find room.
+/// New segments are then as small as this part of the usual size, so that many starts find room; each still takes some.
 const SMALL_SHARE: u64 = 16;
 /// More than the heads of a segment and its first batches take, in bytes.
 const HEADS_MAX_BYTES: usize = 64 << 10;

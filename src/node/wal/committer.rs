@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +19,7 @@ use super::frame::{
 use super::groups::Place;
 use super::newest;
 use super::segment::{self, Segment};
+use super::spares::{Spare, Spares};
 use super::{LogPoint, Record, Shared};
 
 /// Called once the entries are on disk, or never will be.
@@ -61,15 +61,16 @@ pub enum Job {
 /// Bytes of the frame of anything but entries, at most.
 const SMALL_FRAME: usize = 64;
 
-/// Segments in use above which the oldest is emptied by rewriting what it still holds.
+/// Segments in use above which, if half of them is empty, the oldest is emptied by rewriting what it still holds.
 const SEGMENTS_USUAL: u64 = 8;
-/// Above this, however much it still holds.
-const SEGMENTS_MAX: u64 = 16;
 /// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again by the
-/// next start, which begins a segment.
+/// next start, which begins a segment. None is made ahead that would leave less.
 const ROOM_SEGMENTS: u64 = 4;
-/// New segments are then as small as this part of the usual size, so that many starts find room; each still takes some.
+/// A segment that is made while somebody waits is this part of the usual size: it is soon made, and many starts find room
+/// on a full disk; each still takes some.
 const SMALL_SHARE: u64 = 16;
+/// When this part of a segment is full the next one is made ahead.
+const AHEAD_SHARE: u64 = 4;
 /// More than the heads of a segment and its first batches take, in bytes.
 const HEADS_MAX_BYTES: usize = 64 << 10;
 /// More than a group's state takes in a checkpoint, in bytes.
@@ -86,10 +87,10 @@ pub struct Committer {
     pub end: u64,
     /// Where the last one begins, and whom it concerns.
     pub last: (u64, Concerned),
-    /// Oldest first, so that what remains of recycled segments is always a gapless run.
-    pub spares: VecDeque<PathBuf>,
+    pub spares: Spares,
     pub highest: u64,
-    pub spares_made: u64,
+    /// The number of the segment during which another was last made ahead.
+    pub ahead_at: u64,
     /// Of the batch before, to be used again.
     pub memory: BytesMut,
 }
@@ -238,7 +239,7 @@ impl Committer {
         counts.batch_bytes.observe(bytes.len() as u64);
         counts.batch_jobs.observe(jobs);
         self.memory = bytes;
-        Ok(())
+        self.look_ahead()
     }
 
     /// Goes on in a new segment, which begins with every group's vote and purge point, synced, and has room for `bytes`
@@ -249,8 +250,8 @@ impl Committer {
         self.begin_segment(bytes)?;
         self.reclaim()?;
         let held_bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
-        let held = held_bytes / self.shared.segment_bytes;
-        if held > SEGMENTS_USUAL && (held > SEGMENTS_MAX || self.oldest_is_sparse()) {
+        let live_bytes: u64 = self.shared.groups.lock().live.values().sum();
+        if held_bytes > SEGMENTS_USUAL * self.shared.segment_bytes && held_bytes > 2 * live_bytes {
             self.empty_oldest()?;
             self.reclaim()?;
         }
@@ -276,28 +277,32 @@ impl Committer {
         counts.segment_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Size of a segment made now. Where there is little room it is no larger than it must be.
-    fn next_segment_bytes(&self, bytes: usize) -> io::Result<u64> {
-        if !self.is_short_of_room()? {
-            return Ok(self.shared.segment_bytes);
-        }
+    /// Size of a segment that is made while somebody waits: no larger than it must be.
+    fn small_bytes(&self, bytes: usize) -> u64 {
         let groups = self.shared.groups.lock().groups.len();
         let needed = (HEADS_MAX_BYTES + groups * STATE_MAX_BYTES + bytes) as u64;
         let small = needed.max(self.shared.segment_bytes / SMALL_SHARE).next_multiple_of(SECTOR);
-        Ok(small.min(self.shared.segment_bytes))
+        small.min(self.shared.segment_bytes)
+    }
+
+    /// Has the next segment's file made once it is clear that this one will be full, if there is room for it.
+    fn look_ahead(&mut self) -> io::Result<()> {
+        let is_early = self.end < self.current().bytes / AHEAD_SHARE;
+        if is_early || self.ahead_at == self.highest || self.spares.is_ready() {
+            return Ok(());
+        }
+        self.ahead_at = self.highest;
+        if self.shared.disk.free_bytes()? >= (ROOM_SEGMENTS + 1) * self.shared.segment_bytes {
+            self.spares.make_ahead();
+        }
+        Ok(())
     }
 
     fn begin_segment(&mut self, bytes: usize) -> io::Result<()> {
         let number = self.highest + 1;
         let shared = self.shared.clone();
         let (disk, dir) = (&*shared.disk, &shared.dir);
-        let spare = match self.whole_spare()? {
-            Some(spare) => spare,
-            None => {
-                self.spares_made += 1;
-                segment::make_spare(disk, dir, self.next_segment_bytes(bytes)?, self.spares_made)?
-            }
-        };
+        let spare = self.spares.take(self.small_bytes(bytes))?;
         let previous_end = if self.segments.is_empty() { 0 } else { self.end };
         let segment = segment::begin(disk, dir, &spare, Header::new(number, previous_end))?;
         self.highest = number;
@@ -307,18 +312,6 @@ impl Committer {
         self.count_segments();
         self.write_checkpoint()?;
         newest::write(disk, dir, number, self.end)
-    }
-
-    /// The oldest spare; one that is damaged, and so has another size, is removed.
-    fn whole_spare(&mut self) -> io::Result<Option<PathBuf>> {
-        while let Some(spare) = self.spares.pop_front() {
-            if self.shared.disk.open(&spare, false)?.len()? == self.shared.segment_bytes {
-                return Ok(Some(spare));
-            }
-            self.shared.disk.remove(&spare)?;
-            self.shared.disk.sync_dir(&self.shared.dir)?;
-        }
-        Ok(None)
     }
 
     /// States every group as it is on disk; what was taken back or purged in memory already counts, because it no longer
@@ -339,22 +332,12 @@ impl Committer {
             if self.shared.groups.lock().live.contains_key(&number) {
                 break;
             }
-            self.segments.pop_front();
-            self.spares.push_back(segment::path(&self.shared.dir, number));
+            let Segment { bytes, .. } = self.segments.pop_front().expect("there are two at least");
+            self.spares.add(Spare { path: segment::path(&self.shared.dir, number), bytes });
         }
-        while self.spares.len() > self.shared.spare_segments {
-            let surplus = self.spares.pop_front().expect("there are too many");
-            self.shared.disk.remove(&surplus)?;
-            // One after the other, so that what a crash leaves of them is still a gapless run.
-            self.shared.disk.sync_dir(&self.shared.dir)?;
-        }
+        self.spares.shrink(self.shared.spare_segments)?;
         self.count_segments();
         Ok(())
-    }
-
-    /// What the oldest segment still holds is worth copying.
-    fn oldest_is_sparse(&self) -> bool {
-        self.oldest_live_bytes() < self.segments[0].bytes / 4
     }
 
     /// What the oldest segment still holds, heads of frames and all, finds room in the one being written.

@@ -25,6 +25,9 @@
 //! - What a disk that hangs leaves waiting is bounded, and one sees for how long it waits: guarded by
 //!   `backlog::tests::what_waits_is_counted_in_time_and_bytes`,
 //!   `tests::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on`.
+//! - Nobody who writes waits until a whole segment was made: guarded by
+//!   `tests::spares::segments_are_made_ahead_and_nobody_waits_for_a_large_one`,
+//!   `tests::spares::what_is_not_ready_is_not_waited_for`.
 //! - A start on a full disk takes no more room each time: guarded by
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
@@ -35,7 +38,8 @@
 //! ## How
 //!
 //! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
-//! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`].
+//! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`]; where the next
+//! segment's file comes from, in [`spares`].
 //!
 //! | step | durable before it |
 //! |---|---|
@@ -76,12 +80,12 @@ mod checkpoint;
 mod groups;
 mod newest;
 mod options;
+mod spares;
 mod segment;
 mod replay;
 mod recover;
 mod committer;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -105,6 +109,7 @@ pub use counts::WalCounts;
 use groups::Groups;
 use options::JOB_SEGMENT_SHARE;
 pub use options::{FailureHook, SEGMENT_BYTES, WalOptions};
+use spares::Spares;
 
 /// Operations waiting for the committer.
 const QUEUE_MAX: usize = 8192;
@@ -299,14 +304,16 @@ impl Wal {
             backlog: Backlog::new(),
             counts: WalCounts::default(),
         });
+        let old = recovered.spares;
+        let spares = Spares::new(shared.disk.clone(), dir.to_owned(), options.segment_bytes, old, exec);
         let mut committer = Committer {
             shared: shared.clone(),
             segments: recovered.segments.into(),
             end: recovered.end,
             last: recovered.last,
-            spares: VecDeque::from(recovered.spares),
+            spares,
             highest: recovered.highest,
-            spares_made: 0,
+            ahead_at: 0,
             memory: Default::default(),
         };
         // What is torn at the end stays behind in a segment whose end the next one states.

@@ -11,7 +11,8 @@
 //! themselves, and which entries there are; who has all of them at the end has lost nothing. Who has not, and who is in
 //! doubt at the end, is given up.
 
-use std::path::{Path, PathBuf};
+use std::collections::VecDeque;
+use std::path::Path;
 
 use bytes::Bytes;
 
@@ -22,6 +23,7 @@ use super::groups::Groups;
 use super::newest::{self, Newest};
 use super::replay::Replay;
 use super::segment::{self, Opened, Segment};
+use super::spares::Spare;
 use super::{Damage, GroupId, WalError};
 
 /// A log read back.
@@ -33,8 +35,8 @@ pub struct Recovered {
     pub end: u64,
     /// The last batch: where it begins, and whom it concerns.
     pub last: (u64, Concerned),
-    /// Names of files that are free to be used.
-    pub spares: Vec<PathBuf>,
+    /// Files that are free to be used, oldest first.
+    pub spares: VecDeque<Spare>,
     /// The highest number a segment or spare has had.
     pub highest: u64,
     pub damage: Vec<Damage>,
@@ -44,7 +46,7 @@ pub struct Recovered {
 struct Files {
     /// In order of number, with whether the header could be read.
     segments: Vec<(Segment, bool)>,
-    spares: Vec<PathBuf>,
+    spares: VecDeque<Spare>,
     highest: u64,
 }
 
@@ -115,7 +117,7 @@ pub fn recover(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<Recover
 }
 
 fn files(disk: &dyn Disk, dir: &Path) -> Result<Files, WalError> {
-    let mut files = Files { segments: Vec::new(), spares: Vec::new(), highest: 0 };
+    let mut files = Files { segments: Vec::new(), spares: VecDeque::new(), highest: 0 };
     for name in disk.list(dir)? {
         match segment::parse(&name) {
             Some(number) => {
@@ -123,7 +125,7 @@ fn files(disk: &dyn Disk, dir: &Path) -> Result<Files, WalError> {
                 match segment::open(disk, dir, number)? {
                     Opened::Segment(segment) => files.segments.push((segment, true)),
                     Opened::Headless(segment) => files.segments.push((segment, false)),
-                    Opened::Spare => files.spares.push(segment::path(dir, number)),
+                    Opened::Spare(spare) => files.spares.push_back(spare),
                 }
             }
             // A spare may be half made; it is cheaper to make another than to find out.

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use crate::node::disk::{Disk, DiskFile};
 
 use super::frame::{Header, SECTOR};
+use super::spares::Spare;
 
-/// Zeros written at once when a segment is made.
-const ZERO_CHUNK: usize = 1 << 20;
+/// Read at once.
+const CHUNK: usize = 1 << 20;
 
 /// An open segment.
 #[derive(Clone)]
@@ -29,22 +30,6 @@ pub fn path(dir: &Path, number: u64) -> PathBuf {
 /// The number in a segment file's name.
 pub fn parse(name: &str) -> Option<u64> {
     name.strip_prefix("wal-")?.strip_suffix(".seg")?.parse().ok()
-}
-
-/// Makes a file of zeros, durable, under a name that is no segment's yet.
-pub fn make_spare(disk: &dyn Disk, dir: &Path, bytes: u64, n: u64) -> io::Result<PathBuf> {
-    let path = dir.join(format!("spare-{n}"));
-    let file = disk.open(&path, true)?;
-    let zeros = vec![0; ZERO_CHUNK.min(bytes as usize)];
-    let mut at = 0;
-    while at < bytes {
-        let len = (bytes - at).min(zeros.len() as u64) as usize;
-        file.write_at(at, &zeros[..len])?;
-        at += len as u64;
-    }
-    file.sync_data()?;
-    disk.sync_dir(dir)?;
-    Ok(path)
 }
 
 /// Turns a spare or an old segment's file into the segment of `header`.
@@ -67,7 +52,7 @@ pub enum Opened {
     /// Its header cannot be read; the one it must have had, but for where the segment before ended.
     Headless(Segment),
     /// A file on its way from one segment to the next: nobody needs what is in it.
-    Spare,
+    Spare(Spare),
 }
 
 /// Opens the file of this name.
@@ -78,7 +63,7 @@ pub fn open(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Opened> {
     read_what_can_be(&*file, 0, &mut head)?;
     Ok(match Header::decode(&head) {
         Some(header) if header.number == number => Opened::Segment(Segment { header, file, bytes }),
-        Some(_) => Opened::Spare,
+        Some(_) => Opened::Spare(Spare { path: path(dir, number), bytes }),
         None => Opened::Headless(Segment { header: Header::new(number, 0), file, bytes }),
     })
 }
@@ -87,8 +72,8 @@ impl Segment {
     /// All of it; zeros where the device says that it cannot be read.
     pub fn content(&self) -> io::Result<Bytes> {
         let mut content = vec![0; self.bytes as usize];
-        for (n, chunk) in content.chunks_mut(ZERO_CHUNK).enumerate() {
-            read_what_can_be(&*self.file, (n * ZERO_CHUNK) as u64, chunk)?;
+        for (n, chunk) in content.chunks_mut(CHUNK).enumerate() {
+            read_what_can_be(&*self.file, (n * CHUNK) as u64, chunk)?;
         }
         Ok(content.into())
     }

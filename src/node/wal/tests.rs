@@ -1,4 +1,5 @@
 mod damage;
+mod spares;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -32,6 +34,11 @@ use crate::net::wire::{MapReply, MapRequest, Reply, Request, reply, request};
 pub const TIMEOUT_DEFAULT_MS: u64 = 10_000;
 /// How long one member may take to connect or to tell its map before the next one is asked, milliseconds.
 pub const MAP_ATTEMPT_MS: u64 = 1_000;
+/// How long the first endpoints may be silent before the next one is asked, too, milliseconds.
+pub const HEDGE_MS: u64 = 150;
+/// How long a connection may take to come about within an attempt, milliseconds, or a quarter of the attempt if that is
+/// more: nothing was sent yet, so it costs nothing to try elsewhere.
+pub const CONNECT_MS: u64 = 500;
 /// After so long without an answer a fresh server timestamp is taken before the next write, milliseconds.
 pub const IDLE_MS: u64 = 30_000;
 /// A server is told to stop waiting this much earlier than the client does, so that its answer still arrives,
@@ -172,16 +179,20 @@ impl Cluster {
         let Some(address) = self.map.load().member(node).map(|member| member.address.clone()) else {
             return Err(Miss::Unsent(Trouble::NoMember { node }));
         };
-        let no_answer = || Trouble::NoAnswer { who: node.to_string(), waited_ms: within.as_millis() as u64 };
-        let caller = match timeout_at(end, self.pool.caller(node, &address)).await {
+        let no_answer = |waited: Duration| Trouble::NoAnswer {
+            who: node.to_string(),
+            waited_ms: waited.as_millis() as u64,
+        };
+        let connect_within = within.min(Duration::from_millis(CONNECT_MS).max(within / 4));
+        let caller = match timeout(connect_within, self.pool.caller(node, &address)).await {
             Ok(Ok(caller)) => caller,
             Ok(Err(trouble)) => return Err(self.silent(node, Miss::Unsent(trouble))),
-            Err(_) => return Err(self.silent(node, Miss::Unsent(no_answer()))),
+            Err(_) => return Err(self.silent(node, Miss::Unsent(no_answer(connect_within)))),
         };
         let left = end.saturating_duration_since(Instant::now());
         let request = self.request(body, left);
         match timeout_at(end, caller.call(kind::CLIENT_REQUEST, request.encode_to_vec().into())).await {
-            Err(_) => Err(self.silent(node, Miss::Lost(no_answer()))),
+            Err(_) => Err(self.silent(node, Miss::Lost(no_answer(within)))),
             Ok(Err(source @ CallError::Lost(_))) => {
                 Err(self.silent(node, Miss::Lost(Trouble::Call { node, source })))
             }
@@ -311,18 +322,30 @@ impl Cluster {
         Ok(version)
     }
 
-    /// Finds out about the cluster from the first endpoint that answers.
+    /// Finds out about the cluster from the first endpoint that answers. While one is silent the next one is asked, too:
+    /// a machine that is off must not cost everybody a second.
     async fn meet_any(&self, deadline: Instant) -> Result<(), Trouble> {
         let mut worst = Trouble::NoEndpoint;
-        for address in &self.endpoints {
-            match self.meet(address, deadline).await {
-                Ok(()) => return Ok(()),
+        let mut asked = FuturesUnordered::new();
+        let mut others = self.endpoints.iter();
+        asked.extend(others.next().map(|address| self.meet(address, deadline)));
+        loop {
+            let answer = tokio::select! {
+                biased;
+                answer = asked.next() => answer,
+                () = tokio::time::sleep(Duration::from_millis(HEDGE_MS)), if others.len() > 0 => None,
+            };
+            match answer {
+                Some(Ok(())) => return Ok(()),
                 // What may pass is worth waiting for, whatever is wrong with the other endpoints.
-                Err(trouble) if worst.is_lasting() => worst = trouble,
-                Err(_) => {}
+                Some(Err(trouble)) if worst.is_lasting() => worst = trouble,
+                Some(Err(_)) | None => {}
+            }
+            asked.extend(others.next().map(|address| self.meet(address, deadline)));
+            if asked.is_empty() {
+                return Err(worst);
             }
         }
-        Err(worst)
     }
 
     async fn meet(&self, address: &Address, deadline: Instant) -> Result<(), Trouble> {

@@ -2269,7 +2269,7 @@ _nomad() {
             return 0
             ;;
         nomad__subcmd__up)
-            opts="-n -e -c -o -y -q -v -h --nodes --dir --no-context --endpoint --context --output --timeout --yes --quiet --verbose --color --help"
+            opts="-n -e -c -o -y -q -v -h --nodes --dir --split-at --no-context --endpoint --context --output --timeout --yes --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2284,6 +2284,10 @@ _nomad() {
                     return 0
                     ;;
                 --dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --split-at)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -73,6 +73,7 @@ complete -c nomad -n "__fish_nomad_using_subcommand demo" -s v -l verbose -d 'Lo
 complete -c nomad -n "__fish_nomad_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand up" -s n -l nodes -d 'How many nodes' -r
 complete -c nomad -n "__fish_nomad_using_subcommand up" -l dir -d 'Where their data is [default: up in the user\'s data directory]' -r -F
+complete -c nomad -n "__fish_nomad_using_subcommand up" -l split-at -d 'The first time: keys at which the key space is split into shards' -r
 complete -c nomad -n "__fish_nomad_using_subcommand up" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand up" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand up" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

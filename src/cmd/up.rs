@@ -18,7 +18,7 @@ use crate::cmd::fleet::LocalNode;
 use crate::cmd::global::Global;
 use crate::cmd::node_file::NodeFile;
 use crate::cmd::ui::Ui;
-use crate::cmd::{private_file, session};
+use crate::cmd::{private_file, session, spell};
 use crate::net::wire::TokenNew;
 use crate::net::wire::admin_request::Body;
 
@@ -42,6 +42,10 @@ pub struct Up {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
+    /// The first time: keys at which the key space is split into shards
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    split_at: Vec<String>,
+
     /// Leave the user's own contexts alone
     #[arg(long)]
     no_context: bool,
@@ -58,11 +62,19 @@ impl Up {
         let mut terminate = signal(SignalKind::terminate()).or_fail(what)?;
         let mut nodes: Vec<LocalNode> =
             (1..=count(&dir, self.nodes)).map(|n| LocalNode::new(&dir, n)).collect();
+        for key in &self.split_at {
+            spell::user_key_bytes(key.as_bytes())?;
+        }
+        if !self.split_at.is_empty() && nodes.iter().any(LocalNode::has_lived) {
+            return Err(Failure::usage(format!("there is a cluster in {} already", dir.display()))
+                .because("the key space is split when a cluster is made")
+                .cure("nomad up without --split-at, or with another --dir"));
+        }
         let ended = tokio::select! {
             biased;
             _ = interrupt.recv() => Ok(Exit::Done),
             _ = terminate.recv() => Ok(Exit::Done),
-            failed = stay(&ui, &dir, &mut nodes, self.no_context) => failed,
+            failed = stay(&ui, &dir, &mut nodes, &self.split_at, self.no_context) => failed,
         };
         if nodes.iter().any(LocalNode::is_running) {
             ui.note("stopping (again to stop at once)");
@@ -78,8 +90,8 @@ impl Up {
 }
 
 /// Starts everything and watches over it. Returns only when no node is left, or none could be started.
-async fn stay(ui: &Ui, dir: &Path, nodes: &mut [LocalNode], no_context: bool) -> Answer {
-    let files = start(ui, dir, nodes).await?;
+async fn stay(ui: &Ui, dir: &Path, nodes: &mut [LocalNode], split_at: &[String], no_context: bool) -> Answer {
+    let files = start(ui, dir, nodes, split_at).await?;
     let endpoints = files.iter().map(|file| file.quic.clone()).collect();
     let context = Context { name: LOCAL.to_owned(), endpoints, ..Context::read(&admin_file(&nodes[0]))? };
     context.write(&dir.join("admin.toml"))?;
@@ -100,7 +112,12 @@ async fn stay(ui: &Ui, dir: &Path, nodes: &mut [LocalNode], no_context: bool) ->
 }
 
 /// Starts all nodes; returns where they are.
-async fn start(ui: &Ui, dir: &Path, nodes: &mut [LocalNode]) -> Result<Vec<NodeFile>, Failure> {
+async fn start(
+    ui: &Ui,
+    dir: &Path,
+    nodes: &mut [LocalNode],
+    split_at: &[String],
+) -> Result<Vec<NodeFile>, Failure> {
     let mut files = Vec::new();
     let (old, new): (Vec<_>, Vec<_>) = nodes.iter_mut().partition(|node| node.has_lived());
     let mut old = old;
@@ -113,7 +130,9 @@ async fn start(ui: &Ui, dir: &Path, nodes: &mut [LocalNode]) -> Result<Vec<NodeF
     }
     for node in new {
         if files.is_empty() {
-            node.spawn(&["--bootstrap"], None)?;
+            let split_at = split_at.iter().flat_map(|key| ["--split-at", key.as_str()]);
+            let args: Vec<&str> = ["--bootstrap"].into_iter().chain(split_at).collect();
+            node.spawn(&args, None)?;
         } else {
             let (members, token) = invitation(dir, &files).await?;
             node.spawn(&["--join", &members], Some(&token))?;

@@ -121,9 +121,10 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_damaged_node_has_lost_comes_back_from_the_others() {
     let (mut cluster, client) = Cluster::whole(3, "h,p").await;
-    let writers = Writers::start(&client, 4);
-    writers.wait_for(300, RESUME_LIMIT).await;
+    let mut records = Vec::new();
     for (n, what) in ["segment", "files"].into_iter().enumerate() {
+        let writers = Writers::start_round(&client, 4, n as u64);
+        writers.wait_for(300, RESUME_LIMIT).await;
         let dir = cluster.nodes[n].dir.clone();
         let lost = cluster.replicas_on(&client, n).await;
         assert_eq!(lost.len(), 4);
@@ -141,12 +142,12 @@ async fn what_a_damaged_node_has_lost_comes_back_from_the_others() {
         writers.wait_for(200, RESUME_LIMIT).await;
         // A second node harmed before the replacements vote would take the majority with it.
         cluster.wait_until_whole_without(&client, 3, &lost).await;
+        records.extend(writers.stop().await);
         cluster.equal_digests(&client, Duration::from_secs(60)).await;
         let log = cluster.nodes[n].log();
         assert!(log.contains("it is set aside"), "{log}");
         assert!(!log.contains("has a bug"), "{log}");
     }
-    let records = writers.stop().await;
     verify(&client, &records).await;
 }
 

@@ -69,6 +69,12 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Cuts the file or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Has what was written so far go to the device, and waits until it took it: less is then left for the next sync, and
+    /// syncs of other files wait less. Promises nothing, and need not do anything.
+    fn write_back(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes content and length durable.
     fn sync_data(&self) -> io::Result<()>;
 }

@@ -10,7 +10,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -18,16 +18,29 @@ use crate::node::disk::DiskFile;
 
 /// Bytes that share a checksum; redb's pages are whole blocks.
 pub const BLOCK: usize = 4096;
+/// After so many bytes the device is given what was written. A flush writes hundreds of MiB and would otherwise have the
+/// device take them at once, at its end: every sync of the log would stand behind them.
+const WRITE_BACK_BYTES: usize = 1 << 20;
 
 /// Set once something is not what was written; never unset. Clones are one.
 #[derive(Clone, Default)]
 pub struct Rot(Arc<AtomicBool>);
+
+/// Set once nothing may be written any more; never unset. Clones are one.
+#[derive(Clone, Default)]
+pub struct Ended(Arc<AtomicBool>);
+
+/// Work on a file that must be done whole.
+pub struct Whole(Option<Ended>);
 
 /// One open file as redb wants it.
 pub struct Backend {
     file: Arc<dyn DiskFile>,
     sums: Sums,
     rot: Rot,
+    ended: Ended,
+    /// Since the device was last given what was written.
+    written_bytes: AtomicUsize,
 }
 
 /// CRC-32C of each block, 0 while it is not known. Clones are one. Locked while a block is written.
@@ -44,6 +57,34 @@ impl Rot {
     }
 }
 
+impl Ended {
+    /// Nothing is written any more, unless the answer is told that the work is done.
+    pub fn unless_done(&self) -> Whole {
+        Whole(Some(self.clone()))
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Acquire) {
+            true => Err(io::Error::other("a flush failed half-way: what it wrote must not count")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Whole {
+    pub fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some(ended) = &self.0 {
+            ended.0.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl Sums {
     /// As of now.
     pub fn copy(&self) -> Vec<u32> {
@@ -57,8 +98,8 @@ pub fn block_sum(block: &[u8]) -> u32 {
 }
 
 impl Backend {
-    pub fn new(file: Arc<dyn DiskFile>, sums: Sums, rot: Rot) -> Backend {
-        Backend { file, sums, rot }
+    pub fn new(file: Arc<dyn DiskFile>, sums: Sums, rot: Rot, ended: Ended) -> Backend {
+        Backend { file, sums, rot, ended, written_bytes: AtomicUsize::new(0) }
     }
 
     /// Reads whole blocks and compares them with what they were.
@@ -132,6 +173,7 @@ impl redb::StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.ended.check()?;
         let mut sums = self.sums.0.lock();
         // A last block that is not whole changes with the length.
         sums.truncate((len.min(self.file.len()?) / BLOCK as u64) as usize);
@@ -139,10 +181,24 @@ impl redb::StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.ended.check()?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.ended.check()?;
+        self.write_blocks(offset, data)?;
+        // One writer at a time; readers do not come here.
+        if self.written_bytes.fetch_add(data.len(), Ordering::Relaxed) + data.len() < WRITE_BACK_BYTES {
+            return Ok(());
+        }
+        self.written_bytes.store(0, Ordering::Relaxed);
+        self.file.write_back()
+    }
+}
+
+impl Backend {
+    fn write_blocks(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let (begin, end) = (offset as usize, offset as usize + data.len());
         let mut sums = self.sums.0.lock();
         let (first, behind) = (begin / BLOCK, end.div_ceil(BLOCK));
@@ -169,9 +225,7 @@ impl redb::StorageBackend for Backend {
         }
         Ok(())
     }
-}
 
-impl Backend {
     /// The checksum of a block as it is in the file; the last one may be short.
     fn sum_of(&self, n: usize) -> io::Result<u32> {
         let offset = (n * BLOCK) as u64;

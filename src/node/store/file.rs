@@ -1,8 +1,14 @@
 //! A shard's file: the engine over redb.
 //!
-//! Promises: each flush and each sweep is one transaction, durable when it returns, after which the file holds what it
-//! says and before which it holds what it held; a file made here appears under its name only when it can be opened.
-//! Does not coordinate its users: one at a time. Tables: see `picture`.
+//! Promises: each flush and each sweep is durable when it returns, wholly, and before it the file holds what it held; a
+//! file made here appears under its name only when it can be opened. Does not coordinate its users: one at a time.
+//! Tables: see `picture`.
+//!
+//! A flush changes more pages than the cache holds. In one transaction each page would be written when it falls out of the
+//! cache, and read, checked and written again when the transaction ends: twice the bytes. So all but the last part of a
+//! flush goes into transactions that are not durable, each small enough for the cache; the last one is, and all of them
+//! with it. A crash before it takes them all back. So must an error: closing the file would make them durable, so after
+//! one nothing more is written to it ([`Backend`]). Readers go on with the picture before, which knows nothing of them.
 
 use std::cell::Cell;
 use std::ops::Bound;
@@ -21,7 +27,7 @@ use crate::model::time::Timestamp;
 use crate::model::wire;
 use crate::node::disk::Disk;
 
-use super::backend::{Backend, Rot, Sums};
+use super::backend::{BLOCK, Backend, Ended, Rot, Sums};
 use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
 use super::memtable::Versions;
 use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, STATE, run_name};
@@ -29,6 +35,9 @@ use super::record::{self, Head, RunHead, Tally};
 
 /// Rows that one sweep looks at.
 pub const SWEEP_ROWS_MAX: usize = 8192;
+/// The part of the cache that one transaction of a flush may fill with pages it changed: redb writes out what is more
+/// than half, and upper pages come on top.
+const PART_SHARE: usize = 4;
 /// Cache of a file that is only made or checked, in bytes.
 const BRIEF_CACHE_BYTES: usize = 4 << 20;
 
@@ -37,6 +46,9 @@ pub struct ShardFile {
     database: Database,
     picture: Arc<FilePicture>,
     sums: Sums,
+    ended: Ended,
+    /// Of pages that one transaction may change, estimated.
+    part_bytes: usize,
 }
 
 /// Keys that a sweep may remove, with their newest versions, and where to go on.
@@ -54,6 +66,7 @@ impl ShardFile {
             file.clone(),
             Sums::default(),
             Rot::default(),
+            Ended::default(),
         ))?;
         let transaction = begin(&database)?;
         transaction.open_table(LATEST)?;
@@ -81,13 +94,14 @@ impl ShardFile {
                 return Err(EngineError::Damaged("the file is empty".into()));
             }
             let sums = Sums::default();
-            let backend = Backend::new(file, sums.clone(), rot.clone());
+            let ended = Ended::default();
+            let backend = Backend::new(file, sums.clone(), rot.clone(), ended.clone());
             let mut database = builder(cache_bytes).create_with_backend(backend)?;
             if !database.check_integrity()? {
                 return Err(EngineError::Damaged("its checksums do not match".into()));
             }
             let picture = FilePicture::take(&database)?;
-            Ok(ShardFile { database, picture, sums })
+            Ok(ShardFile { database, picture, sums, ended, part_bytes: cache_bytes / PART_SHARE })
         })
     }
 
@@ -146,11 +160,23 @@ impl Engine for ShardFile {
         head.applied = Some(frozen.applied);
         head.membership = Some(frozen.membership.clone());
         head.uniform = frozen.uniform.clone();
-        let transaction = begin(&self.database)?;
+        let half_done = self.ended.unless_done();
+        let mut rows = Rows::new(frozen, &head);
+        let transaction = loop {
+            let mut transaction = self.database.begin_write()?;
+            if rows.write_part(&transaction, self.part_bytes)? {
+                make_durable(&mut transaction)?;
+                break transaction;
+            }
+            transaction.set_durability(Durability::None)?;
+            transaction.commit()?;
+        };
+        rows.finish(&transaction, &mut head)?;
         put_state(&transaction, &frozen.state)?;
         drop_runs(&transaction, &mut head)?;
-        write_rows(&transaction, frozen, &mut head)?;
-        self.commit(transaction, &head)
+        let picture = self.commit(transaction, &head)?;
+        half_done.done();
+        Ok(picture)
     }
 
     fn sweep(&mut self, from: Option<&Key>) -> Result<Swept, EngineError> {
@@ -187,9 +213,14 @@ fn builder(cache_bytes: usize) -> Builder {
 
 fn begin(database: &Database) -> Result<WriteTransaction, EngineError> {
     let mut transaction = database.begin_write()?;
+    make_durable(&mut transaction)?;
+    Ok(transaction)
+}
+
+fn make_durable(transaction: &mut WriteTransaction) -> Result<(), EngineError> {
     transaction.set_durability(Durability::Immediate)?;
     transaction.set_quick_repair(true);
-    Ok(transaction)
+    Ok(())
 }
 
 fn put_head(transaction: &WriteTransaction, head: &Head) -> Result<(), EngineError> {
@@ -218,23 +249,49 @@ fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), Engi
     Ok(())
 }
 
-/// Puts the frozen rows into the table of newest versions, and what they replace into a run of its own.
-fn write_rows(transaction: &WriteTransaction, frozen: &Frozen, head: &mut Head) -> Result<(), EngineError> {
-    let watermark = Timestamp(frozen.state.watermark);
-    let mut run = RunHead { id: head.next_run, ..RunHead::default() };
-    let name = run_name(run.id);
-    let definition: TableDefinition<RunKey, &[u8]> = TableDefinition::new(&name);
-    let mut tally = head.tally.unwrap_or_default();
-    {
+/// The rows of a flush on their way into the file: the newest versions into their table, what they replace into a run of
+/// its own.
+struct Rows<'a> {
+    left: Box<dyn Iterator<Item = (&'a Key, &'a Versions)> + 'a>,
+    count: u64,
+    watermark: Timestamp,
+    run: RunHead,
+    tally: Tally,
+    new_keys: u64,
+}
+
+impl<'a> Rows<'a> {
+    fn new(frozen: &'a Frozen, head: &Head) -> Rows<'a> {
+        Rows {
+            left: Box::new(frozen.table.iter()),
+            count: frozen.table.rows() as u64,
+            watermark: Timestamp(frozen.state.watermark),
+            run: RunHead { id: head.next_run, ..RunHead::default() },
+            tally: head.tally.unwrap_or_default(),
+            new_keys: 0,
+        }
+    }
+
+    /// Writes as many as change about so many bytes of pages; true if none are left.
+    fn write_part(&mut self, transaction: &WriteTransaction, max_bytes: usize) -> Result<bool, EngineError> {
+        let Rows { left, watermark, run, tally, new_keys, .. } = self;
+        let watermark = *watermark;
+        let name = run_name(run.id);
         let mut latest = transaction.open_table(LATEST)?;
-        let mut table = transaction.open_table(definition)?;
-        // Ascending into an empty table through a cursor costs a tenth of inserting.
+        let mut table = transaction.open_table(TableDefinition::<RunKey, &[u8]>::new(&name))?;
+        // Ascending at the end of the table, through a cursor, costs a tenth of inserting.
         let mut cursor = table.upper_bound_mut(Bound::<(&[u8], u64)>::Unbounded)?;
         let mut stored = Vec::new();
-        let mut new_keys = 0;
-        for (key, versions) in frozen.table.iter() {
-            let old = replace(&mut latest, key, versions, watermark, &mut tally, &mut stored)?;
-            new_keys += u64::from(old.is_none());
+        let mut bytes = 0;
+        while bytes < max_bytes {
+            let Some((key, versions)) = left.next() else {
+                cursor.close()?;
+                return Ok(true);
+            };
+            let old = replace(&mut latest, key, versions, watermark, tally, &mut stored)?;
+            // Keys are far apart: each changes a page.
+            bytes += BLOCK + stored.len();
+            *new_keys += u64::from(old.is_none());
             let mut until = versions.newest().stamp;
             for version in versions.iter().skip(1).chain(old.as_ref()) {
                 assert!(version.stamp < until, "versions of a key are older in the file than in memory");
@@ -243,6 +300,7 @@ fn write_rows(transaction: &WriteTransaction, frozen: &Frozen, head: &mut Head) 
                 }
                 stored.clear();
                 record::encode_replaced(version, until, &mut stored);
+                bytes += stored.len();
                 cursor.insert_before((key.as_bytes(), !version.stamp.0), stored.as_slice())?;
                 run.rows += 1;
                 run.bytes += record::row_bytes(key.as_bytes().len(), version);
@@ -251,19 +309,24 @@ fn write_rows(transaction: &WriteTransaction, frozen: &Frozen, head: &mut Head) 
             }
         }
         cursor.close()?;
-        if frozen.table.rows() > 0 {
-            tally.new_permille = new_keys * 1000 / frozen.table.rows() as u64;
-        }
+        Ok(false)
     }
-    match run.rows {
-        0 => _ = transaction.delete_table(definition)?,
-        _ => {
-            head.runs.push(run);
-            head.next_run += 1;
+
+    /// Notes in the head what was written.
+    fn finish(self, transaction: &WriteTransaction, head: &mut Head) -> Result<(), EngineError> {
+        let Rows { count, run, mut tally, new_keys, .. } = self;
+        tally.new_permille = (new_keys * 1000).checked_div(count).unwrap_or(tally.new_permille);
+        let name = run_name(run.id);
+        match run.rows {
+            0 => _ = transaction.delete_table(TableDefinition::<RunKey, &[u8]>::new(&name))?,
+            _ => {
+                head.runs.push(run);
+                head.next_run += 1;
+            }
         }
+        head.tally = Some(tally);
+        Ok(())
     }
-    head.tally = Some(tally);
-    Ok(())
 }
 
 /// Makes the newest of `versions` the file's; returns what was there.

@@ -95,6 +95,12 @@ impl Versions {
 }
 
 impl Memtable {
+    /// An empty table that need not grow for so many rows: growing looks at every row there is, and who writes waits.
+    pub fn with_room(rows: usize) -> Memtable {
+        let (rows, found) = (Vec::with_capacity(rows), HashTable::with_capacity(rows));
+        Memtable { rows, found, ..Memtable::default() }
+    }
+
     /// Adds a version that is newer than all others of its key. `watermark` is the shard's: versions that this one makes
     /// invisible above it go.
     pub fn write(&mut self, key: &Key, version: Version, watermark: Timestamp) {

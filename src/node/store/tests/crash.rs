@@ -1,7 +1,13 @@
 //! Power cuts and failing disks at every point of a flush, a creation and an installation.
 
 use super::*;
+use crate::model::evaluate::ShardState;
+use crate::model::row::Version;
 use crate::node::disk::Disk;
+use crate::node::store::backend::Rot;
+use crate::node::store::engine::{Engine, Frozen};
+use crate::node::store::file::{ShardFile, guarded};
+use crate::node::store::memtable::Memtable;
 
 /// A log of which the first half is in the file, and the second is to be flushed.
 fn history() -> (Log, usize) {
@@ -54,6 +60,84 @@ async fn a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one() {
         }
     }
     assert!(old > 10 && new >= 3, "the cuts fell before and after the commit: {old} and {new}");
+}
+
+/// The parts of a large flush that are not durable must not become so when the file is closed in good order.
+#[tokio::test]
+async fn a_large_flush_that_fails_half_way_leaves_nothing_of_it() {
+    let mut log = Log::new();
+    let write = |log: &mut Log, round: usize| {
+        for n in 0..40 {
+            let row = |m| put(format!("k{:04}", n * 10 + m), &format!("{round}").repeat(2000), 0);
+            log.write((0..10).map(row).collect());
+        }
+    };
+    write(&mut log, 1);
+    let half = log.entries.len();
+    write(&mut log, 2);
+    let reference = log.digest().await;
+    let mut failed = 0;
+    for changes in (0..).step_by(50) {
+        let disk = RamDisk::default();
+        let store = open(&disk, "s");
+        log.replay_until(&store, half);
+        let before = flush(&store).await.unwrap();
+        log.replay(&store);
+        disk.break_after(changes);
+        let flushed = flush(&store).await;
+        disk.break_after(u64::MAX);
+        store.close().await;
+        let store = open(&disk, "s");
+        assert_eq!(store.base().applied == before.applied, flushed.is_err(), "after {changes} changes");
+        for n in (0..400).step_by(37) {
+            let found = value(&store, &format!("k{n:04}")).unwrap();
+            assert_eq!(found.starts_with(b"1"), flushed.is_err(), "after {changes} changes");
+        }
+        log.replay(&store);
+        assert_eq!(store.digest().await.unwrap(), reference, "after {changes} changes");
+        if flushed.is_ok() {
+            break;
+        }
+        failed += 1;
+    }
+    assert!(failed > 5, "{failed} failures, some of them between two parts");
+}
+
+/// The same where nothing is wrong with the disk: redb would close the file in good order.
+#[test]
+fn a_large_flush_that_is_given_up_leaves_nothing_of_it() {
+    let disk = RamDisk::default();
+    let dir = Path::new("s");
+    disk.create_dir(dir).unwrap();
+    ShardFile::create(&disk, dir, "f", ShardId(1)).unwrap();
+    let open = || ShardFile::open(&disk, &dir.join("f"), 1 << 20, &Rot::default()).unwrap();
+    // The last key is written again with the stamp it has, which a flush refuses with a panic.
+    let frozen = |index: u64, stamp: u64, last: u64| {
+        let mut table = Memtable::default();
+        for n in 0..400 {
+            let stamp = Timestamp(if n == 399 { last } else { stamp });
+            let version = Version { stamp, value: Some(vec![index as u8; 2000].into()), expires_at: None };
+            table.write(&key(format!("k{n:04}")), version, Timestamp::ZERO);
+        }
+        Frozen {
+            table: Arc::new(table),
+            state: ShardState::new(ShardId(1)).to_wire(),
+            applied: wire::LogId { index, ..wire::LogId::default() },
+            membership: wire::Membership::default(),
+            uniform: None,
+        }
+    };
+    let mut file = open();
+    guarded(|| file.flush(&frozen(1, 10, 10))).unwrap();
+    assert!(guarded(|| file.flush(&frozen(2, 20, 10))).is_err());
+    drop(file);
+    let file = open();
+    let picture = file.picture();
+    assert_eq!(picture.head().applied.unwrap().index, 1);
+    for n in 0..400 {
+        let found = picture.get(&key(format!("k{n:04}")), None).unwrap().unwrap();
+        assert_eq!(found.stamp, Timestamp(10), "{n}");
+    }
 }
 
 #[tokio::test]

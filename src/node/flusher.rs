@@ -11,6 +11,7 @@
 //!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +22,14 @@ use crate::model::id::ShardId;
 
 use super::histogram::Histogram;
 use super::meta::view::View;
+use super::pace::Pace;
 use super::replica::Replica;
 use super::room::Room;
 use super::shards::Shards;
-use super::store::StoreError;
+use super::store::{Fill, StoreError};
 
+/// The part of the node's budget that is used when a flush begins, in percent: what comes in meanwhile needs room, too.
+const BEGIN_PERCENT: u64 = 75;
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A shard with something in memory is flushed after this long at the latest.
@@ -58,14 +62,25 @@ impl Default for FlushCounts {
     }
 }
 
+/// What flushing needs.
+pub struct Flusher {
+    pub shards: Shards,
+    pub view: View,
+    pub counts: Arc<FlushCounts>,
+    pub room: Arc<Room>,
+    pub pace: Arc<Pace>,
+}
+
 /// Flushes for ever, until a flush fails: then the node stops.
-pub async fn run(shards: Shards, view: View, counts: Arc<FlushCounts>, room: Arc<Room>) -> StoreError {
+pub async fn run(flusher: Flusher) -> StoreError {
+    let Flusher { shards, view, counts, room, pace } = flusher;
     let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
     let mut swept = Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let replicas = shards.all();
         note_dirty(&replicas, &mut first_dirty);
+        note_fill(&replicas, &view, &pace);
         if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
             let bytes = replica.store.memtable_bytes() as u64;
             if !room.fits_flush(bytes).await {
@@ -73,12 +88,23 @@ pub async fn run(shards: Shards, view: View, counts: Arc<FlushCounts>, room: Arc
                 continue; // `room` has told; the log keeps what is in memory
             }
             let start = Instant::now();
-            match replica.flush().await {
+            let flushed = {
+                let mut flushing = pin!(replica.flush());
+                loop {
+                    tokio::select! {
+                        biased;
+                        flushed = &mut flushing => break flushed,
+                        () = tokio::time::sleep(LOOK_EVERY) => note_fill(&replicas, &view, &pace),
+                    }
+                }
+            };
+            match flushed {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => continue,
                 Err(error) => return error,
             }
             first_dirty.remove(&replica.shard);
+            forget_logs(&replicas, view.now().settings.log_keep_bytes).await;
             counts.flushed_bytes.inc_by(bytes);
             counts.flush_seconds.observe_time(start.elapsed());
             tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
@@ -98,6 +124,21 @@ pub async fn run(shards: Shards, view: View, counts: Arc<FlushCounts>, room: Arc
     }
 }
 
+/// Forgets logs that are in files, the longest first, while all logs together hold more than `keep_bytes`: what is kept is
+/// for replicas that lag.
+async fn forget_logs(replicas: &[Arc<Replica>], keep_bytes: u64) {
+    let mut logs: Vec<_> = replicas.iter().map(|replica| (replica.log_bytes(), replica)).collect();
+    logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let mut held_bytes: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
+    for (bytes, replica) in logs {
+        if held_bytes <= keep_bytes {
+            return;
+        }
+        replica.forget_log().await;
+        held_bytes -= bytes; // at most; what stays is looked at after the next flush
+    }
+}
+
 /// The replica was removed since the look at the list, or the node is stopping, or this replica alone is damaged and will be
 /// set aside: the disk still does what it is asked.
 fn is_gone(error: &StoreError) -> bool {
@@ -113,6 +154,11 @@ fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Ins
     }
 }
 
+fn note_fill(replicas: &[Arc<Replica>], view: &View, pace: &Pace) {
+    let fills: Vec<Fill> = replicas.iter().map(|replica| replica.store.fill()).collect();
+    pace.note(&fills, view.now().settings.memtable_bytes);
+}
+
 /// The shard to flush now, if any.
 fn due(
     replicas: &[Arc<Replica>],
@@ -122,7 +168,7 @@ fn due(
     let bytes: Vec<u64> = replicas.iter().map(|replica| replica.store.memtable_bytes() as u64).collect();
     let (largest, _) = replicas.iter().zip(&bytes).max_by_key(|(_, bytes)| **bytes)?;
     let total: u64 = bytes.iter().sum();
-    if total > budget_bytes / 2 || largest.store.should_flush() {
+    if total > budget_bytes / 100 * BEGIN_PERCENT || largest.store.should_flush() {
         return Some(largest.clone());
     }
     let overdue = |replica: &&Arc<Replica>| {

@@ -27,7 +27,7 @@ use crate::net::transport::{Address, Transport};
 
 use super::clock::Clock;
 use super::disk::Disk;
-use super::flusher::{self, FlushCounts};
+use super::flusher::{self, FlushCounts, Flusher};
 use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
@@ -200,6 +200,7 @@ impl Node {
             counts: RequestCounts::default(),
             intake: Arc::default(),
             room: room.clone(),
+            pace: Arc::default(),
             pulses: pulses.clone(),
         });
         let (transport, served) = (parts.transport.clone(), Arc::<ServeCounts>::default());
@@ -222,8 +223,14 @@ impl Node {
             Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
-        let flushing = watch_flusher(shards.clone(), view.clone(), flushes.clone(), room, stopped_sender);
-        parts.exec.spawn(flushing);
+        let flusher = Flusher {
+            shards: shards.clone(),
+            view: view.clone(),
+            counts: flushes.clone(),
+            room,
+            pace: requests.pace.clone(),
+        };
+        parts.exec.spawn(watch_flusher(flusher, stopped_sender));
         let metrics = Arc::new(Metrics::new(Sources {
             shards: shards.clone(),
             wal: wal.clone(),
@@ -369,14 +376,8 @@ async fn watch_damage(shards: Shards, view: View, stopped: watch::Sender<Option<
     stopped.send_replace(Some(Stopped::Disk(why)));
 }
 
-async fn watch_flusher(
-    shards: Shards,
-    view: View,
-    counts: Arc<FlushCounts>,
-    room: Arc<Room>,
-    stopped: watch::Sender<Option<Stopped>>,
-) {
-    let error = flusher::run(shards, view, counts, room).await;
+async fn watch_flusher(flusher: Flusher, stopped: watch::Sender<Option<Stopped>>) {
+    let error = flusher::run(flusher).await;
     tracing::error!(%error, "a flush failed; this node stops");
     stopped.send_replace(Some(Stopped::Disk(error.to_string())));
 }

@@ -8,14 +8,21 @@ pub(super) const METRICS: &[Metric] = &[
         Gauge,
         "nodenomad_memtable_bytes",
         "Memory of what was applied and not flushed yet, over all replicas",
-        "near the setting `memtable_bytes`: flushes do not keep up",
+        "above the setting `memtable_bytes`: flushes do not keep up, and writes are slowed down",
         |look, out| out.one(look.replicas.iter().map(|(_, stats)| stats.memtable_bytes).sum::<u64>()),
+    ),
+    plain(
+        Gauge,
+        "nodenomad_write_pace_seconds",
+        "How long a write waits now before it is let in, so that flushes keep up",
+        "more than 0 for long: flushes do not keep up; the disk, or too small a `memtable_bytes`",
+        |look, out| out.one(look.requests.pace.wait().as_secs_f64()),
     ),
     plain(
         Histogram,
         "nodenomad_flush_seconds",
         "Time of each flush of a memtable to its shard's file",
-        "the disk; writes wait only once a memtable is full",
+        "the disk; writes wait only once memtables hold more than their budget: `nodenomad_write_pace_seconds`",
         |look, out| out.one(&look.flushes.flush_seconds),
     ),
     plain(

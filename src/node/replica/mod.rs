@@ -90,7 +90,6 @@ pub struct Replica {
     clock: Clock,
     log: GroupLog,
     peers: Peers,
-    settings: watch::Receiver<Settings>,
 }
 
 /// Why a replica cannot run.
@@ -183,7 +182,7 @@ impl Replica {
             parts.counts.clone(),
         );
         let rounds = ReadRounds::new(group.clone(), parts.exec, parts.counts.clone());
-        let (clock, peers, settings) = (parts.clock.clone(), parts.peers.clone(), parts.settings.clone());
+        let (clock, peers) = (parts.clock.clone(), parts.peers.clone());
         Ok(Arc::new(Replica {
             shard,
             id,
@@ -197,7 +196,6 @@ impl Replica {
             clock,
             log,
             peers,
-            settings,
         }))
     }
 
@@ -246,15 +244,17 @@ impl Replica {
         self.log.live_bytes()
     }
 
-    /// Flushes what is in memory and forgets the log below it where that is long.
+    /// Flushes what is in memory.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let log = self.log.clone();
-        let flushed = self.store.flush(|| async move { log.synced().await }).await?;
-        // Some log is kept for replicas that lag; beyond that they get the file.
-        let keep_bytes = self.settings.borrow().log_keep_bytes;
-        let purge_to = flushed.applied.filter(|_| self.log.live_bytes() > keep_bytes).map(|id| id.index);
-        self.group.flushed(purge_to).await;
+        self.store.flush(|| async move { log.synced().await }).await?;
+        self.group.flushed(None).await;
         Ok(())
+    }
+
+    /// Forgets the log that the file holds. Replicas that lag behind that get the file.
+    pub async fn forget_log(&self) {
+        self.group.flushed(self.store.base().applied.map(|id| id.index)).await;
     }
 
     /// True once something of it turned out not to be what was written.

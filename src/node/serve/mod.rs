@@ -44,6 +44,7 @@ use super::meta::join::Door;
 use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
+use super::pace::Pace;
 use super::pulse::Pulses;
 use super::room::Room;
 use super::shards::Shards;
@@ -63,6 +64,7 @@ pub struct Requests {
     pub counts: RequestCounts,
     pub intake: Arc<Intake>,
     pub room: Arc<Room>,
+    pub pace: Arc<Pace>,
     pub pulses: Pulses,
 }
 

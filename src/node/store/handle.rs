@@ -47,8 +47,16 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { freeze_bytes: 64 << 20, stall_bytes: 256 << 20, cache_bytes: 32 << 20 }
+        StoreOptions { freeze_bytes: 192 << 20, stall_bytes: 512 << 20, cache_bytes: 32 << 20 }
     }
+}
+
+/// How full the memtables of one store are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    pub bytes: u64,
+    /// With more nothing is applied until something was flushed.
+    pub wall_bytes: u64,
 }
 
 /// What a shard's file durably holds.
@@ -224,6 +232,11 @@ impl Store {
     /// Memory that the memtables take, in bytes.
     pub fn memtable_bytes(&self) -> usize {
         self.shared.seen.read().memory_bytes()
+    }
+
+    /// How full the memtables are.
+    pub fn fill(&self) -> Fill {
+        Fill { bytes: self.memtable_bytes() as u64, wall_bytes: self.shared.options.stall_bytes as u64 }
     }
 
     /// Keys in the memtables.

@@ -99,7 +99,7 @@ pub use copy::{FileCopy, inspect};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use file::catches_panics;
-pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
+pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, Fill, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
 pub use read::{Page, PageBounds};
 
 #[cfg(test)]

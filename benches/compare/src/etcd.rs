@@ -16,8 +16,10 @@ use crate::{Kind, Measured, Result, Work};
 
 /// Connections that all clients share, spread over the members.
 const CONNECTIONS: usize = 16;
-/// Puts under way while the keys are loaded.
-const LOADERS: u64 = 64;
+/// Transactions under way while the keys are loaded.
+const LOADERS: u64 = 16;
+/// Puts in one of them; etcd takes 128.
+const LOAD_PUTS: u64 = 100;
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
@@ -84,8 +86,15 @@ impl Cluster {
         for n in 0..LOADERS {
             let mut client = clients[n as usize % clients.len()].clone();
             tasks.push(tokio::spawn(async move {
-                for number in (n..keys).step_by(LOADERS as usize) {
-                    client.put(key(number), vec![b'v'; value_bytes], None).await?;
+                let mut chance = SmallRng::seed_from_u64(n);
+                for first in (n * LOAD_PUTS..keys).step_by((LOADERS * LOAD_PUTS) as usize) {
+                    let put = |number| {
+                        let mut value = vec![0; value_bytes];
+                        chance.fill_bytes(&mut value);
+                        TxnOp::put(key(number), value, None)
+                    };
+                    let puts: Vec<_> = (first..keys.min(first + LOAD_PUTS)).map(put).collect();
+                    client.txn(Txn::new().and_then(puts)).await?;
                 }
                 Ok::<_, etcd_client::Error>(())
             }));
@@ -118,6 +127,7 @@ impl Cluster {
             p50_us: latency.value_at_quantile(0.5) as f64,
             p99_us: latency.value_at_quantile(0.99) as f64,
             max_us: latency.max() as f64,
+            ops: latency.len() as f64,
             errors,
             server_cpu_us: cpu * 1e6 / latency.len() as f64,
             server_rss_mib: self.servers.rss_mib(),
@@ -150,6 +160,7 @@ async fn one(mut client: Client, work: Work, seed: u64, end: Instant) -> (Histog
                 let put = TxnOp::put(key, value.clone(), None);
                 client.txn(Txn::new().when([exists]).and_then([put])).await.map(drop)
             }
+            Kind::Ycsb(_) => unreachable!("only nomad is measured by it"),
         };
         match done {
             Ok(()) => latency.saturating_record(begin.elapsed().as_micros() as u64),

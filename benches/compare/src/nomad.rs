@@ -22,13 +22,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn start(program: &Path, dir: &Path) -> Result<Cluster> {
+    /// `shards` have as many of the first `keys` keys each.
+    pub fn start(program: &Path, dir: &Path, shards: u64, keys: u64) -> Result<Cluster> {
         let program = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
         let dir = dir.join("nomad");
         fs::create_dir(&dir)?;
+        let border = |n: u64| format!("bench/k{:012}", n * keys / shards);
         let up = Command::new(&program)
             .args(["up", "-n", "3", "--dir"])
             .arg(&dir)
+            .args((1..shards).flat_map(|n| ["--split-at".to_owned(), border(n)]))
             .env("HOME", &dir)
             .env("XDG_CONFIG_HOME", &dir)
             .stdout(Stdio::null())
@@ -49,13 +52,16 @@ impl Cluster {
 
     /// All three nodes have a replica of each shard.
     fn is_whole(&self) -> bool {
-        let Ok(shards) = self.json(&["shard", "ls"]) else { return false };
-        let text = shards.to_string();
-        ["n1", "n2", "n3"].iter().all(|node| text.contains(node))
-            || (1..=3).all(|node| text.contains(&format!("\"node\":{node}")))
+        let Ok(Value::Array(shards)) = self.json(&["shard", "ls"]) else { return false };
+        let voters = |shard: &Value| {
+            let replicas = shard.pointer("/replicas").and_then(Value::as_array);
+            replicas.map_or(0, |all| all.iter().filter(|one| one["role"] == "voter").count())
+        };
+        shards.iter().all(|shard| voters(shard) == 3)
     }
 
-    fn json(&self, args: &[&str]) -> Result<Value> {
+    /// What a command answers.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
         let mut command = Command::new(&self.program);
         command.args(args).args(["-o", "json", "--context"]).arg(&self.context);
         let output = command.stdin(Stdio::null()).output()?;
@@ -80,6 +86,7 @@ impl Cluster {
             Kind::Get { .. } => "get",
             Kind::Scan { .. } => "scan",
             Kind::Cas => "cas",
+            Kind::Ycsb(letter) => letter,
         };
         let number = |number: u64| number.to_string();
         let (clients, keys) = (number(work.clients), number(work.keys));
@@ -107,6 +114,7 @@ impl Cluster {
             p50_us: field("/latency_us/p50"),
             p99_us: field("/latency_us/p99"),
             max_us: field("/latency_us/max"),
+            ops: field("/ops"),
             errors: (field("/errors") + field("/unknown")) as u64,
             server_cpu_us: cpu * 1e6 / field("/ops"),
             server_rss_mib: self.servers.rss_mib(),

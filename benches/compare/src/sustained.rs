@@ -6,7 +6,7 @@ use crate::machine::{self, Servers, disk_mib};
 use crate::{Kind, Measured, Result, Work, etcd, nomad};
 
 /// Puts under way at a time.
-const CLIENTS: u64 = 64;
+const CLIENTS: u64 = 256;
 
 /// Loads and measures one system after the other; prints a line a minute.
 pub async fn run(

@@ -46,18 +46,22 @@ impl fmt::Display for Table {
             let theirs = |of: fn(&Measured) -> f64| {
                 spread(cells.iter().filter_map(|cell| cell.theirs.as_ref().map(of))).1
             };
-            let both = |of: fn(&Measured) -> f64, digits: usize| {
-                format!("{:.digits$} / {:.digits$}", ours(of), theirs(of))
+            let both = |of: fn(&Measured) -> f64, digits: usize| match theirs(of) {
+                nothing if nothing.is_nan() => format!("{:.digits$}", ours(of)),
+                theirs => format!("{:.digits$} / {theirs:.digits$}", ours(of)),
             };
             let ratios = cells.iter().filter_map(|cell| Some(cell.ours.per_second / cell.theirs?.per_second));
             let (least, median, most) = spread(ratios);
             let errors: u64 =
                 cells.iter().map(|cell| cell.ours.errors + cell.theirs.map_or(0, |of| of.errors)).sum();
+            let (rate, ratio) = match theirs(|of| of.per_second) {
+                nothing if nothing.is_nan() => ("-".to_owned(), "-".to_owned()),
+                theirs => (format!("{theirs:.0}"), format!("{median:.2} ({least:.2} to {most:.2})")),
+            };
             writeln!(
                 f,
-                "| {name} | {:.0} | {:.0} | {median:.2} ({least:.2} to {most:.2}) | {} | {} | {} | {} | {errors} |",
+                "| {name} | {:.0} | {rate} | {ratio} | {} | {} | {} | {} | {errors} |",
                 ours(|of| of.per_second),
-                theirs(|of| of.per_second),
                 both(|of| of.p50_us / 1000.0, 2),
                 both(|of| of.p99_us / 1000.0, 1),
                 both(|of| of.server_cpu_us, 0),

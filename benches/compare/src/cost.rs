@@ -1,0 +1,138 @@
+//! What an operation costs nomad's servers: processor time, bytes, allocations, wake-ups.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use crate::machine::Servers;
+use crate::{Result, Work, nomad};
+
+/// Functions of the servers' allocator that take memory.
+const ALLOCATORS: [&str; 3] = ["mi_malloc_aligned", "mi_zalloc_aligned", "mi_realloc_aligned"];
+/// Bytes, as Linux counts what devices do.
+const SECTOR: u64 = 512;
+
+/// Counted since the start, of all servers together.
+struct Counted {
+    cpu_seconds: f64,
+    /// By all disks of the machine: what is told of a process is too much where a part of a large page was written.
+    written_bytes: u64,
+    /// Over the loopback interface, by everybody: the load generator's, too.
+    sent_bytes: u64,
+    /// Times a thread went on after it had waited for something.
+    wake_ups: u64,
+}
+
+/// Measures each piece of work, and again for the allocations: counting them makes everything slower.
+pub async fn run(nomad: &nomad::Cluster, works: &[Work]) -> Result<()> {
+    println!(
+        "| work, clients | nomad/s | CPU us/op | B written/op | B sent/op | wake-ups/op | allocations/op |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for work in works {
+        nomad.load(work.keys, work.value_bytes)?;
+        let before = count(&nomad.servers)?;
+        let measured = nomad.measure(work).await?;
+        let after = count(&nomad.servers)?;
+        let of_one = |after: u64, before: u64| (after - before) as f64 / measured.ops;
+        let allocations = match Counter::start(&nomad.servers) {
+            Ok(counter) => {
+                let ops = nomad.measure(work).await?.ops;
+                format!("{:.1}", counter.stop()? as f64 / ops)
+            }
+            Err(error) => {
+                eprintln!("allocations cannot be counted: {error}");
+                "-".to_owned()
+            }
+        };
+        println!(
+            "| {} | {:.0} | {:.1} | {:.0} | {:.0} | {:.2} | {allocations} |",
+            work.name(),
+            measured.per_second,
+            (after.cpu_seconds - before.cpu_seconds) * 1e6 / measured.ops,
+            of_one(after.written_bytes, before.written_bytes),
+            of_one(after.sent_bytes, before.sent_bytes),
+            of_one(after.wake_ups, before.wake_ups),
+        );
+    }
+    Ok(())
+}
+
+fn count(servers: &Servers) -> Result<Counted> {
+    let mut counted = Counted {
+        cpu_seconds: servers.cpu_seconds(),
+        written_bytes: written_bytes()?,
+        sent_bytes: sent_bytes()?,
+        wake_ups: 0,
+    };
+    for pid in &servers.pids {
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // It may have ended meanwhile.
+            let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+            counted.wake_ups += number_behind(&status, "voluntary_ctxt_switches:");
+        }
+    }
+    Ok(counted)
+}
+
+/// The number on the line that begins so; 0 if there is none.
+fn number_behind(text: &str, begin: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(begin));
+    line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The seventh number that each disk tells.
+fn written_bytes() -> Result<u64> {
+    let mut sectors = 0;
+    for device in fs::read_dir("/sys/block")? {
+        let device = device?.path();
+        // Others, such as loop devices, write to these.
+        if device.join("device").exists() {
+            let stat = fs::read_to_string(device.join("stat"))?;
+            sectors +=
+                stat.split_whitespace().nth(6).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(sectors * SECTOR)
+}
+
+/// The ninth number of an interface's line.
+fn sent_bytes() -> Result<u64> {
+    let all = fs::read_to_string("/proc/net/dev")?;
+    let line = all.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
+    let field = line.and_then(|line| line.split_whitespace().nth(8));
+    Ok(field.ok_or("there is no loopback interface")?.parse()?)
+}
+
+/// Counts calls of the allocator in the servers, by perf.
+struct Counter(Child);
+
+impl Counter {
+    fn start(servers: &Servers) -> Result<Counter> {
+        let program = format!("/proc/{}/exe", servers.pids.first().ok_or("no server")?);
+        let program = fs::read_link(program)?.display().to_string();
+        for name in ALLOCATORS {
+            // It may be there from before.
+            let mut add = Command::new("perf");
+            add.args(["probe", "-q", "-x", &program, name]).stderr(Stdio::null()).status()?;
+        }
+        let events = ALLOCATORS.map(|name| format!("probe_nomad:{name}")).join(",");
+        let pids: Vec<String> = servers.pids.iter().map(u32::to_string).collect();
+        let perf = Command::new("perf")
+            .args(["stat", "-x", ",", "-e", &events, "-p", &pids.join(",")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        Ok(Counter(perf))
+    }
+
+    fn stop(self) -> Result<u64> {
+        // SAFETY: sends a signal to a process that this program started.
+        unsafe { libc::kill(self.0.id() as i32, libc::SIGINT) };
+        let said = String::from_utf8(self.0.wait_with_output()?.stderr)?;
+        let counts: Vec<u64> = said.lines().filter_map(|line| line.split(',').next()?.parse().ok()).collect();
+        match counts.is_empty() {
+            true => Err(said.into()),
+            false => Ok(counts.iter().sum()),
+        }
+    }
+}

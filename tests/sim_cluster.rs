@@ -162,6 +162,29 @@ fn a_node_that_missed_the_log_gets_a_snapshot() {
     });
 }
 
+/// What is kept for replicas that lag is one budget of the node, however many shards there are.
+#[test]
+fn the_logs_of_all_shards_share_one_budget() {
+    const KEEP: u64 = 1 << 20;
+    for_seeds("the_logs_of_all_shards_share_one_budget", 1..=1, |world| async move {
+        let client = world.whole(3).await;
+        world.configure(&client, "log_keep_bytes", "1MiB").await;
+        let ledger = Ledger::new(world.now_ms());
+        ledger.value_bytes.set(20_000);
+        let workers = ledger.start(&client, &world.chance, 6, 0);
+        for look in 0..60 {
+            ledger.wait_for(10, Duration::from_secs(30)).await;
+            for n in 0..3 {
+                let held: u64 = world.machine(n).node().shards.all().iter().map(|one| one.log_bytes()).sum();
+                assert!(held < KEEP * 2, "look {look}: machine {n} holds {held} bytes of log");
+            }
+        }
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
 /// failures.md row 29: one clock far ahead drags nobody along.
 #[test]
 fn a_clock_an_hour_ahead_is_left_alone() {

@@ -7,6 +7,8 @@
 //! ## Invariants and what guards each
 //!
 //! - A flush that fails stops the node: guarded by `sim_node::a_flush_that_fails_stops_its_node`.
+//! - What logs keep for replicas that lag is bounded for the node as a whole: guarded by
+//!   `sim_cluster::the_logs_of_all_shards_share_one_budget`.
 //! - Memory is bounded: who applies waits for the flush: guarded by
 //!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 

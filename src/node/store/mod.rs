@@ -27,6 +27,10 @@
 //! - A creation or an installation that is cut off leaves the old file, the new one, or none: guarded by
 //!   `tests::crash::a_creation_that_is_cut_off_leaves_a_file_that_opens_or_none`,
 //!   `tests::crash::an_installation_that_is_cut_off_leaves_the_old_file_or_the_new_one`.
+//! - What a flush wrote counts wholly or not at all: guarded by
+//!   `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
+//!   `tests::crash::a_large_flush_that_is_given_up_leaves_nothing_of_it`,
+//!   `tests::crash::a_large_flush_that_fails_half_way_leaves_nothing_of_it`.
 //! - Nobody writes a file that is being copied, and nothing is installed unread: guarded by
 //!   `tests::copies::nobody_writes_the_file_while_it_is_copied`,
 //!   `tests::copies::copies_taken_while_flushes_run_open_and_match`, `tests::copies::a_damaged_file_is_not_installed`,
@@ -59,9 +63,9 @@
 //!
 //! ## What is durable when, and why each crash is safe
 //!
-//! - *Flush*: freeze memtable and state under the applier's lock; await the log's barrier; one redb transaction,
-//!   immediate. A crash before the commit leaves the file as it was, and the log still holds all above it (it is
-//!   purged only up to what a flush returned). A crash after it finds a log that reaches at least as far as the file.
+//! - *Flush*: freeze memtable and state under the applier's lock; await the log's barrier; redb transactions
+//!   that are not durable, then one that is, and makes all of them so. A crash before that commit leaves the file as it was, and the log still holds all above it (it is
+//!   purged only up to what a flush returned). After an error half-way nothing more is written to the file. A crash after it finds a log that reaches at least as far as the file.
 //! - *Creation*: under another name, then renamed: a file under its own name can always be opened.
 //! - *Copy*: under the writer's place, so between transactions; synced with its directory before it is returned.
 //! - *Installation*: the received file is checked page by page, closed and synced; then renamed over the old one, and

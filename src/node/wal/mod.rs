@@ -39,7 +39,7 @@
 //!
 //! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
 //! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`]; where the next
-//! segment's file comes from, in [`spares`].
+//! segment's file comes from, in `spares`.
 //!
 //! | step | durable before it |
 //! |---|---|

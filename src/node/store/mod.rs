@@ -19,7 +19,10 @@
 //!   `tests::versions::reads_at_any_remembered_time_are_those_of_the_model`.
 //! - History goes only by the watermark in the file: guarded by
 //!   `tests::flushing::history_goes_by_the_watermark_in_the_file`.
-//! - A failed write stops the store: guarded by `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`.
+//! - A failed write stops the store, and what a flush wrote before it failed never counts: guarded by
+//!   `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
+//!   `tests::crash::a_large_flush_that_is_given_up_leaves_nothing_of_it`,
+//!   `tests::crash::a_large_flush_that_fails_half_way_leaves_nothing_of_it`.
 //! - Damage is said to be damage, never an empty shard and never a wrong value: the whole file is checked when it is
 //!   opened, and every page of it again whenever it is read (see `backend`): guarded by
 //!   `tests::crash::damage_is_called_damage`, `tests::damage::what_was_changed_while_closed_is_found`,
@@ -27,10 +30,6 @@
 //! - A creation or an installation that is cut off leaves the old file, the new one, or none: guarded by
 //!   `tests::crash::a_creation_that_is_cut_off_leaves_a_file_that_opens_or_none`,
 //!   `tests::crash::an_installation_that_is_cut_off_leaves_the_old_file_or_the_new_one`.
-//! - What a flush wrote counts wholly or not at all: guarded by
-//!   `tests::crash::a_flush_that_is_cut_off_leaves_the_old_base_or_the_new_one`,
-//!   `tests::crash::a_large_flush_that_is_given_up_leaves_nothing_of_it`,
-//!   `tests::crash::a_large_flush_that_fails_half_way_leaves_nothing_of_it`.
 //! - Nobody writes a file that is being copied, and nothing is installed unread: guarded by
 //!   `tests::copies::nobody_writes_the_file_while_it_is_copied`,
 //!   `tests::copies::copies_taken_while_flushes_run_open_and_match`, `tests::copies::a_damaged_file_is_not_installed`,

@@ -19,7 +19,9 @@ const CONNECTIONS: usize = 16;
 /// Transactions under way while the keys are loaded.
 const LOADERS: u64 = 16;
 /// Puts in one of them; etcd takes 128.
-const LOAD_PUTS: u64 = 100;
+const LOAD_PUTS_MAX: u64 = 100;
+/// Bytes of values in one of them; etcd takes 1.5 MiB.
+const LOAD_BYTES_MAX: usize = 1 << 20;
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
@@ -82,18 +84,19 @@ impl Cluster {
     /// Puts every key once.
     pub async fn load(&self, keys: u64, value_bytes: usize) -> Result<()> {
         let clients = self.clients().await?;
+        let puts_each = LOAD_PUTS_MAX.min((LOAD_BYTES_MAX / value_bytes).max(1) as u64);
         let mut tasks = Vec::new();
         for n in 0..LOADERS {
             let mut client = clients[n as usize % clients.len()].clone();
             tasks.push(tokio::spawn(async move {
                 let mut chance = SmallRng::seed_from_u64(n);
-                for first in (n * LOAD_PUTS..keys).step_by((LOADERS * LOAD_PUTS) as usize) {
+                for first in (n * puts_each..keys).step_by((LOADERS * puts_each) as usize) {
                     let put = |number| {
                         let mut value = vec![0; value_bytes];
                         chance.fill_bytes(&mut value);
                         TxnOp::put(key(number), value, None)
                     };
-                    let puts: Vec<_> = (first..keys.min(first + LOAD_PUTS)).map(put).collect();
+                    let puts: Vec<_> = (first..keys.min(first + puts_each)).map(put).collect();
                     client.txn(Txn::new().and_then(puts)).await?;
                 }
                 Ok::<_, etcd_client::Error>(())

@@ -60,8 +60,7 @@ impl Cluster {
         shards.iter().all(|shard| voters(shard) == 3)
     }
 
-    /// What a command answers.
-    pub fn json(&self, args: &[&str]) -> Result<Value> {
+    fn json(&self, args: &[&str]) -> Result<Value> {
         let mut command = Command::new(&self.program);
         command.args(args).args(["-o", "json", "--context"]).arg(&self.context);
         let output = command.stdin(Stdio::null()).output()?;

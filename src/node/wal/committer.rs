@@ -66,6 +66,8 @@ const SEGMENTS_USUAL: u64 = 8;
 /// With less room than for so many segments on the disk the oldest are emptied, too: what they were is used again by the
 /// next start, which begins a segment. None is made ahead that would leave less.
 const ROOM_SEGMENTS: u64 = 4;
+/// With that little room so many free segments are kept.
+const SPARES_SHORT: usize = 2;
 /// A segment that is made while somebody waits is this part of the usual size: it is soon made, and many starts find room
 /// on a full disk; each still takes some.
 const SMALL_SHARE: u64 = 16;
@@ -335,7 +337,11 @@ impl Committer {
             let Segment { bytes, .. } = self.segments.pop_front().expect("there are two at least");
             self.spares.add(Spare { path: segment::path(&self.shared.dir, number), bytes });
         }
-        self.spares.shrink(self.shared.spare_segments)?;
+        let keep = match self.is_short_of_room()? {
+            true => self.shared.spare_segments.min(SPARES_SHORT),
+            false => self.shared.spare_segments,
+        };
+        self.spares.shrink(keep)?;
         self.count_segments();
         Ok(())
     }

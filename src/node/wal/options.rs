@@ -21,7 +21,8 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// Newest entries kept in memory, over all groups.
     pub cache_bytes: usize,
-    /// Free segment files kept for use.
+    /// Free segment files kept for use, where the disk has room. Fewer than a flush usually frees are made anew, zeros
+    /// first: with values of some KiB a quarter of all that is written.
     pub spare_segments: usize,
     /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
     pub known: Vec<GroupId>,
@@ -43,7 +44,7 @@ impl Default for WalOptions {
         WalOptions {
             segment_bytes: SEGMENT_BYTES,
             cache_bytes: 64 << 20,
-            spare_segments: 2,
+            spare_segments: 8,
             known: Vec::new(),
             alone: false,
             on_failure: None,

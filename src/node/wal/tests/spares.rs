@@ -8,7 +8,7 @@ const SMALL: u64 = LARGE / 16;
 
 fn open_large(disk: &SimDisk) -> Wal {
     let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
-    let options = WalOptions { segment_bytes: LARGE, ..options() };
+    let options = WalOptions { segment_bytes: LARGE, spare_segments: 5, ..options() };
     Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap()
 }
 
@@ -64,5 +64,27 @@ fn nothing_is_made_ahead_where_there_is_little_room() {
         let wal = open_large(&disk);
         append_bytes(&wal.group(GroupId(1)), 0, SMALL).await;
         assert_eq!(size(&disk, 2), Some(SMALL));
+    });
+}
+
+/// Segments in the log's directory once six of them hold nothing any more and another has begun; `capacity_bytes` is the
+/// disk's when they are given up.
+async fn segments_after_purge(capacity_bytes: u64) -> usize {
+    let disk = SimDisk::new();
+    let wal = open_large(&disk);
+    let log = wal.group(GroupId(1));
+    let next = append_bytes(&log, 0, 6 * LARGE).await;
+    log.purge(LogPoint { term: 1, index: next - 1 }).await.unwrap();
+    disk.set_capacity(capacity_bytes);
+    append_bytes(&log, next, LARGE).await;
+    wal.close().await;
+    disk.list(Path::new("wal")).unwrap().iter().filter(|name| name.ends_with(".seg")).count()
+}
+
+#[test]
+fn what_is_empty_is_kept_for_use_where_there_is_room() {
+    simulate(async {
+        assert_eq!(segments_after_purge(100 * LARGE).await, 6);
+        assert_eq!(segments_after_purge(10 * LARGE).await, 3);
     });
 }

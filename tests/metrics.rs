@@ -21,7 +21,7 @@ use nodenomad::node::metrics::{self, Kind, Metric};
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 
-use sim::machine::EXEC;
+use sim::machine::{EXEC, MEMORY_BYTES};
 use sim::{World, for_seeds};
 
 const FILE: &str = "METRICS.md";
@@ -293,6 +293,18 @@ fn a_working_cluster_moves_its_metrics() {
         assert!((800.0..900.0).contains(&writes), "{writes} writes");
         assert!(sum("nodenomad_raft_entry_writes_sum") >= writes);
         assert_eq!(sum("nodenomad_leaders"), 4.0);
+    });
+}
+
+#[test]
+fn the_memory_for_writes_is_what_the_setting_says() {
+    for_seeds("the_memory_for_writes_is_what_the_setting_says", [1], |world| async move {
+        world.whole(3).await;
+        let limit = || Scraped::of(&world, 1).value("nodenomad_memtable_limit_bytes");
+        assert_eq!(limit(), MEMORY_BYTES as f64, "what is set by default is more than there is");
+        world.configure(&world.client("admin").await, "memtable_bytes", "65536").await;
+        let reached = || async { limit() == 65536.0 };
+        world.until("the new limit", Duration::from_secs(10), reached).await;
     });
 }
 

@@ -29,7 +29,7 @@ use nodenomad::node::meta::records::Change;
 use nodenomad::node::raft::types::{log_id, vote_from_wire};
 use nodenomad::node::replica::{ReadWish, Rejected, Replica, directory};
 use nodenomad::node::running::{NodeError, Stopped};
-use nodenomad::node::store::{FILE_NAME, Store, StoreOptions};
+use nodenomad::node::store::{FILE_NAME, MemoryBudget, Store, StoreOptions};
 use nodenomad::node::wal::GroupId;
 use openraft::raft::TransferLeaderRequest;
 use prost::Message;
@@ -253,7 +253,7 @@ fn a_flush_that_fails_stops_its_node() {
         world.bootstrap().await;
         let machine = world.machine(0);
         // More than the memtable should hold: a flush is due, and no other sync of anybody who serves is.
-        world.replica(0, SHARD).write(write_of(&"v".repeat(60_000), 0, None)).await.unwrap();
+        world.replica(0, SHARD).write(write_of(&"v".repeat(120_000), 0, None)).await.unwrap();
         // One may be that of a segment which is made ahead.
         machine.disk.borrow().fail(Act::Sync, 2);
         let stopped = timeout(Duration::from_secs(5), machine.node().stopped()).await;
@@ -272,7 +272,16 @@ fn a_directory_left_behind_takes_nobodys_place() {
         let dirs = [directory(SHARD, left), directory(SHARD, there)];
         assert!(dirs[0] < dirs[1], "it is found first");
         disk.create_dir(&dirs[0]).unwrap();
-        drop(Store::create_or_open(disk.clone(), &dirs[0], SHARD, EXEC, StoreOptions::default()).unwrap());
+        drop(
+            Store::create_or_open(
+                disk.clone(),
+                &dirs[0],
+                SHARD,
+                EXEC,
+                StoreOptions::new(MemoryBudget::new(1 << 30)),
+            )
+            .unwrap(),
+        );
         world.start_all().await;
         assert_eq!(world.replica(0, SHARD).id, there);
     });
@@ -321,7 +330,14 @@ fn a_replica_is_removed_only_once_its_retirement_is_on_this_disk() {
         world.machine(0).cut();
         let disk = world.machine(0).disk();
         let dir = directory(ShardId::META, ReplicaId(1));
-        let meta = Store::create_or_open(disk, &dir, ShardId::META, EXEC, StoreOptions::default()).unwrap();
+        let meta = Store::create_or_open(
+            disk,
+            &dir,
+            ShardId::META,
+            EXEC,
+            StoreOptions::new(MemoryBudget::new(1 << 30)),
+        )
+        .unwrap();
         assert!(meta.get(&name.key(), None).unwrap().is_some());
     });
 }

@@ -99,10 +99,10 @@ pub const TABLE: &[Setting] = &[
     },
     Setting {
         name: "memtable_bytes",
-        default: 256 * MIB,
+        default: 512 * MIB,
         unit: Unit::Bytes,
-        allowed: Allowed::Between(MIB, 64 * GIB),
-        doc: "memory a node spends on writes that are not flushed yet; more makes flushing cheaper",
+        allowed: Allowed::Between(MIB / 16, 64 * GIB),
+        doc: "memory a node spends on writes it has not flushed yet, at most a quarter of what its machine has",
         field: |all| &mut all.memtable_bytes,
     },
     Setting {

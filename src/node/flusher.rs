@@ -9,11 +9,12 @@
 //! - A flush that fails stops the node: guarded by `sim_node::a_flush_that_fails_stops_its_node`.
 //! - What logs keep for replicas that lag is bounded for the node as a whole: guarded by
 //!   `sim_cluster::the_logs_of_all_shards_share_one_budget`.
+//! - The budget is the setting's, also when that changes: guarded by
+//!   `metrics::the_memory_for_writes_is_what_the_setting_says`.
 //! - Memory is bounded: who applies waits for the flush: guarded by
 //!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,14 +25,11 @@ use crate::model::id::ShardId;
 
 use super::histogram::Histogram;
 use super::meta::view::View;
-use super::pace::Pace;
 use super::replica::Replica;
 use super::room::Room;
 use super::shards::Shards;
-use super::store::{Fill, StoreError};
+use super::store::{MemoryBudget, StoreError};
 
-/// The part of the node's budget that is used when a flush begins, in percent: what comes in meanwhile needs room, too.
-const BEGIN_PERCENT: u64 = 75;
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A shard with something in memory is flushed after this long at the latest.
@@ -70,37 +68,27 @@ pub struct Flusher {
     pub view: View,
     pub counts: Arc<FlushCounts>,
     pub room: Arc<Room>,
-    pub pace: Arc<Pace>,
+    pub memory: Arc<MemoryBudget>,
 }
 
 /// Flushes for ever, until a flush fails: then the node stops.
 pub async fn run(flusher: Flusher) -> StoreError {
-    let Flusher { shards, view, counts, room, pace } = flusher;
+    let Flusher { shards, view, counts, room, memory } = flusher;
     let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
     let mut swept = Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let replicas = shards.all();
         note_dirty(&replicas, &mut first_dirty);
-        note_fill(&replicas, &view, &pace);
-        if let Some(replica) = due(&replicas, &first_dirty, view.now().settings.memtable_bytes) {
+        memory.set_limit(view.now().settings.memtable_bytes);
+        if let Some(replica) = due(&replicas, &first_dirty, &memory) {
             let bytes = replica.store.memtable_bytes() as u64;
             if !room.fits_flush(bytes).await {
                 counts.postponed.inc();
                 continue; // `room` has told; the log keeps what is in memory
             }
             let start = Instant::now();
-            let flushed = {
-                let mut flushing = pin!(replica.flush());
-                loop {
-                    tokio::select! {
-                        biased;
-                        flushed = &mut flushing => break flushed,
-                        () = tokio::time::sleep(LOOK_EVERY) => note_fill(&replicas, &view, &pace),
-                    }
-                }
-            };
-            match flushed {
+            match replica.flush().await {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => continue,
                 Err(error) => return error,
@@ -156,22 +144,14 @@ fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Ins
     }
 }
 
-fn note_fill(replicas: &[Arc<Replica>], view: &View, pace: &Pace) {
-    let fills: Vec<Fill> = replicas.iter().map(|replica| replica.store.fill()).collect();
-    pace.note(&fills, view.now().settings.memtable_bytes);
-}
-
 /// The shard to flush now, if any.
 fn due(
     replicas: &[Arc<Replica>],
     first_dirty: &BTreeMap<ShardId, Instant>,
-    budget_bytes: u64,
+    memory: &MemoryBudget,
 ) -> Option<Arc<Replica>> {
-    let bytes: Vec<u64> = replicas.iter().map(|replica| replica.store.memtable_bytes() as u64).collect();
-    let (largest, _) = replicas.iter().zip(&bytes).max_by_key(|(_, bytes)| **bytes)?;
-    let total: u64 = bytes.iter().sum();
-    if total > budget_bytes / 100 * BEGIN_PERCENT || largest.store.should_flush() {
-        return Some(largest.clone());
+    if memory.is_due() {
+        return replicas.iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
     }
     let overdue = |replica: &&Arc<Replica>| {
         let old = first_dirty.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);

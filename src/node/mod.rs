@@ -29,7 +29,6 @@ pub mod stall;
 pub mod pulse;
 pub mod meta;
 pub mod room;
-pub mod pace;
 pub mod flusher;
 pub mod serve;
 pub mod process;

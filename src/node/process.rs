@@ -4,6 +4,10 @@
 //! tests) tell the same.
 
 use std::fs;
+use std::path::Path;
+
+/// Taken for the memory there is where the system does not tell (not Linux).
+const MEMORY_UNKNOWN_BYTES: u64 = 4 << 30;
 
 /// What the process takes.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +35,25 @@ pub fn usage() -> Usage {
     }
 }
 
+/// Memory this process may hope for, in bytes: the machine's, or what its control groups allow.
+pub fn memory_bytes() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(|text| kib(text, "MemTotal:"));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let allowed = Path::new(group).ancestors().filter_map(|group| {
+        let text = fs::read_to_string(Path::new("/sys/fs/cgroup").join(group).join("memory.max")).ok()?;
+        text.trim().parse().ok() // or `max`
+    });
+    machine.into_iter().chain(allowed).min().unwrap_or(MEMORY_UNKNOWN_BYTES)
+}
+
 fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kib(status, "VmRSS:")
+}
+
+/// Bytes that a line of such a text tells in KiB.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim_end().parse().ok()?;
     Some(kib << 10)
 }
@@ -73,6 +94,7 @@ mod tests {
         assert!(after.max_fds.unwrap() > files.len() as u64);
         if cfg!(target_os = "linux") {
             assert!(after.resident_bytes.unwrap() > 1 << 20 && after.open_fds.unwrap() > files.len() as u64);
+            assert!(memory_bytes() > after.resident_bytes.unwrap());
         }
         assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t    2048 kB\n"), Some(2 << 20));
         assert_eq!(resident_bytes("VmRSS: much"), None);

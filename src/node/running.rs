@@ -143,7 +143,7 @@ impl Node {
             peers: peers.clone(),
             clock: clock.clone(),
             exec: parts.exec,
-            store: parts.store,
+            store: parts.store.clone(),
             settings: settings.clone(),
             raft_counts: Arc::default(),
             counts: Arc::default(),
@@ -187,6 +187,7 @@ impl Node {
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
         let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone());
+        let memory = parts.store.memory.clone();
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -200,7 +201,7 @@ impl Node {
             counts: RequestCounts::default(),
             intake: Arc::default(),
             room: room.clone(),
-            pace: Arc::default(),
+            memory: memory.clone(),
             pulses: pulses.clone(),
         });
         let (transport, served) = (parts.transport.clone(), Arc::<ServeCounts>::default());
@@ -223,13 +224,8 @@ impl Node {
             Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
-        let flusher = Flusher {
-            shards: shards.clone(),
-            view: view.clone(),
-            counts: flushes.clone(),
-            room,
-            pace: requests.pace.clone(),
-        };
+        let flusher =
+            Flusher { shards: shards.clone(), view: view.clone(), counts: flushes.clone(), room, memory };
         parts.exec.spawn(watch_flusher(flusher, stopped_sender));
         let metrics = Arc::new(Metrics::new(Sources {
             shards: shards.clone(),

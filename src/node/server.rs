@@ -38,9 +38,10 @@ use super::disk::real::RealDisk;
 use super::member::{Bootstrap, Member, Seed, read_file, write_file};
 use super::meta::bootstrap::{FIRST_NODE, FIRST_REPLICA};
 use super::meta::join::{self, JoinError};
+use super::process::memory_bytes;
 pub use super::running::Stopped;
 use super::running::{Node, NodeError, NodeParts};
-use super::store::StoreOptions;
+use super::store::{MemoryBudget, StoreOptions};
 use super::wal::WalOptions;
 use super::wall::{SystemWall, Wall};
 
@@ -177,7 +178,7 @@ impl Server {
             ca_fingerprint,
             authority: ready.authority.clone(),
             wal: WalOptions::default(),
-            store: StoreOptions::default(),
+            store: StoreOptions::new(MemoryBudget::new(memory_bytes() / 4)),
         })
         .await?;
         let admin = finish_bootstrap(&disk, &ready).map_err(|error| match error {

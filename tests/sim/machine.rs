@@ -18,7 +18,7 @@ use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::member::Member;
 use nodenomad::node::running::{Node, NodeError, NodeParts};
-use nodenomad::node::store::StoreOptions;
+use nodenomad::node::store::{MemoryBudget, StoreOptions};
 use nodenomad::node::wal::WalOptions;
 use nodenomad::node::wall::SimWall;
 use tokio::task::{JoinHandle, LocalSet};
@@ -59,8 +59,11 @@ fn wal_options() -> WalOptions {
     }
 }
 
+/// For what is not flushed yet, on one machine.
+pub const MEMORY_BYTES: u64 = 128 << 10;
+
 fn store_options() -> StoreOptions {
-    StoreOptions { freeze_bytes: 48 << 10, stall_bytes: 256 << 10, cache_bytes: 256 << 10 }
+    StoreOptions { memory: MemoryBudget::new(MEMORY_BYTES), cache_bytes: 256 << 10 }
 }
 
 impl Machine {

@@ -145,7 +145,7 @@ impl Replica {
     ) -> Result<Arc<Replica>, ReplicaError> {
         let dir = directory(shard, id);
         parts.disk.create_dir(&dir).map_err(WalError::from)?;
-        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store)?;
+        let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
         let log = parts.wal.group(GroupId(id.0));
         if let Err(error) = align(&log, &store).await {
             let voters = store.base().membership.configs.into_iter().flat_map(|set| set.replicas);

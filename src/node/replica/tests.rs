@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::evaluate::RULES;
 use crate::node::disk::sim::SimDisk;
-use crate::node::store::{Committed, Payload};
+use crate::node::store::{Committed, MemoryBudget, Payload};
 use crate::node::wal::{Record, WalOptions};
 
 const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
@@ -24,7 +24,14 @@ async fn replica(
     if let Some(index) = purged {
         group.purge(point(index)).await.unwrap();
     }
-    let store = Store::create_or_open(disk, Path::new("s"), SHARD, EXEC, StoreOptions::default()).unwrap();
+    let store = Store::create_or_open(
+        disk,
+        Path::new("s"),
+        SHARD,
+        EXEC,
+        StoreOptions::new(MemoryBudget::new(1 << 30)),
+    )
+    .unwrap();
     for index in 0..flushed.map_or(0, |flushed| flushed + 1) {
         let entry =
             log_wire::Entry { rules: RULES, kind: Some(log_wire::entry::Kind::Batch(Default::default())) };

@@ -172,7 +172,10 @@ impl Requests {
         if grows(&write) {
             self.room.check().map_err(|full| failure(FailureCode::FailureFull, full))?;
         }
-        self.pace.keep().await;
+        let pace = self.memory.pace();
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+        }
         let outcome = self.shard(request.shard)?.write(write).await;
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
     }

@@ -44,10 +44,10 @@ use super::meta::join::Door;
 use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
-use super::pace::Pace;
 use super::pulse::Pulses;
 use super::room::Room;
 use super::shards::Shards;
+use super::store::MemoryBudget;
 use intake::Intake;
 
 /// Everything that answers needs.
@@ -64,7 +64,7 @@ pub struct Requests {
     pub counts: RequestCounts,
     pub intake: Arc<Intake>,
     pub room: Arc<Room>,
-    pub pace: Arc<Pace>,
+    pub memory: Arc<MemoryBudget>,
     pub pulses: Pulses,
 }
 

@@ -132,6 +132,7 @@ impl Overlay<'_> {
         for (key, version) in self.written.drain(..) {
             seen.active.write(&key, version, applier.state.watermark);
         }
+        seen.count_memory();
         seen.state = summary(&applier.state);
         seen.applied = applier.applied;
         seen.repeats = applier.state.repeats.size();

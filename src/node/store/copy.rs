@@ -12,6 +12,7 @@ use crate::model::wire;
 use crate::node::disk::{Disk, DiskFile};
 
 use super::backend::{BLOCK, Rot, block_sum};
+use super::budget::Held;
 use super::engine::{Engine, EngineError};
 use super::error::StoreError;
 use super::file::{ShardFile, guarded};
@@ -152,14 +153,13 @@ impl Shared {
         }
         let path = self.path();
         let (file, state) = self.replace(from, &path).map_err(|error| self.fail(error))?;
-        let seen = Seen::of(file.picture(), &state);
+        let seen = Seen::of(file.picture(), &state, Held::new(self.options.memory.clone()));
         let basis = basis_of(&*seen.picture);
         *applier = state;
         let old = std::mem::replace(&mut *self.seen.write(), seen);
         drop(applier);
         let old = (old, place.engine.replace(Box::new(file)), place.frozen.take());
         place.sweep_from = None;
-        self.room.notify_waiters();
         drop(old); // slow: closes a file that has no name any more
         Ok(basis)
     }

@@ -94,14 +94,17 @@ impl Shared {
             Err(error) => return Err(self.fail(error)),
         };
         let basis = basis_of(&*picture);
-        let done = {
+        let (old, rows) = {
             let mut seen = self.seen.write();
-            seen.picture = picture;
-            (seen.frozen.take(), place.frozen.take())
+            let old = std::mem::replace(&mut seen.picture, picture);
+            let rows = seen.frozen.take();
+            seen.count_memory();
+            (old, rows)
         };
-        self.room.notify_waiters();
+        drop(old);
+        let rows = (rows, place.frozen.take());
         drop(place);
-        drop(done); // slow: many rows
+        drop(rows); // slow: many
         Ok(basis)
     }
 

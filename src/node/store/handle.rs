@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
 
 use crate::model::evaluate::ShardState;
 use crate::model::id::ShardId;
@@ -21,6 +20,7 @@ use crate::net::exec::Exec;
 use crate::node::disk::Disk;
 
 use super::backend::Rot;
+use super::budget::{Held, MemoryBudget};
 use super::engine::{BoxError, Engine, EngineError, Frozen, Picture};
 use super::error::{FailedEarlier, StoreError};
 use super::file::{ShardFile, UNFINISHED};
@@ -34,29 +34,23 @@ pub const COPY_SUFFIX: &str = ".copy";
 /// What the names of files being received into the replica's directory end in; opening the store removes them.
 pub const RECEIVED_SUFFIX: &str = ".received";
 
-/// Bounds of one store's memory.
-#[derive(Clone, Copy, Debug)]
+/// Bytes of a shard's file that are kept in memory, usually.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Bounds of a store's memory.
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Bytes in the active memtable from which a flush is due.
-    pub freeze_bytes: usize,
-    /// Bytes in the memtables above which `wait_for_room` waits.
-    pub stall_bytes: usize,
+    /// For what is not flushed yet, together with other stores.
+    pub memory: Arc<MemoryBudget>,
     /// Bytes of the file kept in memory.
     pub cache_bytes: usize,
 }
 
-impl Default for StoreOptions {
-    fn default() -> StoreOptions {
-        StoreOptions { freeze_bytes: 192 << 20, stall_bytes: 512 << 20, cache_bytes: 32 << 20 }
+impl StoreOptions {
+    /// With the usual cache.
+    pub fn new(memory: Arc<MemoryBudget>) -> StoreOptions {
+        StoreOptions { memory, cache_bytes: CACHE_BYTES }
     }
-}
-
-/// How full the memtables of one store are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fill {
-    pub bytes: u64,
-    /// With more nothing is applied until something was flushed.
-    pub wall_bytes: u64,
 }
 
 /// What a shard's file durably holds.
@@ -108,7 +102,6 @@ pub(super) struct Shared {
     pub seen: RwLock<Seen>,
     /// Held by whoever writes the file or needs it not to be written; before the others.
     pub place: Arc<tokio::sync::Mutex<Place>>,
-    pub room: Notify,
     pub failed: AtomicBool,
     /// The file does not hold what was written.
     pub rot: Rot,
@@ -127,6 +120,8 @@ pub(super) struct Applier {
 pub(super) struct Seen {
     pub active: Memtable,
     pub frozen: Option<Arc<Memtable>>,
+    /// The memory of both.
+    pub held: Held,
     pub picture: Arc<dyn Picture>,
     /// Without the repeat table.
     pub state: ShardState,
@@ -161,7 +156,7 @@ impl Store {
         let opened = prepare(&*disk, dir, shard)
             .and_then(|()| open_checked(&*disk, &path, shard, options.cache_bytes, &rot));
         let (file, applier) = opened.map_err(|error| sort(&path, error))?;
-        let seen = Seen::of(file.picture(), &applier);
+        let seen = Seen::of(file.picture(), &applier, Held::new(options.memory.clone()));
         let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None };
         let shared = Shared {
             exec,
@@ -172,7 +167,6 @@ impl Store {
             applier: Mutex::new(applier),
             seen: RwLock::new(seen),
             place: Arc::new(tokio::sync::Mutex::new(place)),
-            room: Notify::new(),
             failed: AtomicBool::new(false),
             rot,
             closed: AtomicBool::new(false),
@@ -224,19 +218,14 @@ impl Store {
         read(&self.shared.seen.read().state)
     }
 
-    /// True once the active memtable is as full as it should get.
-    pub fn should_flush(&self) -> bool {
-        self.shared.seen.read().active.bytes() >= self.shared.options.freeze_bytes
+    /// For what is not flushed yet, together with other stores.
+    pub fn budget(&self) -> &MemoryBudget {
+        &self.shared.options.memory
     }
 
     /// Memory that the memtables take, in bytes.
     pub fn memtable_bytes(&self) -> usize {
         self.shared.seen.read().memory_bytes()
-    }
-
-    /// How full the memtables are.
-    pub fn fill(&self) -> Fill {
-        Fill { bytes: self.memtable_bytes() as u64, wall_bytes: self.shared.options.stall_bytes as u64 }
     }
 
     /// Keys in the memtables.
@@ -275,14 +264,15 @@ impl Store {
         self.shared.seen.read().repeats
     }
 
-    /// Returns once the memtables take no more than `stall_bytes`, or the store has failed or was closed (which the
-    /// next call says). Somebody must flush meanwhile.
+    /// Returns once the stores that share this one's budget are within the wall, or the store has failed or was closed
+    /// (which the next call says). Somebody must flush meanwhile. The meta shard never waits: it is small, and all
+    /// others need it.
     pub async fn wait_for_room(&self) {
+        let Shared { options, shard, .. } = &*self.shared;
         loop {
-            let mut changed = std::pin::pin!(self.shared.room.notified());
+            let mut changed = std::pin::pin!(options.memory.changed());
             changed.as_mut().enable();
-            let full = self.memtable_bytes() > self.shared.options.stall_bytes;
-            if !full || self.shared.check_usable().is_err() {
+            if *shard == ShardId::META || !options.memory.is_full() || self.shared.check_usable().is_err() {
                 return;
             }
             changed.await;
@@ -292,7 +282,7 @@ impl Store {
     /// Closes the file, once whoever writes it is done. What is in memory is forgotten; the log has it.
     pub async fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
-        self.shared.room.notify_waiters();
+        self.shared.options.memory.wake();
         let mut place = self.shared.place.clone().lock_owned().await;
         place.frozen = None;
         if let Some(engine) = place.engine.take() {
@@ -317,7 +307,7 @@ impl Shared {
     /// After a failed write nothing may be believed of the file.
     pub fn fail(&self, error: impl Into<BoxError>) -> StoreError {
         self.failed.store(true, Ordering::Release);
-        self.room.notify_waiters();
+        self.options.memory.wake();
         self.stopped(error.into())
     }
 
@@ -361,16 +351,22 @@ impl Applier {
 
 impl Seen {
     /// Just what the file holds.
-    pub fn of(picture: Arc<dyn Picture>, applier: &Applier) -> Seen {
+    pub fn of(picture: Arc<dyn Picture>, applier: &Applier, held: Held) -> Seen {
         Seen {
             active: Memtable::default(),
             frozen: None,
+            held,
             picture,
             state: summary(&applier.state),
             applied: applier.applied,
             membership: applier.membership.clone(),
             repeats: applier.state.repeats.size(),
         }
+    }
+
+    /// To be called when rows came or went.
+    pub fn count_memory(&mut self) {
+        self.held.set(self.memory_bytes());
     }
 
     pub fn memory_bytes(&self) -> usize {

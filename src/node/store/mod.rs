@@ -62,9 +62,10 @@
 //!
 //! ## What is durable when, and why each crash is safe
 //!
-//! - *Flush*: freeze memtable and state under the applier's lock; await the log's barrier; redb transactions
-//!   that are not durable, then one that is, and makes all of them so. A crash before that commit leaves the file as it was, and the log still holds all above it (it is
-//!   purged only up to what a flush returned). After an error half-way nothing more is written to the file. A crash after it finds a log that reaches at least as far as the file.
+//! - *Flush*: freeze memtable and state under the applier's lock; await the log's barrier; redb transactions that are not
+//!   durable, then one that is, and makes all of them so. A crash before that commit leaves the file as it was, and the
+//!   log still holds all above it (it is purged only up to what a flush returned). After an error half-way nothing more
+//!   is written to the file. A crash after it finds a log that reaches at least as far as the file.
 //! - *Creation*: under another name, then renamed: a file under its own name can always be opened.
 //! - *Copy*: under the writer's place, so between transactions; synced with its directory before it is returned.
 //! - *Installation*: the received file is checked page by page, closed and synced; then renamed over the old one, and
@@ -77,6 +78,8 @@
 //!
 //! In this order: the writer's *place* (one flush, sweep, copy or installation), the *applier* (a whole batch), what
 //! is *seen* (a few hundred rows at a time). Readers take only the last.
+
+mod budget;
 
 mod memtable;
 pub(crate) mod record;
@@ -98,11 +101,12 @@ mod flush;
 mod read;
 
 pub use apply::{Committed, Payload};
+pub use budget::MemoryBudget;
 pub use copy::{FileCopy, inspect};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use file::catches_panics;
-pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, Fill, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
+pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
 pub use read::{Page, PageBounds};
 
 #[cfg(test)]

@@ -23,8 +23,14 @@ use crate::net::exec::Exec;
 use ram::RamDisk;
 
 const SHARD: ShardId = ShardId(7);
-const OPTIONS: StoreOptions =
-    StoreOptions { freeze_bytes: 64 << 10, stall_bytes: 128 << 10, cache_bytes: 1 << 20 };
+/// Of memory for what is not flushed.
+const BUDGET_BYTES: usize = 64 << 10;
+/// Beyond it nothing is applied.
+const WALL_BYTES: usize = 2 * BUDGET_BYTES;
+
+fn options() -> StoreOptions {
+    StoreOptions { memory: MemoryBudget::new(BUDGET_BYTES as u64), cache_bytes: 1 << 20 }
+}
 
 /// A log that grows, as a leader would make it.
 #[derive(Clone, Default)]
@@ -115,7 +121,7 @@ fn open(disk: &RamDisk, dir: &str) -> Store {
 }
 
 fn try_open(disk: &RamDisk, dir: &str) -> Result<Store, StoreError> {
-    Store::create_or_open(Arc::new(disk.clone()), Path::new(dir), SHARD, Exec::Threads, OPTIONS)
+    Store::create_or_open(Arc::new(disk.clone()), Path::new(dir), SHARD, Exec::Threads, options())
 }
 
 fn key(name: impl AsRef<[u8]>) -> Key {

@@ -116,7 +116,7 @@ async fn what_does_not_fit_changes_nothing() {
         Path::new("foreign"),
         ShardId(8),
         Exec::Threads,
-        OPTIONS,
+        options(),
     );
     let unfit = foreign.unwrap().install(Path::new(RECEIVED), &end).await;
     assert!(matches!(unfit, Err(StoreError::Unfit(_))));

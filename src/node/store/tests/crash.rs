@@ -213,8 +213,13 @@ async fn damage_is_called_damage() {
     assert!(matches!(opened, Err(StoreError::Damaged { ref path, .. }) if path.ends_with(FILE_NAME)));
     let other = open(&disk, "other");
     other.close().await;
-    let wrong =
-        Store::create_or_open(Arc::new(disk.clone()), Path::new("other"), ShardId(8), Exec::Threads, OPTIONS);
+    let wrong = Store::create_or_open(
+        Arc::new(disk.clone()),
+        Path::new("other"),
+        ShardId(8),
+        Exec::Threads,
+        options(),
+    );
     assert!(matches!(wrong, Err(StoreError::Damaged { .. })));
     disk.open(Path::new("empty/shard.redb"), true).unwrap();
     assert!(matches!(try_open(&disk, "empty"), Err(StoreError::Damaged { .. })));

@@ -77,20 +77,40 @@ async fn who_waits_for_room_goes_on_after_a_flush() {
     let mut log = Log::new();
     fill(&mut log, 50);
     log.replay(&store);
-    assert!(store.wait_for_room().now_or_never().is_some() && !store.should_flush());
-    fill(&mut log, OPTIONS.stall_bytes / 200);
+    assert!(store.wait_for_room().now_or_never().is_some() && !store.budget().is_due());
+    fill(&mut log, WALL_BYTES / 200);
     log.replay(&store);
-    assert!(store.should_flush() && store.memtable_bytes() > OPTIONS.stall_bytes);
+    assert!(store.budget().is_due() && store.memtable_bytes() > WALL_BYTES);
     let mut waiting = std::pin::pin!(store.wait_for_room());
     assert!(waiting.as_mut().now_or_never().is_none());
     let (flushed, ()) = tokio::join!(flush(&store), waiting);
     flushed.unwrap();
     assert_eq!(store.memtable_bytes(), 0);
-    fill(&mut log, OPTIONS.stall_bytes / 200);
+    fill(&mut log, WALL_BYTES / 200);
     log.replay(&store);
     let mut waiting = std::pin::pin!(store.wait_for_room());
     assert!(waiting.as_mut().now_or_never().is_none());
     tokio::join!(store.close(), waiting);
+}
+
+#[tokio::test]
+async fn stores_share_one_budget() {
+    let shared = options();
+    let open = |shard: ShardId| {
+        let disk = Arc::new(RamDisk::default());
+        Store::create_or_open(disk, Path::new("s"), shard, Exec::Threads, shared.clone()).unwrap()
+    };
+    let (full, empty, meta) = (open(SHARD), open(ShardId(8)), open(ShardId::META));
+    let mut log = Log::new();
+    fill(&mut log, WALL_BYTES / 200);
+    log.replay(&full);
+    assert_eq!((shared.memory.held_bytes(), empty.memtable_bytes()), (full.memtable_bytes() as u64, 0));
+    let mut waiting = std::pin::pin!(empty.wait_for_room());
+    assert!(waiting.as_mut().now_or_never().is_none());
+    assert!(meta.wait_for_room().now_or_never().is_some(), "everybody needs the meta shard");
+    drop(full);
+    waiting.await;
+    assert_eq!(shared.memory.held_bytes(), 0);
 }
 
 #[tokio::test]

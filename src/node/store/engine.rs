@@ -84,6 +84,10 @@ pub trait Engine: Send + 'static {
     /// further use.
     fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError>;
 
+    /// To be called after each flush, once the picture before it has been let go where that is possible: what only that
+    /// one needed becomes free. After an error the engine is of no further use.
+    fn settle(&mut self) -> Result<(), EngineError>;
+
     /// Removes some of what no read at or above the file's own watermark can see, beginning at `from`.
     fn sweep(&mut self, from: Option<&Key>) -> Result<Swept, EngineError>;
 }

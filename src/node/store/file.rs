@@ -9,6 +9,9 @@
 //! flush goes into transactions that are not durable, each small enough for the cache; the last one is, and all of them
 //! with it. A crash before it takes them all back. So must an error: closing the file would make them durable, so after
 //! one nothing more is written to it ([`Backend`]). Readers go on with the picture before, which knows nothing of them.
+//! When that has been let go, an empty transaction follows: it frees the pages that only the picture before needed, one
+//! flush earlier than redb would, and without it redb 4.4 looks, in each part of the next flush, through the pages of
+//! all parts before (a fifth of the time of a flush in 400 parts).
 
 use std::cell::Cell;
 use std::ops::Bound;
@@ -177,6 +180,10 @@ impl Engine for ShardFile {
         let picture = self.commit(transaction, &head)?;
         half_done.done();
         Ok(picture)
+    }
+
+    fn settle(&mut self) -> Result<(), EngineError> {
+        Ok(begin(&self.database)?.commit()?)
     }
 
     fn sweep(&mut self, from: Option<&Key>) -> Result<Swept, EngineError> {

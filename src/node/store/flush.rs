@@ -102,10 +102,11 @@ impl Shared {
             (old, rows)
         };
         drop(old);
+        let settled = guarded(|| engine.settle()).map_err(|error| self.fail(error));
         let rows = (rows, place.frozen.take());
         drop(place);
         drop(rows); // slow: many
-        Ok(basis)
+        settled.map(|()| basis)
     }
 
     fn sweep(&self, mut place: OwnedMutexGuard<Place>) -> Result<bool, StoreError> {

@@ -65,7 +65,8 @@
 //! - *Flush*: freeze memtable and state under the applier's lock; await the log's barrier; redb transactions that are not
 //!   durable, then one that is, and makes all of them so. A crash before that commit leaves the file as it was, and the
 //!   log still holds all above it (it is purged only up to what a flush returned). After an error half-way nothing more
-//!   is written to the file. A crash after it finds a log that reaches at least as far as the file.
+//!   is written to the file. A crash after it finds a log that reaches at least as far as the file. An empty transaction
+//!   follows, which frees pages: a crash before it leaves them to the next.
 //! - *Creation*: under another name, then renamed: a file under its own name can always be opened.
 //! - *Copy*: under the writer's place, so between transactions; synced with its directory before it is returned.
 //! - *Installation*: the received file is checked page by page, closed and synced; then renamed over the old one, and

@@ -98,6 +98,8 @@ pub(super) struct Course {
     pub(super) turn: usize,
     /// Who was of no use the last time.
     pub(super) avoid: Option<NodeId>,
+    /// Whom another member called the leader.
+    pub(super) named: Option<NodeId>,
 }
 
 impl Course {
@@ -114,6 +116,7 @@ impl Course {
             misses: 0,
             turn: 0,
             avoid: None,
+            named: None,
         }
     }
 

@@ -106,7 +106,10 @@ impl Cluster {
         }
         let next = course.judge(miss)?;
         match next {
-            Next::Redirect(leader) => self.set_leader(shard, leader),
+            Next::Redirect(leader) => {
+                self.set_leader(shard, leader);
+                course.named = Some(leader);
+            }
             Next::Elsewhere => {
                 self.not_leader(shard, node);
                 course.turn += 1;
@@ -146,6 +149,8 @@ impl Cluster {
         if aim == Aim::Leader
             && let Some(leader) = self.leader(route.shard)
             && self.map().member(leader).is_some()
+            // When its node has died the other replicas know the new one, and they are quick to say so.
+            && (!self.is_suspect(leader) || course.named == Some(leader))
         {
             return Some(leader);
         }

@@ -146,6 +146,22 @@ async fn a_dead_leader_that_others_still_name_is_not_waited_for_again_and_again(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_leader_of_many_shards_is_waited_for_once() {
+    let fake = Fake::new(&["m"]);
+    [1, 2].into_iter().for_each(|shard| fake.lead(shard, 2));
+    let client = fake.client().await;
+    for key in ["a", "z"] {
+        client.put(key.as_bytes(), "1").await.unwrap();
+    }
+    fake.wires.set(2, How::Silent);
+    [1, 2].into_iter().for_each(|shard| fake.lead(shard, 3));
+    client.put(b"a", "2").await.unwrap();
+    let begun = Instant::now();
+    client.put(b"z", "2").await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_never_arrived_changed_nothing() {
     let fake = Fake::new(&[]);
     let client = fake.client().await;

@@ -30,8 +30,10 @@ use super::room::Room;
 use super::shards::Shards;
 use super::store::{MemoryBudget, StoreError};
 
-/// How often it looks.
+/// How often it looks at the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it looks at each shard: with hundreds that costs more than all else that an idle node does.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// A shard with something in memory is flushed after this long at the latest.
 const FLUSH_AFTER: Duration = Duration::from_secs(300);
 /// Entries applied since the last flush beyond which a shard is flushed: what a restart replays.
@@ -71,46 +73,64 @@ pub struct Flusher {
     pub memory: Arc<MemoryBudget>,
 }
 
-/// Flushes for ever, until a flush fails: then the node stops.
-pub async fn run(flusher: Flusher) -> StoreError {
-    let Flusher { shards, view, counts, room, memory } = flusher;
-    let mut first_dirty: BTreeMap<ShardId, Instant> = BTreeMap::new();
-    let mut swept = Instant::now();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let replicas = shards.all();
-        note_dirty(&replicas, &mut first_dirty);
-        memory.set_limit(view.now().settings.memtable_bytes);
-        if let Some(replica) = due(&replicas, &first_dirty, &memory) {
-            let bytes = replica.store.memtable_bytes() as u64;
-            if !room.fits_flush(bytes).await {
-                counts.postponed.inc();
-                continue; // `room` has told; the log keeps what is in memory
+impl Flusher {
+    /// Flushes for ever, until a flush fails: then the node stops.
+    pub async fn run(self) -> StoreError {
+        let mut dirty = Dirty::default();
+        let (mut scanned, mut swept) = (Instant::now(), Instant::now());
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.memory.set_limit(self.view.now().settings.memtable_bytes);
+            let mut due = None;
+            if self.memory.is_due() {
+                due = self.shards.all().iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
+            } else if scanned.elapsed() >= SCAN_EVERY {
+                scanned = Instant::now();
+                due = dirty.overdue(&self.shards.all());
             }
-            let start = Instant::now();
-            match replica.flush().await {
-                Ok(()) => {}
-                Err(error) if is_gone(&error) => continue,
-                Err(error) => return error,
+            if let Some(replica) = due {
+                dirty.0.remove(&replica.shard); // what comes in during the flush is new
+                if let Err(error) = self.flush(&replica).await {
+                    return error;
+                }
             }
-            first_dirty.remove(&replica.shard);
-            forget_logs(&replicas, view.now().settings.log_keep_bytes).await;
-            counts.flushed_bytes.inc_by(bytes);
-            counts.flush_seconds.observe_time(start.elapsed());
-            tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
-        }
-        if swept.elapsed() >= SWEEP_EVERY {
-            swept = Instant::now();
-            for replica in &replicas {
-                let start = Instant::now();
-                // One bounded pass now; what is left waits for the next time.
-                match replica.store.sweep().await {
-                    Err(error) if !is_gone(&error) => return error,
-                    Err(_) => {}
-                    Ok(_) => counts.sweep_seconds.observe_time(start.elapsed()),
+            if swept.elapsed() >= SWEEP_EVERY {
+                swept = Instant::now();
+                if let Err(error) = self.sweep().await {
+                    return error;
                 }
             }
         }
+    }
+
+    async fn flush(&self, replica: &Replica) -> Result<(), StoreError> {
+        let bytes = replica.store.memtable_bytes() as u64;
+        if !self.room.fits_flush(bytes).await {
+            self.counts.postponed.inc();
+            return Ok(()); // `room` has told; the log keeps what is in memory
+        }
+        let start = Instant::now();
+        if let Err(error) = replica.flush().await {
+            return if is_gone(&error) { Ok(()) } else { Err(error) };
+        }
+        forget_logs(&self.shards.all(), self.view.now().settings.log_keep_bytes).await;
+        self.counts.flushed_bytes.inc_by(bytes);
+        self.counts.flush_seconds.observe_time(start.elapsed());
+        tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
+        Ok(())
+    }
+
+    /// One bounded pass over each shard; what is left waits for the next time.
+    async fn sweep(&self) -> Result<(), StoreError> {
+        for replica in self.shards.all().iter() {
+            let start = Instant::now();
+            match replica.store.sweep().await {
+                Err(error) if !is_gone(&error) => return Err(error),
+                Err(_) => {}
+                Ok(_) => self.counts.sweep_seconds.observe_time(start.elapsed()),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -135,31 +155,26 @@ fn is_gone(error: &StoreError) -> bool {
     matches!(error, StoreError::Closed | StoreError::Damaged { .. })
 }
 
-fn note_dirty(replicas: &[Arc<Replica>], first_dirty: &mut BTreeMap<ShardId, Instant>) {
-    first_dirty.retain(|shard, _| replicas.iter().any(|replica| replica.shard == *shard));
-    for replica in replicas {
-        if replica.store.memtable_bytes() > 0 {
-            first_dirty.entry(replica.shard).or_insert_with(Instant::now);
-        }
-    }
-}
+/// Since when shards have had something in memory, as far as it was looked at.
+#[derive(Default)]
+struct Dirty(BTreeMap<ShardId, Instant>);
 
-/// The shard to flush now, if any.
-fn due(
-    replicas: &[Arc<Replica>],
-    first_dirty: &BTreeMap<ShardId, Instant>,
-    memory: &MemoryBudget,
-) -> Option<Arc<Replica>> {
-    if memory.is_due() {
-        return replicas.iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
+impl Dirty {
+    /// A shard that should be flushed though there is memory left.
+    fn overdue(&mut self, replicas: &[Arc<Replica>]) -> Option<Arc<Replica>> {
+        let before = std::mem::take(&mut self.0);
+        for replica in replicas.iter().filter(|replica| replica.store.memtable_bytes() > 0) {
+            let since = before.get(&replica.shard).copied().unwrap_or_else(Instant::now);
+            self.0.insert(replica.shard, since);
+        }
+        let overdue = |replica: &&Arc<Replica>| {
+            let old = self.0.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
+            let applied_index = replica.applied().borrow().index;
+            // What a file holds is asked only where it can matter.
+            let flushed_index = || replica.store.base().applied.map_or(0, |id| id.index);
+            old || applied_index > UNFLUSHED_MAX_ENTRIES
+                && applied_index.saturating_sub(flushed_index()) > UNFLUSHED_MAX_ENTRIES
+        };
+        replicas.iter().find(overdue).cloned()
     }
-    let overdue = |replica: &&Arc<Replica>| {
-        let old = first_dirty.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
-        let applied_index = replica.applied().borrow().index;
-        // Looked at ten times a second: what a file holds is asked only where it can matter.
-        let flushed_index = || replica.store.base().applied.map_or(0, |id| id.index);
-        old || applied_index > UNFLUSHED_MAX_ENTRIES
-            && applied_index.saturating_sub(flushed_index()) > UNFLUSHED_MAX_ENTRIES
-    };
-    replicas.iter().find(overdue).cloned()
 }

@@ -179,7 +179,7 @@ impl Pulses {
 
     /// The process of a machine is another than before: it knows of no sleep.
     async fn began_anew(&self, node: NodeId) {
-        for replica in self.0.shards.all() {
+        for replica in self.0.shards.all().iter() {
             let view = replica.group.rest_view();
             if view.leadership.here && view.others.iter().any(|(_, other)| *other == node) {
                 replica.group.rouse().await;
@@ -218,7 +218,7 @@ impl Pulses {
     /// Ends what is over. Returns the leaders that are called for.
     fn look(&self) -> Calls {
         let mut calls = Calls::new();
-        for replica in self.0.shards.all() {
+        for replica in self.0.shards.all().iter() {
             if !replica.group.look_at_rest() {
                 continue;
             }
@@ -236,7 +236,7 @@ impl Pulses {
     async fn prepare(&self, sleep_after: Option<Duration>, calls: &mut Calls) -> Outgoing {
         let mut outgoing = Outgoing::default();
         let mut roused = 0;
-        for replica in self.0.shards.all().into_iter().filter(|replica| replica.shard != ShardId::META) {
+        for replica in self.0.shards.all().iter().filter(|replica| replica.shard != ShardId::META) {
             let view = replica.group.rest_view();
             for (_, node) in &view.others {
                 outgoing.messages.entry(*node).or_insert_with(|| self.pulse());
@@ -267,7 +267,7 @@ impl Pulses {
                         last_index: view.last_index,
                     });
                 }
-                outgoing.quiet.push((replica, view.others.len()));
+                outgoing.quiet.push((replica.clone(), view.others.len()));
             }
         }
         self.look_for(outgoing.messages.keys().copied().collect());

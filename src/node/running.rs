@@ -27,7 +27,7 @@ use crate::net::transport::{Address, Transport};
 
 use super::clock::Clock;
 use super::disk::Disk;
-use super::flusher::{self, FlushCounts, Flusher};
+use super::flusher::{FlushCounts, Flusher};
 use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
@@ -284,7 +284,7 @@ impl Node {
 
     /// Gives every leadership to another voter that is up to date.
     async fn hand_over(&self) {
-        for replica in self.shards.all() {
+        for replica in self.shards.all().iter() {
             let status = replica.group.status();
             if !status.leadership.here {
                 continue;
@@ -373,7 +373,7 @@ async fn watch_damage(shards: Shards, view: View, stopped: watch::Sender<Option<
 }
 
 async fn watch_flusher(flusher: Flusher, stopped: watch::Sender<Option<Stopped>>) {
-    let error = flusher::run(flusher).await;
+    let error = flusher.run().await;
     tracing::error!(%error, "a flush failed; this node stops");
     stopped.send_replace(Some(Stopped::Disk(error.to_string())));
 }

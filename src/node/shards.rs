@@ -50,9 +50,17 @@ pub struct Shards {
     /// No other node has anything of what is here.
     alone: bool,
     damaged: Arc<RwLock<BTreeMap<ReplicaId, Damaged>>>,
-    open: Arc<RwLock<BTreeMap<ShardId, Arc<Replica>>>>,
+    open: Arc<RwLock<Open>>,
     /// One opening or closing at a time: two of the same replica would share its file.
     changing: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The replicas that are open.
+#[derive(Default)]
+struct Open {
+    by_shard: BTreeMap<ShardId, Arc<Replica>>,
+    /// The same, for whoever goes through all of them: some do many times a second.
+    all: Arc<Vec<Arc<Replica>>>,
 }
 
 /// The replicas that have a directory on this disk, made if there is none.
@@ -74,6 +82,14 @@ pub fn listed(disk: &dyn Disk) -> io::Result<Vec<(ShardId, ReplicaId)>> {
 pub fn set_aside_for(disk: &dyn Disk, shard: ShardId, id: ReplicaId) -> io::Result<Option<String>> {
     let why = read_file(disk, &directory(shard, id).join(DAMAGED_FILE))?;
     Ok(why.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+impl Open {
+    fn change<R>(&mut self, change: impl FnOnce(&mut BTreeMap<ShardId, Arc<Replica>>) -> R) -> R {
+        let changed = change(&mut self.by_shard);
+        self.all = Arc::new(self.by_shard.values().cloned().collect());
+        changed
+    }
 }
 
 impl Shards {
@@ -111,7 +127,7 @@ impl Shards {
         if let Some(replica) = self.get(shard) {
             return Ok(Some(replica).filter(|replica| replica.id == id));
         }
-        if self.open.read().len() >= REPLICAS_MAX {
+        if self.open.read().all.len() >= REPLICAS_MAX {
             tracing::error!(%shard, "this node holds {REPLICAS_MAX} replicas; no more are opened");
             return Ok(None);
         }
@@ -119,7 +135,7 @@ impl Shards {
             Ok(replica) => {
                 let applied = replica.applied().borrow().index;
                 tracing::info!(%shard, replica = %id, applied, "replica opened");
-                self.open.write().insert(shard, replica.clone());
+                self.open.write().change(|open| open.insert(shard, replica.clone()));
                 Ok(Some(replica))
             }
             Err(error) if error.is_damage() && self.alone => {
@@ -140,7 +156,7 @@ impl Shards {
             return Ok(());
         }
         self.note_damage(replica.shard, replica.id, why)?;
-        self.open.write().remove(&replica.shard);
+        self.open.write().change(|open| open.remove(&replica.shard));
         replica.group.shutdown().await;
         replica.store.close().await;
         Ok(())
@@ -174,7 +190,7 @@ impl Shards {
         let _one = self.changing.lock().await;
         let replica = self.get(shard).filter(|replica| replica.id == id);
         if let Some(replica) = replica {
-            self.open.write().remove(&shard);
+            self.open.write().change(|open| open.remove(&shard));
             replica.group.shutdown().await;
             replica.store.close().await;
         }
@@ -187,7 +203,7 @@ impl Shards {
     /// Closes all; flushes what fits, given the bytes in memory.
     pub async fn close_all(&self, fits: impl AsyncFn(u64) -> bool) {
         let _one = self.changing.lock().await;
-        let open = std::mem::take(&mut *self.open.write());
+        let open = self.open.write().change(std::mem::take);
         for replica in open.into_values() {
             let flush = fits(replica.store.memtable_bytes() as u64).await;
             replica.close(flush).await;
@@ -196,7 +212,7 @@ impl Shards {
 
     /// This node's replica of a shard.
     pub fn get(&self, shard: ShardId) -> Option<Arc<Replica>> {
-        self.open.read().get(&shard).cloned()
+        self.open.read().by_shard.get(&shard).cloned()
     }
 
     /// This node's replica of a shard, if it is the one meant.
@@ -205,8 +221,8 @@ impl Shards {
     }
 
     /// All, in order of shard.
-    pub fn all(&self) -> Vec<Arc<Replica>> {
-        self.open.read().values().cloned().collect()
+    pub fn all(&self) -> Arc<Vec<Arc<Replica>>> {
+        self.open.read().all.clone()
     }
 }
 

@@ -63,10 +63,11 @@ pub async fn watch(wal: Wal, shards: Shards) {
                     longest.as_secs()
                 );
             }
-            _ => {}
+            (None, None) => continue,
+            (Some(_), Some(_)) => {}
         }
         longest = now;
-        for replica in shards.all() {
+        for replica in shards.all().iter() {
             replica.group.set_silent(now.is_some());
         }
     }

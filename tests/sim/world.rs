@@ -323,7 +323,7 @@ impl World {
             let members: Vec<NodeId> = cluster.map.members().map(|node| node.id).collect();
             let jobs: Vec<_> = cluster.map.jobs().collect();
             text += &format!("{} knows {members:?} and jobs {jobs:?}\n", machine.address);
-            for replica in machine.node().shards.all() {
+            for replica in machine.node().shards.all().iter() {
                 let status = replica.group.status();
                 text += &format!(
                     "{} {} {}: {} term {} leader {:?} applied {} last {} members {:?} failure {:?}\n",

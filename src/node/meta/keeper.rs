@@ -94,9 +94,9 @@ pub async fn follow_placement(view: View, shards: Shards, own: NodeId) {
 /// True if all is as the map says.
 async fn placed(map: &ClusterMap, shards: &Shards, own: NodeId) -> bool {
     let mut done = true;
-    for replica in shards.all() {
+    for replica in shards.all().iter() {
         if map.is_retired(replica.id) && replica.shard != ShardId::META {
-            done &= report(remove(shards, &replica).await, replica.shard);
+            done &= report(remove(shards, replica).await, replica.shard);
         }
     }
     for damaged in shards.damaged() {
@@ -148,7 +148,7 @@ pub async fn follow_seat(
 pub async fn watch_damage(view: View, shards: Shards) -> String {
     loop {
         tokio::time::sleep(LOOK_FOR_DAMAGE_EVERY).await;
-        for replica in shards.all() {
+        for replica in shards.all().iter() {
             let (shard, id) = (replica.shard, replica.id);
             // In this order: what it fails for is known before it has failed.
             let failure = replica.group.failure();
@@ -161,7 +161,7 @@ pub async fn watch_damage(view: View, shards: Shards) -> String {
             if is_sole(&view.now().map, shard, id) {
                 return format!("{shard} has no other voter than {id}, which is damaged");
             }
-            let set_aside = shards.set_aside(&replica, "what was read is not what was written").await;
+            let set_aside = shards.set_aside(replica, "what was read is not what was written").await;
             if let Err(error) = set_aside {
                 return format!("{id} of {shard} is damaged and could not be set aside: {error}");
             }

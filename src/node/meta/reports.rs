@@ -92,7 +92,7 @@ impl Reports {
 
     /// What this node says about itself.
     pub fn own(&self) -> NodeStatus {
-        let replicas: Vec<_> = self.own.shards.all();
+        let replicas = self.own.shards.all();
         let damaged = self.own.shards.damaged().into_iter().map(|damaged| wire::ReplicaStatus {
             shard: damaged.shard.0,
             replica: damaged.id.0,

@@ -73,8 +73,8 @@ pub(super) struct Look<'a> {
 
 impl Look<'_> {
     pub fn new(sources: &Sources) -> Look<'_> {
-        let replicas = sources.shards.all().into_iter();
-        let replicas = replicas.map(|replica| (replica.clone(), replica.store.stats())).collect();
+        let replicas = sources.shards.all();
+        let replicas = replicas.iter().map(|replica| (replica.clone(), replica.store.stats())).collect();
         Look { sources, replicas, usage: usage() }
     }
 }

@@ -182,7 +182,8 @@ impl Requests {
 
     fn map(&self) -> wire::MapReply {
         let cluster = self.view.now();
-        let leaders = self.shards.all().into_iter().filter_map(|replica| {
+        let replicas = self.shards.all();
+        let leaders = replicas.iter().filter_map(|replica| {
             let node = replica.group.leadership().node?;
             Some(wire::Leader { shard: replica.shard.0, node: node.0 })
         });

@@ -32,7 +32,7 @@ use super::store::{MemoryBudget, StoreError};
 
 /// How often it looks at the memory.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often it looks at each shard: with hundreds that costs more than all else that an idle node does.
+/// How often it looks at each shard: with hundreds that is a good part of what an idle node does.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// A shard with something in memory is flushed after this long at the latest.
 const FLUSH_AFTER: Duration = Duration::from_secs(300);

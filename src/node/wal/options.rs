@@ -21,8 +21,8 @@ pub struct WalOptions {
     pub segment_bytes: u64,
     /// Newest entries kept in memory, over all groups.
     pub cache_bytes: usize,
-    /// Free segment files kept for use, where the disk has room. Fewer than a flush usually frees are made anew, zeros
-    /// first: with values of some KiB a quarter of all that is written.
+    /// Free segment files kept for use, where the disk has room. With fewer than a flush usually frees, segments are made
+    /// anew, and the zeros they begin with are as many bytes as all that the log takes.
     pub spare_segments: usize,
     /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
     pub known: Vec<GroupId>,

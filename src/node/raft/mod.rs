@@ -75,6 +75,7 @@ pub mod types;
 pub mod log;
 pub mod machine;
 pub mod snapshot;
+pub mod news;
 pub mod pipeline;
 pub mod network;
 pub mod group;

@@ -31,6 +31,7 @@ use crate::node::store::Store;
 
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
+use super::news;
 use super::pipeline::{Append, Failed, in_order};
 use super::snapshot;
 use super::types::{
@@ -193,9 +194,8 @@ impl RaftNetworkV2<Types> for Line {
     {
         let timeout = option.hard_ttl();
         let line: &'s Line = self;
-        let appends = input.map(move |request| {
-            let previous = request.prev_log_id;
-            let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        let appends = news::gathered(input).map(move |request| {
+            let (previous, last) = (request.prev_log_id, news::last(&request));
             let entries = request.entries.len() as u64;
             let (answer, bytes) = line.append(request, timeout);
             let counts = line.network.counts.clone();

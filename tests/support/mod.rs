@@ -6,7 +6,8 @@
 
 pub mod writers;
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -102,10 +103,24 @@ impl Node {
         std::fs::read_to_string(self.dir.with_extension("log")).unwrap_or_default()
     }
 
+    fn file(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.dir.join("node.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// The number in `node.json`.
     pub fn id(&self) -> u64 {
-        let text = std::fs::read_to_string(self.dir.join("node.json")).unwrap();
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["node_id"].as_u64().unwrap()
+        self.file()["node_id"].as_u64().unwrap()
+    }
+
+    /// The value of one series that the node tells at `/metrics`; it must be running.
+    pub fn metric(&self, series: &str) -> f64 {
+        let mut node = TcpStream::connect(self.file()["http"].as_str().unwrap()).unwrap();
+        node.write_all(b"GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        node.read_to_string(&mut text).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series));
+        value.unwrap_or_else(|| panic!("{series} is not in\n{text}")).trim().parse().unwrap()
     }
 }
 
@@ -302,6 +317,20 @@ impl Cluster {
                 return n;
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Returns once every node that runs has forgotten something of what is more than `bytes` of a shard's log.
+    pub async fn forgotten(&self, shard: u64, bytes: u64, limit: Duration) {
+        let series = format!("nodenomad_shard_log_bytes{{shard=\"{shard}\"}}");
+        let forgotten = async {
+            let running = || self.nodes.iter().filter(|node| node.is_running());
+            while running().any(|node| node.metric(&series) >= bytes as f64) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        if tokio::time::timeout(limit, forgotten).await.is_err() {
+            panic!("a log of shard {shard} is still {bytes} bytes long after {limit:?}");
         }
     }
 

@@ -234,7 +234,7 @@ impl Node {
             view: view.clone(),
             requests: requests.clone(),
             served,
-            refusals: parts.transport.refusals(),
+            transport: parts.transport.counts(),
             flushes,
             http_refused: Counter::default(),
             started_ms,

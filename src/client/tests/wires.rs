@@ -16,7 +16,9 @@ use tokio::sync::{mpsc, watch};
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
 use crate::net::rpc::{ServeLimits, Service, serve};
-use crate::net::transport::{Address, Class, ConnectError, Connection, Peer, Pipe, Refusals, Transport};
+use crate::net::transport::{
+    Address, Class, ConnectError, Connection, Peer, Pipe, Transport, TransportCounts,
+};
 
 const PIPE_BYTES: usize = 1 << 16;
 
@@ -129,7 +131,7 @@ impl Transport for Wires {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
-    fn refusals(&self) -> Arc<Refusals> {
+    fn counts(&self) -> Arc<TransportCounts> {
         Arc::default()
     }
 

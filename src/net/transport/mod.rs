@@ -71,10 +71,14 @@ pub struct Pipe {
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
-/// Connections that others tried to make with us and that came to nothing, since the start.
+/// What a transport counts, since the start.
 #[derive(Debug, Default)]
-pub struct Refusals {
-    /// There were too many, in all or of one address.
+pub struct TransportCounts {
+    /// What it sent and received, in bytes, as the layer below takes it (over QUIC: the contents of UDP datagrams). The
+    /// simulated network counts none.
+    pub sent_bytes: Counter,
+    pub received_bytes: Counter,
+    /// Connections that others tried to make: there were too many, in all or of one address.
     pub crowd: Counter,
     /// The handshake broke off, took too long, or showed a certificate that is not believed.
     pub handshake: Counter,
@@ -95,8 +99,8 @@ pub trait Transport: Send + Sync + 'static {
     /// The next connection somebody made to us; `None` once closed.
     fn accept(&self) -> BoxFuture<'_, Option<Arc<dyn Connection>>>;
 
-    /// Who was not let in.
-    fn refusals(&self) -> Arc<Refusals>;
+    /// What it has counted.
+    fn counts(&self) -> Arc<TransportCounts>;
 
     /// Where we listen; port 0 if we do not.
     fn local_addr(&self) -> SocketAddr;

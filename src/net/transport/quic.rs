@@ -17,6 +17,7 @@
 //! [`KEEP_ALIVE_MS`] instead of [`IDLE_TIMEOUT_MS`].
 //! Does not: reload certificates, revoke them, retry.
 
+mod socket;
 mod endpoint;
 mod tls;
 mod places;
@@ -37,8 +38,8 @@ use tokio::time::timeout;
 pub use endpoint::{Room, UNKNOWN, room};
 
 use super::{
-    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Refusals,
-    Transport,
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+    TransportCounts,
 };
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
@@ -110,7 +111,7 @@ pub struct QuicTransport {
     accepted: tokio::sync::Mutex<mpsc::Receiver<Arc<dyn Connection>>>,
     local_addr: SocketAddr,
     listens: bool,
-    refusals: Arc<Refusals>,
+    counts: Arc<TransportCounts>,
 }
 
 impl QuicTransport {
@@ -132,17 +133,17 @@ impl QuicTransport {
             (Some(_), Some(server)) => Some(endpoint::server_config(server)),
         };
         let listens = server.is_some();
-        let endpoint = endpoint::bind(listen, server, tls.reset_seed)?;
+        let counts = Arc::new(TransportCounts::default());
+        let endpoint = endpoint::bind(listen, server, tls.reset_seed, &counts)?;
         let bound = endpoint.local_addr();
         let local_addr = bound.map_err(|source| BindError::Socket { address: endpoint::ANY_PORT, source })?;
         let (queue, accepted) = mpsc::channel(ACCEPT_QUEUE_MAX);
-        let refusals = Arc::new(Refusals::default());
         if listens {
-            let (dialer, refusals) = (Arc::clone(&tls.dialer), Arc::clone(&refusals));
-            exec.spawn(admit::accept_all(endpoint.clone(), dialer, queue, exec, refusals));
+            let (dialer, counts) = (Arc::clone(&tls.dialer), Arc::clone(&counts));
+            exec.spawn(admit::accept_all(endpoint.clone(), dialer, queue, exec, counts));
         }
         let accepted = tokio::sync::Mutex::new(accepted);
-        Ok(QuicTransport { endpoint, dialer: tls.dialer, accepted, local_addr, listens, refusals })
+        Ok(QuicTransport { endpoint, dialer: tls.dialer, accepted, local_addr, listens, counts })
     }
 }
 
@@ -178,8 +179,8 @@ impl Transport for QuicTransport {
         Box::pin(async { self.accepted.lock().await.recv().await })
     }
 
-    fn refusals(&self) -> Arc<Refusals> {
-        Arc::clone(&self.refusals)
+    fn counts(&self) -> Arc<TransportCounts> {
+        Arc::clone(&self.counts)
     }
 
     fn local_addr(&self) -> SocketAddr {

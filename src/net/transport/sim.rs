@@ -38,8 +38,8 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::{
-    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Refusals,
-    Transport,
+    Address, CONNECT_TIMEOUT_MS, Class, ConnectError, Connection, IDLE_TIMEOUT_MS, Peer, Pipe, Transport,
+    TransportCounts,
 };
 use crate::model::id::NodeId;
 use crate::net::chance::Chance;
@@ -177,8 +177,8 @@ impl Transport for SimTransport {
         })
     }
 
-    /// Whom the simulated network does not let in is told at the dialer's side only.
-    fn refusals(&self) -> Arc<Refusals> {
+    /// Whom the simulated network does not let in is told at the dialer's side only; bytes are not counted.
+    fn counts(&self) -> Arc<TransportCounts> {
         Arc::default()
     }
 

@@ -50,7 +50,7 @@ use tokio::time::Instant;
 
 use crate::net::exec::Exec;
 use crate::net::rpc::ServeCounts;
-use crate::net::transport::Refusals;
+use crate::net::transport::TransportCounts;
 
 use super::clock::Clock;
 use super::flusher::FlushCounts;
@@ -73,7 +73,7 @@ pub struct Sources {
     pub view: View,
     pub requests: Arc<Requests>,
     pub served: Arc<ServeCounts>,
-    pub refusals: Arc<Refusals>,
+    pub transport: Arc<TransportCounts>,
     pub flushes: Arc<FlushCounts>,
     /// HTTP connections that there was no room for.
     pub http_refused: Counter,

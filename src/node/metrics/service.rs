@@ -34,10 +34,10 @@ pub(super) const METRICS: &[Metric] = &[
         "`forbidden`, `frame`, `identity`, `handshake`, `join`: somebody who should not be there, or another version: the log \
          names whom; `overload`, `connections`, `http`: past a bound of LIMITS.md",
         |look, out| {
-            let (counts, served, refusals) = (&look.requests.counts, &look.served, &look.refusals);
-            out.of("handshake", refusals.handshake.get())?;
-            out.of("identity", refusals.identity.get())?;
-            out.of("connections", refusals.crowd.get())?;
+            let (counts, served, transport) = (&look.requests.counts, &look.served, &look.transport);
+            out.of("handshake", transport.handshake.get())?;
+            out.of("identity", transport.identity.get())?;
+            out.of("connections", transport.crowd.get())?;
             out.of("frame", served.malformed.get())?;
             out.of("answers_not_taken", served.not_taken.get())?;
             out.of("forbidden", counts.forbidden.get())?;
@@ -64,6 +64,16 @@ pub(super) const METRICS: &[Metric] = &[
                 let open = look.served.open(class).get();
                 out.of(format!("{class:?}").to_lowercase(), u64::try_from(open).unwrap_or(0))
             })
+        },
+    ),
+    labelled(
+        Counter,
+        ("nodenomad_network_bytes_total", "direction"),
+        "Contents of UDP datagrams sent to and received from nodes and clients",
+        "near what the network carries: whole shard files on their way (`nodenomad_snapshot_bytes_total`) or large values",
+        |look, out| {
+            out.of("sent", look.transport.sent_bytes.get())?;
+            out.of("received", look.transport.received_bytes.get())
         },
     ),
     plain(

@@ -18,7 +18,7 @@ use super::places::{Place, Places};
 use super::tls::{self, Dialer};
 use super::{
     CODE_FULL, CODE_REFUSED, CONNECTIONS_MAX, Class, ConnectError, Connection, HANDSHAKE_TIMEOUT_MS, Peer,
-    Refusals, endpoint,
+    TransportCounts, endpoint,
 };
 use crate::model::id::NodeId;
 use crate::net::exec::Exec;
@@ -41,7 +41,7 @@ pub(super) async fn accept_all(
     dialer: Arc<Dialer>,
     queue: mpsc::Sender<Arc<dyn Connection>>,
     exec: Exec,
-    refusals: Arc<Refusals>,
+    counts: Arc<TransportCounts>,
 ) {
     let places = Arc::new(Places::default());
     // Apart, so that a crowd at the door does not hide who came in and was not who it said.
@@ -58,16 +58,16 @@ pub(super) async fn accept_all(
         let place = match places.enter(from) {
             Ok(place) if room => place,
             refused => {
-                refusals.crowd.inc();
+                counts.crowd.inc();
                 crowd.refused(from, refused.err().unwrap_or("too many connections are open"));
                 incoming.refuse();
                 continue;
             }
         };
         let (dialer, queue, log) = (Arc::clone(&dialer), queue.clone(), Arc::clone(&log));
-        let refusals = Arc::clone(&refusals);
+        let counts = Arc::clone(&counts);
         exec.spawn(async move {
-            match admit(incoming, &dialer, place, &refusals).await {
+            match admit(incoming, &dialer, place, &counts).await {
                 Ok(connection) => {
                     // Fails only if we are shutting down.
                     let _ = queue.send(Arc::new(connection)).await;
@@ -107,7 +107,7 @@ async fn admit(
     incoming: Incoming,
     dialer: &Dialer,
     mut place: Place,
-    refusals: &Refusals,
+    counts: &TransportCounts,
 ) -> Result<QuicConnection, String> {
     let handshake = async { incoming.accept()?.await };
     let limit = Duration::from_millis(HANDSHAKE_TIMEOUT_MS);
@@ -115,16 +115,16 @@ async fn admit(
         Ok(shaken) => shaken.map_err(|error| error.to_string()),
         Err(_) => Err("the handshake took too long".to_owned()),
     };
-    let connection = connection.inspect_err(|_| _ = refusals.handshake.inc())?;
+    let connection = connection.inspect_err(|_| _ = counts.handshake.inc())?;
     let refuse = |count: &Counter, code: u32, reason: String| {
         count.inc();
         connection.close(code.into(), reason.as_bytes());
         reason
     };
     let judged = judge(&connection, dialer);
-    let (peer, class) = judged.map_err(|reason| refuse(&refusals.identity, CODE_REFUSED, reason))?;
+    let (peer, class) = judged.map_err(|reason| refuse(&counts.identity, CODE_REFUSED, reason))?;
     let settled = place.settle(&peer);
-    settled.map_err(|reason| refuse(&refusals.crowd, CODE_FULL, reason.to_owned()))?;
+    settled.map_err(|reason| refuse(&counts.crowd, CODE_FULL, reason.to_owned()))?;
     endpoint::widen(&connection, class);
     let mut welcome = connection.open_uni().await.map_err(|error| error.to_string())?;
     welcome.write_all(&WELCOME).await.map_err(|error| error.to_string())?;

@@ -21,7 +21,8 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{BindError, Class, HANDSHAKES_MAX, IDLE_TIMEOUT_MS, KEEP_ALIVE_MS};
+use super::socket::CountingSocket;
+use super::{BindError, Class, HANDSHAKES_MAX, IDLE_TIMEOUT_MS, KEEP_ALIVE_MS, TransportCounts};
 
 /// Kernel buffer each way; with the usual 208 KiB bursts were dropped.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -90,6 +91,7 @@ pub(super) fn bind(
     listen: Option<SocketAddr>,
     server: Option<quinn::ServerConfig>,
     reset_seed: Option<[u8; 32]>,
+    counts: &Arc<TransportCounts>,
 ) -> Result<quinn::Endpoint, BindError> {
     let socket = match listen {
         Some(address) => socket(address),
@@ -97,7 +99,8 @@ pub(super) fn bind(
         None => socket(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).or_else(|_| socket(ANY_PORT)),
     };
     let failed = |source| BindError::Socket { address: listen.unwrap_or(ANY_PORT), source };
-    let socket = socket.map_err(failed)?;
+    let socket = socket.and_then(|socket| CountingSocket::new(socket, Arc::clone(counts)));
+    let socket = Arc::new(socket.map_err(failed)?);
     let config = match reset_seed {
         None => EndpointConfig::default(),
         Some(seed) => {
@@ -108,7 +111,8 @@ pub(super) fn bind(
             config
         }
     };
-    quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(failed)
+    let runtime = Arc::new(TokioRuntime);
+    quinn::Endpoint::new_with_abstract_socket(config, server, socket, runtime).map_err(failed)
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<UdpSocket> {

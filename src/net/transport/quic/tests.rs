@@ -101,6 +101,25 @@ async fn members_and_clients_connect_and_know_each_other() {
 }
 
 #[tokio::test]
+async fn bytes_are_counted_both_ways() {
+    const BYTES: usize = 1 << 20;
+    let server = Server::new();
+    let node = dialer(mutual(server.authority.issue_node(NodeId(2), now_ms()).unwrap()));
+    let dialed = dial(&node, &server.transport, Class::Bulk).await.unwrap();
+    let accepted = server.transport.accept().await.unwrap();
+    let mut ours = dialed.open().await.unwrap();
+    ours.writer.write_all(&[7; BYTES]).await.unwrap();
+    ours.writer.shutdown().await.unwrap();
+    let mut came = Vec::new();
+    accepted.accept().await.unwrap().reader.read_to_end(&mut came).await.unwrap();
+    let (sent, received) = (node.counts().sent_bytes.get(), server.transport.counts().received_bytes.get());
+    let most = BYTES as u64 * 5 / 4;
+    assert!((BYTES as u64..most).contains(&sent), "{sent}");
+    assert!((BYTES as u64..most).contains(&received), "{received}");
+    assert!((1..BYTES as u64 / 4).contains(&node.counts().received_bytes.get()), "acknowledgements");
+}
+
+#[tokio::test]
 async fn without_a_certificate_nothing_but_joining() {
     let server = Server::new();
     let mut nobody = dialer(Security::JoinOnly { expect_ca_fingerprint: server.authority.fingerprint() });

@@ -77,7 +77,7 @@ impl Live {
 
 impl Operator {
     /// `writer`: its number among the clients of the run.
-    pub fn new(client: Client, shared: Arc<Shared>, chance: Chance, writer: u32) -> Operator {
+    pub fn new(client: Client, shared: Arc<Shared>, chance: Chance, writer: u16) -> Operator {
         let choice = Choice::new(shared.workload.distribution(), shared.key_count);
         let origin = Origin { run: shared.run, writer, sequence: 0 };
         Operator { client, shared, chance, choice, name: Vec::new(), origin }

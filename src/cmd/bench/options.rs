@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::client::IN_FLIGHT_MAX;
 use crate::cmd::bench::ledger::KEYS_MAX;
 use crate::cmd::bench::report::Setting;
-use crate::cmd::bench::value::HEADER_BYTES;
+use crate::cmd::bench::value::{HEADER_BYTES, LOADER};
 use crate::cmd::bench::workload::{Kind, Workload};
 use crate::cmd::fail::Failure;
 use crate::cmd::reading::Level;
@@ -16,6 +16,7 @@ use crate::model::key::VALUE_MAX_BYTES;
 
 /// Most clients: as many writes as two connections carry at once.
 const CLIENTS_MAX: u64 = 2 * IN_FLIGHT_MAX as u64;
+const _: () = assert!(CLIENTS_MAX < LOADER as u64, "each has a number of its own");
 /// Most connections.
 const CONNECTIONS_MAX: u64 = 64;
 /// Most keys.
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn options_are_bounded() {
-        let bench = parsed("a --seconds 0.25 --warm-up 0 --rate 1e4 --value-bytes 28").unwrap();
+        let bench = parsed("a --seconds 0.25 --warm-up 0 --rate 1e4 --value-bytes 16").unwrap();
         assert_eq!((bench.seconds, bench.rate), (Duration::from_millis(250), Some(1e4)));
         for wrong in [
             "g",
@@ -178,7 +179,7 @@ mod tests {
             "--rate inf",
             "--clients 0",
             "--keys 0",
-            "--value-bytes 27",
+            "--value-bytes 15",
             "--scan-length 0",
             "--consistency eventually",
         ] {

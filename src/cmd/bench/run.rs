@@ -187,7 +187,7 @@ async fn measure(
         Exec::Threads.spawn(async move { Exec::Threads.blocking(move || pacing.pace.release()).await });
     let working = (0..count).map(|writer| {
         let client = clients[writer as usize % clients.len()].clone();
-        let operator = Operator::new(client, Arc::clone(shared), chance.fork(), writer as u32);
+        let operator = Operator::new(client, Arc::clone(shared), chance.fork(), writer as u16);
         Exec::Threads.spawn(operator.work())
     });
     let working = working.collect::<Vec<_>>();

@@ -2,12 +2,11 @@
 //!
 //! | bytes | what, little-endian |
 //! |---|---|
-//! | 0..4 | CRC-32C of all that follows |
-//! | 4..12 | the key's number |
-//! | 12..16 | the run, drawn at random |
-//! | 16..20 | the writer |
-//! | 20..28 | the writer's sequence |
-//! | 28.. | filler that does not compress |
+//! | 0..4 | CRC-32C of the key's number (8 bytes) and of all that follows |
+//! | 4..8 | the run, drawn at random |
+//! | 8..10 | the writer |
+//! | 10..16 | the writer's sequence |
+//! | 16.. | filler that does not compress |
 //!
 //! Promises: a value that was cut, mixed up with another key's or damaged is found out. Does not: protect against somebody
 //! who does it on purpose.
@@ -17,9 +16,11 @@ use bytes::Bytes;
 use crate::net::chance::Chance;
 
 /// Bytes of a value that are not filler.
-pub const HEADER_BYTES: usize = 28;
+pub const HEADER_BYTES: usize = 16;
 /// The writer that loads.
-pub const LOADER: u32 = u32::MAX;
+pub const LOADER: u16 = u16::MAX;
+/// Sequences have six bytes.
+const SEQUENCE_END: u64 = 1 << 48;
 /// The filler of values begins at so many places, so that neighbours differ.
 const FILLER_STARTS: usize = 1 << 16;
 
@@ -27,7 +28,8 @@ const FILLER_STARTS: usize = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub run: u32,
-    pub writer: u32,
+    pub writer: u16,
+    /// Below 2^48.
     pub sequence: u64,
 }
 
@@ -36,10 +38,8 @@ pub struct Origin {
 pub enum Damage {
     #[error("it is too short")]
     Short,
-    #[error("its checksum does not match")]
+    #[error("its checksum does not match, or it is another key's")]
     Checksum,
-    #[error("it was written for the key number {0}")]
-    OtherKey(u64),
 }
 
 /// Makes values of one size.
@@ -57,17 +57,17 @@ impl Values {
     }
 
     pub fn make(&self, key: u64, origin: Origin) -> Bytes {
+        assert!(origin.sequence < SEQUENCE_END, "nobody writes for so long");
         let mut value = Vec::with_capacity(self.bytes);
         value.extend_from_slice(&[0; 4]);
-        value.extend_from_slice(&key.to_le_bytes());
         value.extend_from_slice(&origin.run.to_le_bytes());
         value.extend_from_slice(&origin.writer.to_le_bytes());
-        value.extend_from_slice(&origin.sequence.to_le_bytes());
+        value.extend_from_slice(&origin.sequence.to_le_bytes()[..6]);
         // Any spread will do; this is Fibonacci hashing of what differs, of which the high bits are good.
         let spread = (key ^ origin.sequence.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let start = (spread >> (64 - FILLER_STARTS.ilog2())) as usize;
         value.extend_from_slice(&self.filler[start..start + self.bytes - HEADER_BYTES]);
-        let checksum = crc32c::crc32c(&value[4..]);
+        let checksum = checksum(key, &value[4..]);
         value[..4].copy_from_slice(&checksum.to_le_bytes());
         value.into()
     }
@@ -78,15 +78,19 @@ pub fn check(value: &[u8], key: u64) -> Result<Origin, Damage> {
     if value.len() < HEADER_BYTES {
         return Err(Damage::Short);
     }
-    let four = |at: usize| u32::from_le_bytes(value[at..at + 4].try_into().expect("four bytes"));
-    let eight = |at: usize| u64::from_le_bytes(value[at..at + 8].try_into().expect("eight bytes"));
-    if four(0) != crc32c::crc32c(&value[4..]) {
+    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    if number(&value[..4]) != u64::from(checksum(key, &value[4..])) {
         return Err(Damage::Checksum);
     }
-    match eight(4) {
-        found if found == key => Ok(Origin { run: four(12), writer: four(16), sequence: eight(20) }),
-        found => Err(Damage::OtherKey(found)),
-    }
+    Ok(Origin {
+        run: number(&value[4..8]) as u32,
+        writer: number(&value[8..10]) as u16,
+        sequence: number(&value[10..HEADER_BYTES]),
+    })
+}
+
+fn checksum(key: u64, rest: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&key.to_le_bytes()), rest)
 }
 
 #[cfg(test)]
@@ -113,8 +117,8 @@ mod tests {
             assert_eq!(check(&damaged, 42), Err(Damage::Checksum), "at {at}");
         }
         assert_eq!(check(&value[..63], 42), Err(Damage::Checksum));
-        assert_eq!(check(&value[..27], 42), Err(Damage::Short));
-        assert_eq!(check(&value, 43), Err(Damage::OtherKey(42)));
+        assert_eq!(check(&value[..HEADER_BYTES - 1], 42), Err(Damage::Short));
+        assert_eq!(check(&value, 43), Err(Damage::Checksum));
     }
 
     #[test]

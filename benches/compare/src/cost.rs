@@ -1,6 +1,8 @@
 //! What an operation costs nomad's servers: processor time, bytes, allocations, wake-ups.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::machine::Servers;
@@ -17,7 +19,9 @@ struct Counted {
     /// By all disks of the machine: what is told of a process is too much where a part of a large page was written.
     written_bytes: u64,
     /// Over the loopback interface, by everybody: the load generator's, too.
-    sent_bytes: u64,
+    carried_bytes: u64,
+    /// By the servers, as they count it; `None` where they do not.
+    sent_bytes: Option<u64>,
     /// Times a thread went on after it had waited for something.
     wake_ups: u64,
 }
@@ -25,14 +29,14 @@ struct Counted {
 /// Measures each piece of work, and again for the allocations: counting them makes everything slower.
 pub async fn run(nomad: &nomad::Cluster, works: &[Work]) -> Result<()> {
     println!(
-        "| work, clients | nomad/s | CPU us/op | B written/op | B sent/op | wake-ups/op | allocations/op |"
+        "| work, clients | nomad/s | CPU us/op | B written/op | B sent/op | with clients' | wake-ups/op | allocations/op |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for work in works {
         nomad.load(work.keys, work.value_bytes)?;
-        let before = count(&nomad.servers)?;
+        let before = count(nomad)?;
         let measured = nomad.measure(work).await?;
-        let after = count(&nomad.servers)?;
+        let after = count(nomad)?;
         let of_one = |after: u64, before: u64| (after - before) as f64 / measured.ops;
         let allocations = match Counter::start(&nomad.servers) {
             Ok(counter) => {
@@ -44,27 +48,33 @@ pub async fn run(nomad: &nomad::Cluster, works: &[Work]) -> Result<()> {
                 "-".to_owned()
             }
         };
+        let sent = match (after.sent_bytes, before.sent_bytes) {
+            (Some(after), Some(before)) => format!("{:.0}", of_one(after, before)),
+            _ => "-".to_owned(),
+        };
         println!(
-            "| {} | {:.0} | {:.1} | {:.0} | {:.0} | {:.2} | {allocations} |",
+            "| {} | {:.0} | {:.1} | {:.0} | {sent} | {:.0} | {:.2} | {allocations} |",
             work.name(),
             measured.per_second,
             (after.cpu_seconds - before.cpu_seconds) * 1e6 / measured.ops,
             of_one(after.written_bytes, before.written_bytes),
-            of_one(after.sent_bytes, before.sent_bytes),
+            of_one(after.carried_bytes, before.carried_bytes),
             of_one(after.wake_ups, before.wake_ups),
         );
     }
     Ok(())
 }
 
-fn count(servers: &Servers) -> Result<Counted> {
+fn count(nomad: &nomad::Cluster) -> Result<Counted> {
+    let sent: Option<Vec<u64>> = nomad.http_addresses()?.iter().map(|http| sent_bytes(http)).collect();
     let mut counted = Counted {
-        cpu_seconds: servers.cpu_seconds(),
+        cpu_seconds: nomad.servers.cpu_seconds(),
         written_bytes: written_bytes()?,
-        sent_bytes: sent_bytes()?,
+        carried_bytes: carried_bytes()?,
+        sent_bytes: sent.map(|all| all.iter().sum()),
         wake_ups: 0,
     };
-    for pid in &servers.pids {
+    for pid in &nomad.servers.pids {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
             // It may have ended meanwhile.
             let status = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
@@ -95,8 +105,18 @@ fn written_bytes() -> Result<u64> {
     Ok(sectors * SECTOR)
 }
 
+/// What a node says it has sent.
+fn sent_bytes(http: &str) -> Option<u64> {
+    let mut node = TcpStream::connect(http).ok()?;
+    node.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    node.read_to_string(&mut text).ok()?;
+    let sent = "nodenomad_network_bytes_total{direction=\"sent\"}";
+    text.contains(sent).then(|| number_behind(&text, sent))
+}
+
 /// The ninth number of an interface's line.
-fn sent_bytes() -> Result<u64> {
+fn carried_bytes() -> Result<u64> {
     let all = fs::read_to_string("/proc/net/dev")?;
     let line = all.lines().find_map(|line| line.trim_start().strip_prefix("lo:"));
     let field = line.and_then(|line| line.split_whitespace().nth(8));

@@ -69,7 +69,7 @@ struct Options {
 enum Set {
     /// Each kind of operation, few and many clients
     Usual,
-    /// Puts and gets of 28 B (the least that says what it is) to 64 KiB
+    /// Puts and gets of 16 B to 64 KiB
     Values,
     /// Puts and gets by 1 to 1,024 clients
     Clients,
@@ -157,7 +157,7 @@ fn works(options: &Options) -> Vec<Work> {
                 let keys = keys.min((VALUES_MAX_BYTES / value_bytes) as u64);
                 both(64).map(|work| Work { keys, value_bytes, ..work })
             };
-            [28, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10].into_iter().flat_map(of_size).collect()
+            [16, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10].into_iter().flat_map(of_size).collect()
         }
         Set::Clients => [1, 4, 16, 64, 256, 1024].into_iter().flat_map(both).collect(),
         Set::Ycsb => ["a", "b", "c", "d", "e", "f"].map(|letter| work(Kind::Ycsb(letter), 64)).into(),

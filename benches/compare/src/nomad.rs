@@ -72,6 +72,17 @@ impl Cluster {
         }
     }
 
+    /// Where each node tells its metrics.
+    pub fn http_addresses(&self) -> Result<Vec<String>> {
+        let mut addresses = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let Ok(file) = fs::read(entry?.path().join("node.json")) else { continue };
+            let file: Value = serde_json::from_slice(&file)?;
+            addresses.extend(file["http"].as_str().map(str::to_owned));
+        }
+        Ok(addresses)
+    }
+
     /// Puts every key once.
     pub fn load(&self, keys: u64, value_bytes: usize) -> Result<()> {
         let (keys, bytes) = (keys.to_string(), value_bytes.to_string());

@@ -201,7 +201,7 @@ _nomad() {
             return 0
             ;;
         nomad__subcmd__bench)
-            opts="-e -c -o -y -q -v -h --clients --connections --value-bytes --keys --seconds --warm-up --rate --consistency --scan-length --seed --prefix --load-only --verify --endpoint --context --output --timeout --yes --quiet --verbose --color --help put get cas incr scan mixed a b c d e f"
+            opts="-e -c -o -y -q -v -h --clients --connections --value-bytes --keys --seconds --warm-up --rate --consistency --scan-length --seed --prefix --load-only --verify --check --endpoint --context --output --timeout --yes --quiet --verbose --color --help put get cas incr scan mixed a b c d e f"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -291,6 +291,7 @@ always\t''
 never\t''"
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -l load-only -d 'Load the keys if they are not there, and nothing else'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -l verify -d 'Read everything back afterwards: is each acknowledged write there, and nothing that failed? Nobody else may write below the prefix meanwhile'
+complete -c nomad -n "__fish_nomad_using_subcommand bench" -l check -d 'Note what every client asked and was told, and check afterwards that it is linearizable: that one copy of each key could have told all that. On keys of its own below the prefix, removed afterwards if all is well. The more operations a key has the sharper the check: best with few --keys, such as 1000'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s y -l yes -d 'Answer questions with yes'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'

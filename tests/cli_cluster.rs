@@ -387,6 +387,15 @@ fn benches(c: &Cluster) {
     let due = ["ops", "not_begun"].map(|name| paced[name].as_u64().unwrap()).iter().sum::<u64>();
     assert_eq!((&paced["rate"], due), (&json!(100.0), 20), "{paced}");
 
+    // What everybody was told is linearizable, and leaves nothing behind.
+    let report = bench("mixed", "--seconds 0.3 --check --scan-length 20");
+    let checked = &report["checked"];
+    assert_has(checked, "keys operations unknown wrong undecided");
+    assert_eq!((&checked["wrong"], &checked["undecided"]), (&json!(0), &json!(0)), "{report}");
+    assert!(checked["operations"].as_u64() >= report["ops"].as_u64(), "{report}");
+    assert_eq!(done(c, "range --prefix b/check-").lines().len(), 0, "{report}");
+    fails(c, "bench a --check", 2);
+
     // What was loaded and is gone is found out.
     done(c, "kv del b/k000000000007");
     let lost = run(c, "bench incr --keys 200 --seconds 0.1 --warm-up 0 --prefix b/ --verify -o raw");

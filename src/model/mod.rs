@@ -11,7 +11,8 @@
 //! Two threads run through the list below. *Data*: [`key`], [`time`], [`row`], [`repeat`] and [`evaluate`] are what a
 //! shard's log does to a shard. *Cluster*: [`system`] names the meta shard's records, [`map`] makes one value of them,
 //! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
-//! change is carried through, whoever crashes; [`token`] says who may join.
+//! change is carried through, whoever crashes; [`token`] says who may join. And [`history`] judges whether what clients were
+//! told of all that can be true.
 
 pub mod wire;
 pub mod id;
@@ -28,3 +29,4 @@ pub mod ring;
 pub mod assign;
 pub mod placement;
 pub mod job;
+pub mod history;

@@ -44,6 +44,11 @@ impl Keys {
         }
     }
 
+    /// Keys whose prefix goes on with `more`.
+    pub fn below(&self, more: &str) -> Result<Keys, Failure> {
+        Keys::new(&[&self.prefix[..], more.as_bytes()].concat())
+    }
+
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
     }

@@ -9,6 +9,7 @@
 //! | `operate` | one client: an operation, its answer checked |
 //! | `tally`, `report` | counts and histograms of one client; of all; as people and programs read it |
 //! | `ledger`, `verify` | what was acknowledged; whether it is there |
+//! | `history` | what everybody asked and was told; whether that can be true |
 //! | `load`, `live` | keys that must be there before; the line while it runs |
 //! | `options`, `run` | the command |
 //!
@@ -27,6 +28,7 @@ pub mod value;
 pub mod pace;
 pub mod tally;
 pub mod ledger;
+pub mod history;
 pub mod load;
 pub mod operate;
 pub mod live;

@@ -3,21 +3,27 @@
 //! Promises: every value read is checked against its key; with a ledger, a linearizable read is never older than what was
 //! acknowledged before it began, or it counts as a wrong answer. Does not: retry (the client library does, inside a call).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 
-use crate::client::{Cas, Client, Consistency, ErrorOutcome, Expected, RangeQuery, ReadOptions, Row, Value};
+use crate::client::{
+    Cas, Client, Consistency, Error, ErrorOutcome, Expected, RangeQuery, ReadOptions, Row, Value,
+};
 use crate::cmd::bench::choice::{Choice, Growth};
+use crate::cmd::bench::history::{self, History};
 use crate::cmd::bench::keys::{Family, Keys};
 use crate::cmd::bench::ledger::Ledger;
 use crate::cmd::bench::pace::Pace;
 use crate::cmd::bench::tally::{Ended, Tally};
 use crate::cmd::bench::value::{self, Origin, Values};
 use crate::cmd::bench::workload::{Kind, Workload};
+use crate::model::history::{Action, Swapped};
 use crate::model::time::Timestamp;
 use crate::net::chance::Chance;
 
@@ -39,6 +45,8 @@ pub struct Shared {
     pub scan_length: u64,
     /// Kept for workloads that need it and runs that are verified.
     pub ledger: Option<Ledger>,
+    /// Kept for runs that are checked.
+    pub history: Option<History>,
     pub run: u32,
     pub live: Live,
 }
@@ -60,6 +68,16 @@ pub struct Operator {
     choice: Choice,
     name: Vec<u8>,
     origin: Origin,
+    /// What it last saw in each key, in runs that are checked.
+    held: HashMap<u64, Origin>,
+}
+
+impl Shared {
+    /// True if no more can be kept account of.
+    pub fn is_full(&self) -> bool {
+        self.ledger.as_ref().is_some_and(Ledger::is_full)
+            || self.history.as_ref().is_some_and(History::is_full)
+    }
 }
 
 impl Live {
@@ -80,7 +98,7 @@ impl Operator {
     pub fn new(client: Client, shared: Arc<Shared>, chance: Chance, writer: u16) -> Operator {
         let choice = Choice::new(shared.workload.distribution(), shared.key_count);
         let origin = Origin { run: shared.run, writer, sequence: 0 };
-        Operator { client, shared, chance, choice, name: Vec::new(), origin }
+        Operator { client, shared, chance, choice, name: Vec::new(), origin, held: HashMap::new() }
     }
 
     /// Works until the run is over.
@@ -95,7 +113,7 @@ impl Operator {
             if shared.pace.counts(begun) {
                 tally.record(kind, ended, took);
             }
-            if shared.ledger.as_ref().is_some_and(Ledger::is_full) {
+            if shared.is_full() {
                 shared.pace.stop();
             }
             if !answered && !shared.pace.is_open_loop() {
@@ -140,34 +158,48 @@ impl Operator {
     }
 
     async fn get(&mut self, key: u64) -> Result<(), Ended> {
-        let shared = &self.shared;
-        shared.keys.name(Family::Values, key, &mut self.name);
-        let floor = shared.ledger.as_ref().map_or(Timestamp::ZERO, |ledger| ledger.seen(key));
-        let found = self.client.get_with(&self.name, &shared.reading).await;
+        self.shared.keys.name(Family::Values, key, &mut self.name);
+        let floor = self.shared.ledger.as_ref().map_or(Timestamp::ZERO, |ledger| ledger.seen(key));
+        let begin = self.now();
+        let found = self.client.get_with(&self.name, &self.shared.reading).await;
         let found = found.map_err(|error| Ended::by(&error))?;
+        self.note_read(key, begin, found.as_ref().map(|found| &found.value));
         self.check(key, floor, found.as_ref())
     }
 
     async fn put(&mut self, key: u64) -> Result<(), Ended> {
         let (value, origin) = self.next_value(key);
-        let written = self.client.put(&self.name, value).await;
-        self.wrote(key, origin, written.map(|stamp| Cas::Done { stamp }))
+        let begin = self.now();
+        let written = self.client.put(&self.name, value).await.map(|stamp| Cas::Done { stamp });
+        self.note_write(key, begin, &written, |value, _| Action::Put { value });
+        self.wrote(key, origin, written)
     }
 
     /// Expects what was last seen or, if nothing was, that the key is there.
     async fn cas(&mut self, key: u64) -> Result<(), Ended> {
         let (value, origin) = self.next_value(key);
         let seen = self.shared.ledger.as_ref().map_or(Timestamp::ZERO, |ledger| ledger.seen(key));
-        let expected = if seen == Timestamp::ZERO { Expected::Present } else { Expected::Stamp(seen) };
+        let held = self.held.get(&key).copied();
+        let expected = match held {
+            // Two writes of a key may carry one value only if they are one write.
+            Some(held) => Expected::Value(self.shared.values.make(key, held)),
+            None if self.shared.history.is_some() => Expected::Absent,
+            None if seen == Timestamp::ZERO => Expected::Present,
+            None => Expected::Stamp(seen),
+        };
+        let begin = self.now();
         let written = self.client.cas(&self.name, expected, value).await;
+        let expected = held.zip(self.shared.history.as_ref()).map(|(held, history)| history.number(held));
+        self.note_write(key, begin, &written, |value, told| Action::Cas { expected, value, told });
         self.wrote(key, origin, written)
     }
 
     async fn incr(&mut self, number: u64) -> Result<(), Ended> {
-        let shared = &self.shared;
-        shared.keys.name(Family::Numbers, number, &mut self.name);
+        self.shared.keys.name(Family::Numbers, number, &mut self.name);
+        let begin = self.now();
         let counted = self.client.incr(&self.name, 1).await;
-        match (counted, &shared.ledger) {
+        self.note_count(number, begin, &counted);
+        match (counted, &self.shared.ledger) {
             (Ok(sum), Some(ledger)) => ledger.count(number, sum),
             (Err(error), ledger) => {
                 if let (ErrorOutcome::Unknown, Some(ledger)) = (error.outcome(), ledger) {
@@ -181,7 +213,7 @@ impl Operator {
     }
 
     async fn scan(&mut self, key: u64) -> Result<(), Ended> {
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         let length = match shared.workload.scans_vary() {
             true => self.chance.between(1, shared.scan_length + 1),
             false => shared.scan_length,
@@ -189,15 +221,24 @@ impl Operator {
         let (range, options) = (shared.keys.from(Family::Values, key), shared.reading);
         let query = RangeQuery { range, limit: Some(length), reverse: false, options };
         let (mut rows, mut first) = (self.client.range(query), true);
+        let (begin, is_checked) = (self.now(), shared.history.is_some());
+        let (mut next, mut left) = (key, length);
         while let Some(row) = rows.next().await {
             let Row { key: name, value, .. } = row.map_err(|error| Ended::by(&error))?;
             let Some(number) = shared.keys.number(Family::Values, &name) else { continue };
-            if first && number != key {
+            if first && number != key && !is_checked {
                 break;
             }
             first = false;
             value::check(&value, number)
                 .map_err(|damage| self.wrong(format!("the value of k{number}: {damage}")))?;
+            (next..number).for_each(|absent| self.note_read(absent, begin, None));
+            self.note_read(number, begin, Some(&value));
+            (next, left) = (number + 1, left - 1);
+        }
+        // Fewer than asked for: there are no more.
+        if left > 0 && is_checked {
+            (next..self.shared.key_count).for_each(|absent| self.note_read(absent, begin, None));
         }
         match first {
             true => self.absent(key),
@@ -206,19 +247,65 @@ impl Operator {
     }
 
     /// The name is left in `name`.
-    fn next_value(&mut self, key: u64) -> (bytes::Bytes, Origin) {
+    fn next_value(&mut self, key: u64) -> (Bytes, Origin) {
         self.shared.keys.name(Family::Values, key, &mut self.name);
         self.origin.sequence += 1;
         (self.shared.values.make(key, self.origin), self.origin)
     }
 
-    /// Notes how a write came out.
-    fn wrote(
-        &self,
+    /// When an operation begins that is to be noted.
+    fn now(&self) -> u64 {
+        self.shared.history.as_ref().map_or(0, History::now)
+    }
+
+    /// Notes what a key was found to hold.
+    fn note_read(&mut self, key: u64, begin: u64, found: Option<&Bytes>) {
+        let Some(history) = &self.shared.history else { return };
+        let found = look(&mut self.held, history, key, found);
+        history.answered((Family::Values, key), self.origin.writer, begin, Action::Get { found });
+    }
+
+    /// Notes how a write of the last value came out.
+    fn note_write(
+        &mut self,
         key: u64,
-        origin: Origin,
-        written: Result<Cas, crate::client::Error>,
-    ) -> Result<(), Ended> {
+        begin: u64,
+        written: &Result<Cas, Error>,
+        action: impl Fn(u64, Swapped) -> Action,
+    ) {
+        let Some(history) = &self.shared.history else { return };
+        let (name, writer, value) = ((Family::Values, key), self.origin.writer, history.number(self.origin));
+        match written {
+            Ok(Cas::Done { .. }) => {
+                history.answered(name, writer, begin, action(value, Swapped::Done));
+                self.held.insert(key, self.origin);
+            }
+            Ok(Cas::Failed { found }) => {
+                let found = look(&mut self.held, history, key, found.as_ref().map(|found| &found.value));
+                history.answered(name, writer, begin, action(value, Swapped::Failed { found }));
+            }
+            Err(error) if error.outcome() == ErrorOutcome::Unknown => {
+                history.unknown(name, writer, begin, action(value, Swapped::Unknown));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn note_count(&self, number: u64, begin: u64, counted: &Result<i64, Error>) {
+        let Some(history) = &self.shared.history else { return };
+        let (name, writer) = ((Family::Numbers, number), self.origin.writer);
+        let action = |sum| Action::Incr { by: 1, sum };
+        match counted {
+            Ok(sum) => history.answered(name, writer, begin, action(Some(*sum))),
+            Err(error) if error.outcome() == ErrorOutcome::Unknown => {
+                history.unknown(name, writer, begin, action(None));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Judges how a write came out.
+    fn wrote(&self, key: u64, origin: Origin, written: Result<Cas, Error>) -> Result<(), Ended> {
         let ledger = self.shared.ledger.as_ref();
         match written {
             Ok(Cas::Done { stamp }) => {
@@ -268,5 +355,20 @@ impl Operator {
     fn wrong(&self, what: String) -> Ended {
         self.shared.live.note(&what);
         Ended::wrong(what)
+    }
+}
+
+/// What stands for the value that a key was found to hold; it is remembered.
+fn look(held: &mut HashMap<u64, Origin>, history: &History, key: u64, found: Option<&Bytes>) -> Option<u64> {
+    let Some(found) = found else {
+        held.remove(&key);
+        return None;
+    };
+    match value::check(found, key) {
+        Ok(origin) => {
+            held.insert(key, origin);
+            Some(history.number(origin))
+        }
+        Err(_) => Some(history::FOREIGN),
     }
 }

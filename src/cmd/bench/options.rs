@@ -99,6 +99,12 @@ pub struct Bench {
     /// below the prefix meanwhile
     #[arg(long)]
     pub verify: bool,
+
+    /// Note what every client asked and was told, and check afterwards that it is linearizable: that one copy of each key
+    /// could have told all that. On keys of its own below the prefix, removed afterwards if all is well. The more operations
+    /// a key has the sharper the check: best with few --keys, such as 1000
+    #[arg(long)]
+    pub check: bool,
 }
 
 impl Bench {
@@ -113,6 +119,16 @@ impl Bench {
             return Err(Failure::usage(format!("{} keys are too many to keep account of", self.keys))
                 .because(format!("--verify and compare-and-set remember each key, at most {}", KEYS_MAX / 2))
                 .cure("the same with fewer --keys, or without --verify"));
+        }
+        if self.check && !self.workload.can_be_checked() {
+            return Err(Failure::usage(format!("{} cannot be checked", self.workload.name()))
+                .because("its keys are loaded, which nobody notes")
+                .cure("nomad bench mixed --check"));
+        }
+        if self.check && self.consistency != Level::Linearizable {
+            return Err(Failure::usage("only linearizable reads can be checked")
+                .because("weaker ones may be behind")
+                .cure("the same without --consistency"));
         }
         if self.seconds.is_zero() {
             return Err(Failure::usage("no time to measure anything").cure("--seconds 0.5 or more"));
@@ -189,11 +205,17 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_refused() {
-        for wrong in ["--clients 4096", "cas --keys 50000000", "put --verify --keys 50000000", "--seconds 0"]
-        {
+        for wrong in [
+            "--clients 4096",
+            "cas --keys 50000000",
+            "put --verify --keys 50000000",
+            "--seconds 0",
+            "a --check",
+            "--check --consistency stale",
+        ] {
             assert_eq!(parsed(wrong).unwrap().check().unwrap_err().exit, Exit::Usage, "{wrong}");
         }
-        for right in ["", "put --keys 50000000", "--clients 4096 --connections 2"] {
+        for right in ["", "--check", "put --keys 50000000", "--clients 4096 --connections 2"] {
             assert!(parsed(right).unwrap().check().is_ok(), "{right}");
         }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::cmd::bench::history::Checked;
 use crate::cmd::bench::tally::{Count, Tally};
 use crate::cmd::bench::verify::Verified;
 use crate::cmd::bench::workload::{Kind, Workload};
@@ -49,6 +50,8 @@ pub struct Report {
     pub not_begun: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Checked>,
     #[serde(skip)]
     order: Vec<&'static str>,
     #[serde(skip)]
@@ -98,6 +101,7 @@ impl Report {
             cut_short: false,
             not_begun: None,
             verified: None,
+            checked: None,
             order: kinds.iter().map(|kind| kind.name()).collect(),
             latency_us: total.latency_us,
         }
@@ -156,6 +160,7 @@ impl Report {
             ));
         }
         lines.extend(self.verified.iter().flat_map(Verified::sentences));
+        lines.extend(self.checked.iter().flat_map(Checked::sentences));
         lines
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::client::{Client, ReadOptions};
+use crate::client::{BatchOperation, Client, ReadOptions};
 use crate::cmd::bench::choice::Growth;
+use crate::cmd::bench::history::{Checked, History};
 use crate::cmd::bench::keys::{Family, Keys};
 use crate::cmd::bench::ledger::Ledger;
 use crate::cmd::bench::live::Line;
@@ -86,14 +87,21 @@ impl Bench {
 
     /// Connects, and loads what must be there.
     async fn prepare(&self, ui: &Ui, global: &Global) -> Result<Ground, Failure> {
-        let keys = Keys::new(self.prefix.as_bytes())?;
+        let mut keys = Keys::new(self.prefix.as_bytes())?;
         let mut clients = Vec::new();
         for _ in 0..self.connections {
             clients.push(session::connect(global).await?);
         }
         let chance = Chance::system();
         let (run, values) = (chance.number() as u32, Values::new(self.value_bytes as usize, &chance));
-        let (loaded, has_written) = self.load(ui, &clients[0], &keys, &values, run).await?;
+        let (loaded, has_written) = match self.check {
+            // Keys that held nothing before, so that all is known of them.
+            true => {
+                keys = keys.below(&format!("check-{run:08x}/"))?;
+                (0, false)
+            }
+            false => self.load(ui, &clients[0], &keys, &values, run).await?,
+        };
         ui.note(&whereabouts(&clients[0], &keys, self.keys));
         Ok(Ground { clients, keys, values, loaded, has_written, run })
     }
@@ -138,6 +146,7 @@ impl Bench {
             reading: ReadOptions { consistency: self.consistency.into(), at: None },
             scan_length: self.scan_length,
             ledger: self.has_ledger().then(Ledger::default),
+            history: self.check.then(|| History::begin(run)),
             run,
             live: Live::default(),
         }
@@ -148,7 +157,7 @@ impl Bench {
         &self,
         ui: &Ui,
         client: &Client,
-        shared: &Shared,
+        shared: &Arc<Shared>,
         loaded: u64,
         tally: &Tally,
     ) -> (Report, Option<Failure>) {
@@ -168,8 +177,32 @@ impl Bench {
                 Err(failure) => failed = Some(failure),
             }
         }
+        if shared.history.is_some() && failed.is_none() {
+            let (judge, judging) = (Arc::clone(shared), ui.clone());
+            let checked =
+                Exec::Threads.blocking(move || judge.history.as_ref().map(|all| all.check(&judging)));
+            report.checked = checked.await;
+            let clean = |checked: &Checked| checked.wrong == 0 && checked.undecided == 0;
+            if report.checked.as_ref().is_some_and(clean) {
+                failed = remove(client, &shared.keys, self.keys).await.err();
+            }
+        }
         (report, failed)
     }
+}
+
+/// Removes the keys of a run that was checked.
+async fn remove(client: &Client, keys: &Keys, count: u64) -> Result<(), Failure> {
+    let what = || "cannot remove the keys that were checked".to_owned();
+    let mut batcher = client.batcher();
+    for family in [Family::Values, Family::Numbers] {
+        for number in 0..count {
+            let key = keys.key(family, number);
+            batcher.push(BatchOperation::Delete { key }).await.or_fail(what)?;
+        }
+    }
+    batcher.finish().await.or_fail(what)?;
+    Ok(())
 }
 
 /// Lets the clients work. `None`: interrupted twice.
@@ -227,6 +260,14 @@ fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared, changed: bo
         let failure = Failure::new(Exit::Damaged, what).cure("nomad status; keep the cluster as it is");
         return Err(failure.because(verified.first_wrong.clone().unwrap_or_default()));
     }
+    if let Some(checked) = report.checked.as_ref().filter(|checked| checked.wrong > 0) {
+        let what = format!("{} keys are not linearizable", spell::count(checked.wrong));
+        let failure = Failure::new(Exit::Damaged, what).cure(format!(
+            "nomad range --prefix {}; keep the cluster as it is",
+            escape::short(shared.keys.prefix(), 60)
+        ));
+        return Err(failure.because(checked.first_wrong.clone().unwrap_or_default()));
+    }
     if let Some(trouble) = tally.trouble() {
         let first = trouble.because.join(": ");
         if report.total.ops == 0 {
@@ -238,8 +279,8 @@ fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared, changed: bo
         ui.warn(&format!("{errors} operations failed, {unknown} are of unknown outcome; one: {first}"));
     }
     match report.cut_short {
-        true if shared.ledger.as_ref().is_some_and(Ledger::is_full) => {
-            ui.warn("the run was ended early: it wrote as many keys as can be kept account of");
+        true if shared.is_full() => {
+            ui.warn("the run was ended early: it did as much as can be kept account of");
             Ok(Exit::Done)
         }
         true => Ok(Exit::Interrupted),

@@ -139,6 +139,12 @@ impl Workload {
         self.mix().iter().any(|(kind, _)| kind.needs_keys())
     }
 
+    /// True if it needs nothing that was there before.
+    pub fn can_be_checked(self) -> bool {
+        use Workload::*;
+        matches!(self, Put | Get | Cas | Incr | Scan | Mixed)
+    }
+
     /// True if scans are of all lengths up to the one given.
     pub fn scans_vary(self) -> bool {
         self == Workload::E

@@ -185,6 +185,30 @@ fn the_logs_of_all_shards_share_one_budget() {
     });
 }
 
+/// Only what a file holds can be forgotten. Asked of a shard that was never flushed, because the log of another shard that was
+/// is short, it changes nothing; once it ended the group, on all machines at once.
+#[test]
+fn a_log_that_was_never_flushed_is_not_forgotten() {
+    for_seeds("a_log_that_was_never_flushed_is_not_forgotten", [1], |world| async move {
+        const SHARD: ShardId = ShardId(1);
+        let client = world.whole(3).await;
+        let replica = |n: usize| world.machine(n).node().shards.get(SHARD).expect("it is here");
+        client.put(b"a", "before").await.unwrap();
+        for n in 0..3 {
+            assert_eq!(replica(n).store.base().applied, None, "nothing was flushed yet");
+            replica(n).forget_log().await;
+        }
+        // Longer than it takes to do what was asked.
+        sleep(Duration::from_secs(1)).await;
+        client.put(b"a", "after").await.unwrap();
+        for n in 0..3 {
+            assert_eq!(replica(n).group.status().failure, None);
+            assert_eq!(world.log_of(n, SHARD).0, 0, "all of its log is there");
+        }
+        world.equal_digests(&client).await;
+    });
+}
+
 /// failures.md row 29: one clock far ahead drags nobody along.
 #[test]
 fn a_clock_an_hour_ahead_is_left_alone() {

@@ -322,7 +322,8 @@ impl Group {
         tokio::time::timeout(limit, gone).await.is_ok()
     }
 
-    /// Tells openraft that a flush has made `flushed_index` durable, and forgets the log up to `purge_to`.
+    /// Tells openraft that a flush has made something durable, and forgets the log up to `purge_to`. Only once something was
+    /// flushed: that there is nothing yet would end the group.
     pub async fn flushed(&self, purge_to: Option<u64>) {
         // Both only fail when the group has stopped.
         let _ = self.raft.trigger().snapshot().await;

@@ -46,6 +46,7 @@
 //!   committed in its own term: guarded by `sim_cluster::a_power_cut_of_all_loses_nothing`,
 //!   `sim_cluster::any_two_come_back_without_the_third`.
 //! - The log is purged only as far as a flushed file reaches: guarded by
+//!   `sim_cluster::a_log_that_was_never_flushed_is_not_forgotten`,
 //!   `node::replica::tests::what_lost_its_file_or_its_log_is_refused`, and at every start in `node::replica::align`.
 //! - A file that is ahead of the log after an installation is believed, whatever the log still holds: guarded by
 //!   `node::replica::tests::a_log_behind_its_file_goes_on_behind_it`.

@@ -247,14 +247,18 @@ impl Replica {
     /// Flushes what is in memory.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let log = self.log.clone();
-        self.store.flush(|| async move { log.synced().await }).await?;
-        self.group.flushed(None).await;
+        let base = self.store.flush(|| async move { log.synced().await }).await?;
+        if base.applied.is_some() {
+            self.group.flushed(None).await;
+        }
         Ok(())
     }
 
-    /// Forgets the log that the file holds. Replicas that lag behind that get the file.
+    /// Forgets the log that the file holds, if it holds any. Replicas that lag behind that get the file.
     pub async fn forget_log(&self) {
-        self.group.flushed(self.store.base().applied.map(|id| id.index)).await;
+        if let Some(applied) = self.store.base().applied {
+            self.group.flushed(Some(applied.index)).await;
+        }
     }
 
     /// True once something of it turned out not to be what was written.

@@ -63,6 +63,9 @@
 //! - Appends reach a follower in the order of the log; one that was overtaken is no sign of a lost log: guarded by
 //!   `pipeline::tests::what_is_large_goes_alone_and_nothing_overtakes`,
 //!   `pipeline::tests::a_conflict_below_what_was_confirmed_is_not_for_openraft`.
+//! - An answer counts for no request that was made after it: guarded by
+//!   `pipeline::tests::an_answer_is_withheld_if_a_later_request_leads_to_the_same_place`,
+//!   `pipeline::tests::what_was_never_sent_is_answered_by_what_came_behind_it`.
 //! - Stored votes, entries and memberships are read as they were written: guarded by
 //!   `types::tests::a_vote_survives_being_written_down`, `types::tests::entries_survive_being_written_down`,
 //!   `types::tests::garbage_is_refused`.
@@ -76,7 +79,7 @@ pub mod types;
 pub mod log;
 pub mod machine;
 pub mod snapshot;
-pub mod news;
 pub mod pipeline;
+pub mod news;
 pub mod network;
 pub mod group;

@@ -32,7 +32,7 @@ use crate::node::store::Store;
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
-use super::pipeline::{Append, Failed, in_order};
+use super::pipeline::{Append, Ends, Failed, in_order};
 use super::snapshot;
 use super::types::{
     Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
@@ -194,7 +194,8 @@ impl RaftNetworkV2<Types> for Line {
     {
         let timeout = option.hard_ttl();
         let line: &'s Line = self;
-        let appends = news::gathered(input).map(move |request| {
+        let ends = Ends::default();
+        let appends = news::gathered(input, ends.clone()).map(move |news::Numbered { number, request }| {
             let (previous, last) = (request.prev_log_id, news::last(&request));
             let entries = request.entries.len() as u64;
             let (answer, bytes) = line.append(request, timeout);
@@ -209,9 +210,9 @@ impl RaftNetworkV2<Types> for Line {
                 }
                 answer
             };
-            Append { previous, last, large: bytes > INLINE_MAX_BYTES, answer }
+            Append { number, previous, last, large: bytes > INLINE_MAX_BYTES, answer }
         });
-        Box::pin(async { Ok(Box::pin(in_order(appends)) as BoxStream<'s, _>) })
+        Box::pin(async { Ok(Box::pin(in_order(appends, ends)) as BoxStream<'s, _>) })
     }
 
     async fn vote(

@@ -7,13 +7,25 @@
 //! That order is not enough when a connection is lost and made anew in between: what was sent first may then arrive
 //! second, and the follower refuses the second as not following on its log. openraft would take that for a follower that
 //! lost what it had confirmed. So a conflict below what was confirmed ends the stream, which openraft begins again.
+//!
+//! ## When an answer says what it seems to say
+//!
+//! openraft takes a confirmation that a log matches up to P for the answer to *all* requests that lead to P, and for a sign of
+//! life as of when it made the last of these ([`Ends`]): also of one that was made after this one was answered. A read round
+//! that began in between would count it, though it says nothing about who leads by now: the answer of a follower that has
+//! voted for another leader since could be all that a linearizable read rests on. So an answer is withheld if openraft has
+//! made a later request that leads to the same place. That one, or one behind it, is answered as well, and says more. No
+//! commit waits for it: a request is held back ([`super::news`]) only where all that was sent is committed.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError};
 use openraft::raft::{AppendEntriesResponse, StreamAppendError, StreamAppendResult};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use super::types::{LogId, Types};
@@ -26,6 +38,8 @@ pub type Failed = RPCError<Types>;
 
 /// One append, ready to be sent by polling `answer`.
 pub struct Append<F> {
+    /// Its number among the requests of the stream.
+    pub number: u64,
     /// What it follows on.
     pub previous: Option<LogId>,
     /// Where the follower's log matches after it.
@@ -33,6 +47,25 @@ pub struct Append<F> {
     /// Too large to share a stream.
     pub large: bool,
     pub answer: F,
+}
+
+/// Which request was the last that leads to a place in the log. Shared; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Ends(Arc<Mutex<BTreeMap<Option<LogId>, u64>>>);
+
+impl Ends {
+    /// openraft has made a request, which it takes for sent.
+    pub fn taken(&self, number: u64, last: Option<LogId>) {
+        self.0.lock().insert(last, number);
+    }
+
+    /// True if no later request leads to the same place. Those that lead less far are answered with it.
+    fn is_the_last(&self, number: u64, last: Option<LogId>) -> bool {
+        let mut ends = self.0.lock();
+        let rest = ends.split_off(&last);
+        *ends = rest;
+        ends.get(&last).is_none_or(|newest| *newest == number)
+    }
 }
 
 /// Held while an append is under way.
@@ -44,6 +77,7 @@ enum Turn {
 /// Sends the appends in their order; their answers in the same order, up to the first that openraft must not see.
 pub fn in_order<F>(
     appends: impl Stream<Item = Append<F>>,
+    ends: Ends,
 ) -> impl Stream<Item = Result<StreamAppendResult<Types>, Failed>>
 where
     F: Future<Output = Result<AppendEntriesResponse<Types>, Failed>>,
@@ -63,11 +97,17 @@ where
     let sent = in_turn.map(|(turn, append)| async move {
         let answer = append.answer.await;
         drop(turn);
-        (append.previous, append.last, answer)
+        (append.number, append.previous, append.last, answer)
     });
     let mut confirmed = None;
-    sent.buffered(APPENDS_IN_FLIGHT)
-        .map(move |(previous, last, answer)| judge(&mut confirmed, previous, last, answer?))
+    sent.buffered(APPENDS_IN_FLIGHT).filter_map(move |(number, previous, last, answer)| {
+        let told = answer.and_then(|response| judge(&mut confirmed, previous, last, response));
+        let says_more = match &told {
+            Ok(Ok(_)) => ends.is_the_last(number, last),
+            _ => true,
+        };
+        ready(says_more.then_some(told))
+    })
 }
 
 /// What openraft is told of an answer, given what the follower confirmed before it.

@@ -27,6 +27,7 @@ fn appends(large: &[bool], follower: &Rc<RefCell<Follower>>) -> (Vec<Append<Answ
         let (answer, answered) = oneshot::channel();
         let follower = follower.clone();
         let append = Append {
+            number: n,
             previous: Some(log_id(1, n)),
             last: Some(log_id(1, n + 1)),
             large,
@@ -52,7 +53,7 @@ proptest! {
     ) {
         let follower = Rc::new(RefCell::new(Follower::default()));
         let (appends, mut answers) = appends(&large, &follower);
-        let mut stream = Box::pin(in_order(stream::iter(appends)));
+        let mut stream = Box::pin(in_order(stream::iter(appends), Ends::default()));
         let mut context = Context::from_waker(Waker::noop());
         let (mut told, mut most) = (Vec::new(), 0);
         for pick in picks {
@@ -79,6 +80,40 @@ proptest! {
         let together = large.len().min(APPENDS_IN_FLIGHT);
         prop_assert!(large.contains(&true) || most == together, "small ones go together: {} of {}", most, together);
     }
+}
+
+/// Two requests that lead to 5 and one beyond it, all answered: openraft hears of the second, and of the third.
+#[test]
+fn an_answer_is_withheld_if_a_later_request_leads_to_the_same_place() {
+    let ends = Ends::default();
+    let places = [(4, 5), (5, 5), (5, 6)].map(|(previous, last)| (log_id(1, previous), log_id(1, last)));
+    let appends = (1..).zip(places).map(|(number, (previous, last))| {
+        ends.taken(number, Some(last));
+        let answer = async { Ok(AppendEntriesResponse::Success) };
+        Append { number, previous: Some(previous), last: Some(last), large: false, answer }
+    });
+    // All were made before any was answered.
+    let appends: Vec<_> = appends.collect();
+    let mut stream = Box::pin(in_order(stream::iter(appends), ends.clone()));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut told = Vec::new();
+    while let Poll::Ready(Some(answer)) = stream.as_mut().poll_next(&mut context) {
+        told.push(answer.unwrap().unwrap().unwrap().index);
+    }
+    assert_eq!(told, [5, 6], "once, and not for the first of them");
+    assert_eq!(ends.0.lock().len(), 1, "what was answered is forgotten");
+}
+
+/// News that went with the next entries was never sent, and openraft does not know.
+#[test]
+fn what_was_never_sent_is_answered_by_what_came_behind_it() {
+    let ends = Ends::default();
+    let at = |index| Some(log_id(1, index));
+    for (number, last) in [(1, 5), (2, 5), (3, 6)] {
+        ends.taken(number, at(last));
+    }
+    assert!(!ends.is_the_last(1, at(5)), "openraft would take it for the answer to the second");
+    assert!(ends.is_the_last(3, at(6)));
 }
 
 fn conflict(confirmed: u64, previous: Option<u64>) -> Result<StreamAppendResult<Types>, Failed> {

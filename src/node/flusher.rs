@@ -135,17 +135,15 @@ impl Flusher {
 }
 
 /// Forgets logs that are in files, the longest first, while all logs together hold more than `keep_bytes`: what is kept is
-/// for replicas that lag. What was never flushed is kept anyway.
+/// for replicas that lag. What was never flushed cannot be forgotten, and is no reason to forget others'.
 async fn forget_logs(replicas: &[Arc<Replica>], keep_bytes: u64) {
-    let mut logs: Vec<_> = replicas.iter().map(|replica| (replica.log_bytes(), replica)).collect();
+    let flushed = replicas.iter().filter(|replica| replica.store.base().applied.is_some());
+    let mut logs: Vec<_> = flushed.map(|replica| (replica.log_bytes(), replica)).collect();
     logs.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
     let mut held_bytes: u64 = logs.iter().map(|(bytes, _)| bytes).sum();
     for (bytes, replica) in logs {
         if held_bytes <= keep_bytes {
             return;
-        }
-        if replica.store.base().applied.is_none() {
-            continue;
         }
         replica.forget_log().await;
         held_bytes -= bytes; // at most; what stays is looked at after the next flush

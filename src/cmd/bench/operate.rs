@@ -4,6 +4,7 @@
 //! acknowledged before it began, or it counts as a wrong answer. Does not: retry (the client library does, inside a call).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -230,15 +231,17 @@ impl Operator {
                 break;
             }
             first = false;
+            if is_checked {
+                self.note_gap(next..number, length, begin);
+                self.note_read(number, begin, Some(&value));
+                (next, left) = (number + 1, left - 1);
+            }
             value::check(&value, number)
                 .map_err(|damage| self.wrong(format!("the value of k{number}: {damage}")))?;
-            (next..number).for_each(|absent| self.note_read(absent, begin, None));
-            self.note_read(number, begin, Some(&value));
-            (next, left) = (number + 1, left - 1);
         }
         // Fewer than asked for: there are no more.
         if left > 0 && is_checked {
-            (next..self.shared.key_count).for_each(|absent| self.note_read(absent, begin, None));
+            self.note_gap(next..shared.key_count, length, begin);
         }
         match first {
             true => self.absent(key),
@@ -256,6 +259,11 @@ impl Operator {
     /// When an operation begins that is to be noted.
     fn now(&self) -> u64 {
         self.shared.history.as_ref().map_or(0, History::now)
+    }
+
+    /// Notes that a scan found none of these keys; of a wide gap only the beginning, so that notes stay bounded.
+    fn note_gap(&mut self, gap: Range<u64>, length: u64, begin: u64) {
+        gap.take(length as usize).for_each(|absent| self.note_read(absent, begin, None));
     }
 
     /// Notes what a key was found to hold.

@@ -177,13 +177,13 @@ impl Bench {
                 Err(failure) => failed = Some(failure),
             }
         }
-        if shared.history.is_some() && failed.is_none() {
+        if shared.history.is_some() {
             let (judge, judging) = (Arc::clone(shared), ui.clone());
             let checked =
                 Exec::Threads.blocking(move || judge.history.as_ref().map(|all| all.check(&judging)));
             report.checked = checked.await;
             let clean = |checked: &Checked| checked.wrong == 0 && checked.undecided == 0;
-            if report.checked.as_ref().is_some_and(clean) {
+            if failed.is_none() && report.checked.as_ref().is_some_and(clean) {
                 failed = remove(client, &shared.keys, self.keys).await.err();
             }
         }
@@ -267,6 +267,10 @@ fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared, changed: bo
             escape::short(shared.keys.prefix(), 60)
         ));
         return Err(failure.because(checked.first_wrong.clone().unwrap_or_default()));
+    }
+    if let Some(checked) = report.checked.as_ref().filter(|checked| checked.undecided > 0) {
+        let what = format!("{} keys could not be checked", spell::count(checked.undecided));
+        return Err(Failure::new(Exit::No, what).cure("the same with more --keys, or fewer --seconds"));
     }
     if let Some(trouble) = tally.trouble() {
         let first = trouble.because.join(": ");

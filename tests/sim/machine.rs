@@ -1,12 +1,12 @@
 //! One machine: a disk and a clock that outlive the process, and the process while it runs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use nodenomad::model::id::NodeId;
@@ -39,6 +39,14 @@ pub struct Machine {
     net: SimNet,
     chance: Chance,
     process: RefCell<Option<Process>>,
+    paused: Rc<Pause>,
+}
+
+/// Whether a process is stopped where it stands (SIGSTOP), and who lets it go on.
+#[derive(Default)]
+struct Pause {
+    paused: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
 }
 
 struct Process {
@@ -77,6 +85,7 @@ impl Machine {
             net: net.clone(),
             chance,
             process: RefCell::default(),
+            paused: Rc::default(),
         }
     }
 
@@ -112,7 +121,8 @@ impl Machine {
         let set = LocalSet::new();
         let starting = set.spawn_local(Node::start(parts));
         let tasks: Tasks = Rc::new(RefCell::new(Some(set)));
-        drive(tasks.clone());
+        self.resume();
+        drive(tasks.clone(), self.paused.clone());
         let old = self.process.replace(Some(Process { tasks, node: None }));
         assert!(old.is_none(), "a machine runs one process at a time");
         let Ok(started) = starting.await else { return Ok(false) };
@@ -153,8 +163,28 @@ impl Machine {
         self.kill();
     }
 
-    /// The process dies where it stands; the disk keeps everything it was told.
+    /// The process is killed; the disk keeps all it wrote, synced or not.
+    pub fn die(&self) {
+        let after = self.disk.borrow().process_death();
+        self.disk.replace(after);
+        self.kill();
+    }
+
+    /// Nothing of the process runs until it is resumed, while time goes on.
+    pub fn pause(&self) {
+        self.paused.paused.set(true);
+    }
+
+    pub fn resume(&self) {
+        self.paused.paused.set(false);
+        if let Some(waker) = self.paused.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The process dies where it stands.
     fn kill(&self) {
+        self.resume();
         self.net.cut(&self.address);
         let process = self.process.take();
         if let Some(process) = process {
@@ -166,6 +196,11 @@ impl Machine {
 
     pub fn is_running(&self) -> bool {
         self.process.borrow().as_ref().is_some_and(|process| process.node.is_some())
+    }
+
+    /// True if no process runs or starts.
+    pub fn is_down(&self) -> bool {
+        self.process.borrow().is_none()
     }
 
     pub fn node(&self) -> Rc<Node> {
@@ -191,9 +226,13 @@ impl Machine {
 }
 
 /// Runs a process' tasks from the outer set until they are dropped.
-fn drive(tasks: Tasks) {
+fn drive(tasks: Tasks, pause: Rc<Pause>) {
     tokio::task::spawn_local(poll_fn(move |cx| match &mut *tasks.borrow_mut() {
         None => Poll::Ready(()),
+        Some(_) if pause.paused.get() => {
+            pause.waker.replace(Some(cx.waker().clone()));
+            Poll::Pending
+        }
         Some(set) => {
             // Also when it has no task at present: more may be spawned.
             let _ = Pin::new(set).poll(cx);

@@ -66,8 +66,13 @@ pub fn for_seeds<F: Future<Output = ()>>(
 
 /// Runs one simulated world to its end.
 pub fn run<F: Future>(test: &'static str, seed: u64, body: impl Fn(Rc<World>) -> F) -> F::Output {
-    count_panics();
     let _told = Told { test, seed };
+    live_through(seed, body)
+}
+
+/// The same; a panic is all that is told of a failure.
+pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::Output {
+    count_panics();
     let _log = show_log();
     let chance = Chance::from_seed(seed);
     simulate(chance.fork());

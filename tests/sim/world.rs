@@ -171,14 +171,20 @@ impl World {
         client.admin(admin_request::Body::ConfigSet(set)).await.unwrap();
     }
 
-    /// Waits until every shard has three voters and nobody else.
+    /// Waits until every shard has its voters and nobody else: three, the meta shard five if there are so many nodes,
+    /// which all others follow.
     pub async fn wait_until_whole(&self, client: &Client) {
-        self.until("every shard has three voters", SETTLE_LIMIT, || async {
+        let meta_voters = if self.count() < 5 { 3 } else { 5 };
+        self.until("every shard has its voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
             map.shards().count() == SPLIT_AT.len() + 2
-                && map
-                    .shards()
-                    .all(|shard| shard.replicas.len() == 3 && shard.replicas.iter().all(|one| one.voter))
+                && map.shards().all(|shard| {
+                    let voters = shard.replicas.iter().filter(|one| one.voter).count();
+                    match shard.shard {
+                        ShardId(0) => voters == meta_voters && shard.replicas.len() == self.count(),
+                        _ => voters == 3 && shard.replicas.len() == 3,
+                    }
+                })
         })
         .await;
     }

@@ -115,6 +115,11 @@ impl SimNet {
         self.0.lock().cut(address);
     }
 
+    /// All connections of an address break, in the middle of whatever they carry.
+    pub fn reset(&self, address: &str) {
+        self.0.lock().reset(address);
+    }
+
     /// The bounds, both inclusive, between which the latency of each write is drawn.
     pub fn set_latency(&self, min: Duration, max: Duration) {
         assert!(min <= max, "the shortest latency is not above the longest");

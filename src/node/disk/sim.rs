@@ -151,6 +151,13 @@ impl SimDisk {
         SimDisk { state: self.state.clone(), life: state.life }
     }
 
+    /// A process dies and the machine does not: its handles are dead, and all it wrote is there, synced or not.
+    pub fn process_death(&self) -> SimDisk {
+        let mut state = self.state.lock();
+        state.life += 1;
+        SimDisk { state: self.state.clone(), life: state.life }
+    }
+
     /// The disk as it is after the last power cut, for whoever holds a dead handle.
     pub fn after_cut(&self) -> SimDisk {
         SimDisk { state: self.state.clone(), life: self.state.lock().life }
@@ -159,6 +166,12 @@ impl SimDisk {
     /// The next `count` of these fail with the system's input/output error.
     pub fn fail(&self, act: Act, count: u32) {
         self.state.lock().failing.insert(act, count);
+    }
+
+    /// From now on the disk takes no more than it holds and so many bytes.
+    pub fn leave_free(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        state.capacity_bytes = Some(state.used_bytes() + bytes);
     }
 
     /// From now on the disk takes no more than this.
@@ -439,6 +452,19 @@ mod tests {
             (8..56).contains(&lost_writes) && (8..56).contains(&lost_names),
             "{lost_writes} {lost_names}"
         );
+    }
+
+    #[test]
+    fn a_process_that_dies_leaves_what_it_wrote() {
+        let disk = SimDisk::new();
+        let file = disk.open(Path::new("a"), true).unwrap();
+        file.write_at(0, b"written").unwrap();
+        let after = disk.process_death();
+        assert!(file.write_at(0, b"WRITTEN").is_err(), "a dead handle does nothing");
+        assert_eq!(read(&after, "a").unwrap(), b"written");
+        after.leave_free(3);
+        let file = after.open(Path::new("a"), false).unwrap();
+        assert!(file.write_at(7, b"more").is_err() && file.write_at(7, b"mor").is_ok());
     }
 
     #[test]

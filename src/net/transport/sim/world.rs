@@ -93,6 +93,18 @@ impl World {
         self.refresh();
     }
 
+    /// Every connection of an address breaks at both ends, whatever is under way.
+    pub(super) fn reset(&mut self, address: &str) {
+        let now = Instant::now();
+        for link in self.links.values_mut().filter(|link| link.ends.iter().any(|end| end.address == address))
+        {
+            for end in 0..2 {
+                link.end_at(end, now, "the connection broke");
+            }
+            link.wake_all();
+        }
+    }
+
     pub(super) fn block(&mut self, from: &str, to: &str, blocked: bool) {
         let direction = (from.to_owned(), to.to_owned());
         if blocked {

@@ -1,0 +1,91 @@
+//! What must hold at every moment, looked at from outside while the world goes on.
+//!
+//! | judged | how |
+//! |---|---|
+//! | election safety | of a shard and term, never two replicas that lead |
+//! | no committed entry changes; logs match | what was once applied at an index of a shard is the same entry everywhere, for ever |
+//! | what is applied is monotone | for a replica as long as its process lives |
+//! | terms are monotone | likewise: what was not on disk yet may be lost with it |
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nodenomad::model::id::{ReplicaId, ShardId};
+use nodenomad::node::running::Node;
+use nodenomad::node::wal::GroupId;
+use tokio::time::sleep;
+
+use crate::sim::World;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Entries compared at one look at one replica, at most, in bytes.
+const READ_MAX_BYTES: usize = 1 << 20;
+
+/// Looks again and again.
+#[derive(Default)]
+pub struct Judge {
+    /// Who led a shard in a term.
+    leaders: RefCell<HashMap<(ShardId, u64), ReplicaId>>,
+    /// The entries of each shard: term and checksum.
+    entries: RefCell<HashMap<(ShardId, u64), (u64, u32)>>,
+    /// How far each replica's log was compared, and what it had applied; by process.
+    applied: RefCell<HashMap<(usize, ReplicaId), (u64, u64)>>,
+    terms: RefCell<HashMap<(usize, ReplicaId), u64>>,
+    pub looks: Cell<u64>,
+    pub compared: Cell<u64>,
+}
+
+impl Judge {
+    /// Never ends.
+    pub async fn watch(self: Rc<Self>, world: Rc<World>) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            self.look(&world);
+        }
+    }
+
+    pub fn look(&self, world: &World) {
+        self.looks.set(self.looks.get() + 1);
+        for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
+            self.look_at(&world.machine(n).node());
+        }
+    }
+
+    fn look_at(&self, node: &Rc<Node>) {
+        let process = Rc::as_ptr(node) as usize;
+        for replica in node.shards.all().iter() {
+            let (shard, id) = (replica.shard, replica.id);
+            let status = replica.group.status();
+            let term = status.leadership.term;
+            if status.leadership.here {
+                let leader = *self.leaders.borrow_mut().entry((shard, term)).or_insert(id);
+                assert_eq!(leader, id, "two replicas of {shard} lead in term {term}");
+            }
+            let before = self.terms.borrow_mut().insert((process, id), term).unwrap_or(0);
+            assert!(before <= term, "{id} of {shard} was in term {before} and is in {term}");
+            let mut applied = self.applied.borrow_mut();
+            let (compared, last) = applied.entry((process, id)).or_default();
+            assert!(*last <= status.applied.index, "{id} of {shard} had applied {last} and takes it back");
+            *last = status.applied.index;
+            if *compared < *last {
+                *compared = self.compare(node, shard, id, *compared + 1, *last).unwrap_or(*last);
+            }
+        }
+    }
+
+    /// How far was compared; `None` if the log no longer has it.
+    fn compare(&self, node: &Node, shard: ShardId, id: ReplicaId, from: u64, to: u64) -> Option<u64> {
+        let log = node.wal.group(GroupId(id.0));
+        let purged = log.state().purged.map_or(0, |point| point.index);
+        let records = log.read(from.max(purged + 1)..to + 1, READ_MAX_BYTES).ok()?;
+        for record in &records {
+            let (at, told) = (record.point.index, (record.point.term, crc32c::crc32c(&record.bytes)));
+            let known = *self.entries.borrow_mut().entry((shard, at)).or_insert(told);
+            assert_eq!(known, told, "{id} has applied another entry at {at} of {shard} than others before");
+            self.compared.set(self.compared.get() + 1);
+        }
+        records.last().map(|record| record.point.index)
+    }
+}

@@ -38,11 +38,8 @@ pub async fn run(nomad: &nomad::Cluster, works: &[Work]) -> Result<()> {
         let measured = nomad.measure(work).await?;
         let after = count(nomad)?;
         let of_one = |after: u64, before: u64| (after - before) as f64 / measured.ops;
-        let allocations = match Counter::start(&nomad.servers) {
-            Ok(counter) => {
-                let ops = nomad.measure(work).await?.ops;
-                format!("{:.1}", counter.stop()? as f64 / ops)
-            }
+        let allocations = match allocations(nomad, work).await {
+            Ok(allocations) => format!("{allocations:.1}"),
             Err(error) => {
                 eprintln!("allocations cannot be counted: {error}");
                 "-".to_owned()
@@ -63,6 +60,13 @@ pub async fn run(nomad: &nomad::Cluster, works: &[Work]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Of one operation.
+async fn allocations(nomad: &nomad::Cluster, work: &Work) -> Result<f64> {
+    let counter = Counter::start(&nomad.servers)?;
+    let ops = nomad.measure(work).await?.ops;
+    Ok(counter.stop()? as f64 / ops)
 }
 
 fn count(nomad: &nomad::Cluster) -> Result<Counted> {

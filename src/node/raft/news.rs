@@ -6,7 +6,7 @@
 //!
 //! Nothing is decided by it. What a leader acknowledges is committed whether followers know or not; a follower that must
 //! know at once (a session read) asks for a read index, and the round for that tells it. A follower that nobody writes to
-//! applies [`NEWS_WAIT`] later, or with the next heartbeat if the stream breaks meanwhile.
+//! applies `NEWS_WAIT` later, or with the next heartbeat if the stream breaks meanwhile.
 //!
 //! ## Invariants and what guards each
 //!

@@ -172,7 +172,7 @@ impl Storm {
             Kind::Power => machine.cut(),
             Kind::Blackout => world.cut_all(),
             Kind::Pause => machine.pause(),
-            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => self.block(fault, true),
+            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => return self.block(fault, true),
             Kind::Slow => world.net.set_latency(Duration::ZERO, Duration::from_millis(SLOW_MS)),
             Kind::Reset => world.net.reset(&machine.address),
             Kind::Hang => machine.gate.close(),
@@ -198,7 +198,7 @@ impl Storm {
                 }
             }
             Kind::Pause => machine.resume(),
-            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => self.block(fault, false),
+            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => _ = self.block(fault, false),
             Kind::Slow => world.net.set_latency(Duration::from_micros(50), Duration::from_micros(500)),
             Kind::Reset => {}
             Kind::Hang => machine.gate.open(),
@@ -240,7 +240,8 @@ impl Storm {
         }
     }
 
-    fn block(&self, fault: Fault, blocked: bool) {
+    /// False if it concerns no pair of machines: three are a ring anyway, and a split may leave all on one side.
+    fn block(&self, fault: Fault, blocked: bool) -> bool {
         let count = self.world.count();
         let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
         let first = fault.machine;
@@ -251,10 +252,13 @@ impl Storm {
             Kind::Split => (fault.detail >> a & 1) != (fault.detail >> b & 1),
             _ => (a + 1) % count != *b && (b + 1) % count != *a,
         };
+        let mut any = false;
         for (a, b) in pairs.filter(concerned) {
+            any = true;
             let (from, to) = (&self.world.machine(a).address, &self.world.machine(b).address);
             self.world.net.partition_one_way(from, to, blocked);
         }
+        any
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `NODENOMAD_TEST_WRITE=1 cargo test --test metrics` writes the file anew.
 
-mod sim;
+mod simulated;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,8 +21,8 @@ use nodenomad::node::metrics::{self, Kind, Metric};
 use prost::Message;
 use tokio::io::AsyncWriteExt;
 
-use sim::machine::{EXEC, MEMORY_BYTES};
-use sim::{World, for_seeds};
+use simulated::machine::{EXEC, MEMORY_BYTES};
+use simulated::{World, for_seeds};
 
 const FILE: &str = "METRICS.md";
 

@@ -4,7 +4,7 @@
 //! connection. failures.md, Security: "Who is a node", "Missing checks on side doors". What certificates prove is tested
 //! with the QUIC transport.
 
-mod sim;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,8 +30,8 @@ use nodenomad::node::serve::{PAGE_MAX_BYTES, PAGE_MAX_ROWS, TIMEOUT_MAX};
 use prost::Message;
 use tokio::time::timeout;
 
-use sim::machine::EXEC;
-use sim::{World, for_seeds};
+use simulated::machine::EXEC;
+use simulated::{World, for_seeds};
 
 /// In simulated time: no answer takes so long.
 const SOON: Duration = Duration::from_secs(5);

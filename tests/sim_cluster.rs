@@ -3,7 +3,7 @@
 //! The proof that the five seams hold: everything here runs on one thread, from one seed, without real time, files or
 //! sockets, and the same seed gives the same run. `NOMAD_SIM_SEED=7` runs that seed, `NOMAD_SIM_LOG=debug` shows the log.
 
-mod sim;
+mod simulated;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use nodenomad::model::id::ShardId;
 use nodenomad::node::running::NodeError;
 use tokio::time::{Instant, sleep};
 
-use sim::{Ledger, World, for_seeds, run};
+use simulated::{Ledger, World, for_seeds, run};
 
 /// failures.md: power lost everywhere at once, mid-write. Nothing that was acknowledged may be gone.
 #[test]

@@ -3,7 +3,7 @@
 //! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Disks
 //! that fail or are full are in `sim_node.rs`.
 
-mod sim;
+mod simulated;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use nodenomad::model::id::ShardId;
 use nodenomad::node::raft::group::GroupStatus;
 use tokio::time::{Instant, timeout};
 
-use sim::{Ledger, World, for_seeds};
+use simulated::{Ledger, World, for_seeds};
 
 const HANG: Duration = Duration::from_secs(60);
 /// What the product promises: within this time others lead and serve.

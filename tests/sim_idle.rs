@@ -2,7 +2,7 @@
 //!
 //! See `sim_cluster.rs` for clusters under load.
 
-mod sim;
+mod simulated;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use nodenomad::net::wire::{Pulse, Rouse, Sleep};
 use nodenomad::node::replica::Replica;
 use tokio::time::{Instant, sleep};
 
-use sim::{Ledger, World, for_seeds};
+use simulated::{Ledger, World, for_seeds};
 
 const USERS: [ShardId; 3] = [ShardId(1), ShardId(2), ShardId(3)];
 /// A key of each.

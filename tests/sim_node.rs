@@ -3,7 +3,7 @@
 //!
 //! Each test breaks one thing at the worst moment. See `sim_cluster.rs` for clusters under load.
 
-mod sim;
+mod simulated;
 
 use std::cell::Cell;
 use std::path::Path;
@@ -35,8 +35,8 @@ use openraft::raft::TransferLeaderRequest;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 
-use sim::machine::EXEC;
-use sim::{Ledger, World, for_seeds};
+use simulated::machine::EXEC;
+use simulated::{Ledger, World, for_seeds};
 
 const SHARD: ShardId = ShardId(1);
 /// A key of that shard.

@@ -14,7 +14,7 @@ use nodenomad::node::disk::sim::Act;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::sim::World;
+use crate::simulated::World;
 
 /// How long faults go on after the first.
 const STORM_MS: u64 = 40_000;

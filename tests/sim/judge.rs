@@ -17,7 +17,7 @@ use nodenomad::node::running::Node;
 use nodenomad::node::wal::GroupId;
 use tokio::time::sleep;
 
-use crate::sim::World;
+use crate::simulated::World;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Entries compared at one look at one replica, at most, in bytes.

@@ -13,8 +13,8 @@
 //! threads). What cannot be seen here: real QUIC, a real kernel, what a real device calls synced. For that there are
 //! `net::transport::quic::tests`, `tests/durability.rs`, `tests/full_disk.rs` and `tests/hostile.rs`.
 
-#[path = "mod.rs"]
-mod sim;
+#[path = "../simulated/mod.rs"]
+mod simulated;
 
 mod faults;
 mod judge;
@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep};
 
 use faults::{Fault, Kind, Storm};
 use judge::Judge;
-use sim::World;
+use simulated::World;
 use work::Work;
 
 /// Between two plain lines.
@@ -122,7 +122,7 @@ impl Story {
 
     /// Lives through it; an error is the message of what was broken.
     fn live(&self) -> Result<Told, String> {
-        let run = || sim::live_through(self.seed, |world| play(world, self.clone()));
+        let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
         catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()

@@ -17,7 +17,7 @@ use nodenomad::net::chance::Chance;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::sim::World;
+use crate::simulated::World;
 
 /// Keys that hold values: few, so that they are fought for; spread over all shards.
 const REGISTERS: u64 = 9;

@@ -166,7 +166,8 @@ impl Replica {
         if self.group.leadership().here {
             return self.confirm().await;
         }
-        let index = self.ask_leader().await.ok_or(ReadError::NoLeader)?;
+        // In a box: most reads never ask, and the future of each would have room for it.
+        let index = Box::pin(self.ask_leader()).await.ok_or(ReadError::NoLeader)?;
         let mut applied = self.applied();
         match applied.wait_for(|applied| applied.index >= index).await {
             Ok(_) => Ok(()),

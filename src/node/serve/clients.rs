@@ -96,14 +96,14 @@ impl Requests {
     }
 
     async fn serve(&self, body: request::Body) -> Answered {
+        // What is rare, or much work, is in a box, so that the futures of single keys are small.
         match body {
             request::Body::Get(get) => self.get(get).await,
-            request::Body::Range(range) => self.range(range).await,
+            request::Body::Range(range) => Box::pin(self.range(range)).await,
             request::Body::Write(write) => self.write(write).await,
             request::Body::Map(_) => Ok(reply::Body::Map(self.map())),
             request::Body::Status(status) => self.status(status.cluster),
             request::Body::Digest(digest) => Box::pin(self.digest(ShardId(digest.shard))).await,
-            // Rare and large: in a box, so that every other request's future is small.
             request::Body::Admin(admin) => Box::pin(self.admin(admin)).await,
         }
     }

@@ -109,16 +109,18 @@ impl Requests {
             return Bytes::new();
         }
         self.counts.called(kind);
+        // The requests of clients are the many, and each has its future in memory until it is answered: all others are
+        // in boxes, or the largest of them (6 KiB) would be the size of every one.
         match kind {
             kind::CLIENT_REQUEST => self.kept(self.client(peer, body).await),
-            kind::JOIN => encode(&self.join(body).await),
-            kind::APPEND => encode(&self.append(body).await),
-            kind::BALLOT => encode(&self.ballot(body).await),
-            kind::LEADER_TRANSFER => encode(&self.leader_transfer(body).await),
-            kind::READ_INDEX => encode(&self.read_index(body).await),
-            kind::PLACEMENT => encode(&self.placement(body).await),
+            kind::JOIN => encode(&Box::pin(self.join(body)).await),
+            kind::APPEND => encode(&Box::pin(self.append(body)).await),
+            kind::BALLOT => encode(&Box::pin(self.ballot(body)).await),
+            kind::LEADER_TRANSFER => encode(&Box::pin(self.leader_transfer(body)).await),
+            kind::READ_INDEX => encode(&Box::pin(self.read_index(body)).await),
+            kind::PLACEMENT => encode(&Box::pin(self.placement(body)).await),
             kind::REPORT => encode(&self.report(peer, body)),
-            kind::PULSE => encode(&self.pulse(peer, body).await),
+            kind::PULSE => encode(&Box::pin(self.pulse(peer, body)).await),
             _ => unreachable!("kind {kind} is allowed as a call and nobody answers it"),
         }
     }

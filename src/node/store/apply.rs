@@ -129,9 +129,7 @@ impl Overlay<'_> {
     fn show(&mut self, applier: &Applier) {
         *self.index.get_mut() = Index::default();
         let mut seen = self.shared.seen.write();
-        for (key, version) in self.written.drain(..) {
-            seen.active.write(&key, version, applier.state.watermark);
-        }
+        seen.active.write(&mut self.written, applier.state.watermark);
         seen.count_memory();
         seen.state = summary(&applier.state);
         seen.applied = applier.applied;

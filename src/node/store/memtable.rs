@@ -18,7 +18,7 @@ use crate::model::row::Version;
 use crate::model::time::Timestamp;
 
 /// Memory that a key takes beside its own bytes and its versions (estimated: its places in tree, hash table and rows).
-const KEY_OVERHEAD_BYTES: usize = 176;
+const KEY_OVERHEAD_BYTES: usize = 184;
 /// Memory that a version takes beside its value's bytes.
 const VERSION_OVERHEAD_BYTES: usize = 80;
 
@@ -30,10 +30,17 @@ pub struct Memtable {
     /// Where in `rows` a key is, in order of key.
     order: BTreeMap<Key, u32>,
     /// Where in `rows` a key is, by its hash. Keys come from outside: the hash is keyed.
-    found: HashTable<u32>,
+    found: HashTable<Place>,
     hasher: RandomState,
     bytes: usize,
     live_bytes: u64,
+}
+
+/// Where a key is, and so much of its hash that another key's row is hardly ever looked at.
+#[derive(Clone, Copy)]
+struct Place {
+    row: u32,
+    tag: u32,
 }
 
 /// The versions of one key; never empty.
@@ -101,14 +108,23 @@ impl Memtable {
         Memtable { rows, found, ..Memtable::default() }
     }
 
-    /// Adds a version that is newer than all others of its key. `watermark` is the shard's: versions that this one makes
-    /// invisible above it go.
-    pub fn write(&mut self, key: &Key, version: Version, watermark: Timestamp) {
+    /// Adds versions in their order, each newer than all others of its key. `watermark` is the shard's: versions that a
+    /// new one makes invisible above it go.
+    pub fn write(&mut self, written: &mut Vec<(Key, Version)>, watermark: Timestamp) {
+        let hashes: Vec<u64> = written.iter().map(|(key, _)| self.hasher.hash_one(key)).collect();
+        // One after the other each would wait for memory three times; none of these looks waits for another.
+        std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.look(*hash)));
+        for ((key, version), hash) in written.drain(..).zip(hashes) {
+            self.write_one(&key, hash, version, watermark);
+        }
+    }
+
+    fn write_one(&mut self, key: &Key, hash: u64, version: Version, watermark: Timestamp) {
         // What came in shares memory with the log entry it came in; a small row must not keep a large entry alive.
         let version = Version { value: version.value.map(|value| Bytes::copy_from_slice(&value)), ..version };
         self.bytes += version_bytes(&version);
         self.live_bytes += value_len(&version);
-        if let Some(row) = self.find(key) {
+        if let Some(row) = self.find(key, hash) {
             let versions = &mut self.rows[row].1;
             assert!(versions.newest.stamp < version.stamp, "versions of a key are written in order");
             self.live_bytes -= value_len(&versions.newest);
@@ -119,16 +135,17 @@ impl Memtable {
         let own = Key::from_internal(Bytes::copy_from_slice(key.as_bytes())).expect("a copy of a key is one");
         self.bytes += key_bytes(&own);
         self.live_bytes += own.as_bytes().len() as u64;
-        self.insert(own, Versions::new(version));
+        self.insert(own, hash, Versions::new(version));
     }
 
     /// Takes over a table of which every version is older than this one's of the same key.
     pub fn absorb(&mut self, elder: &Memtable) {
         self.bytes += elder.bytes;
         for (key, versions) in elder.iter() {
-            let Some(row) = self.find(key) else {
+            let hash = self.hasher.hash_one(key);
+            let Some(row) = self.find(key, hash) else {
                 self.live_bytes += key.as_bytes().len() as u64 + value_len(&versions.newest);
-                self.insert(key.clone(), versions.clone());
+                self.insert(key.clone(), hash, versions.clone());
                 continue;
             };
             self.bytes -= key_bytes(key);
@@ -141,19 +158,29 @@ impl Memtable {
 
     /// The versions held of `key`.
     pub fn get(&self, key: &Key) -> Option<&Versions> {
-        self.find(key).map(|row| &self.rows[row].1)
+        self.find(key, self.hasher.hash_one(key)).map(|row| &self.rows[row].1)
     }
 
-    fn find(&self, key: &Key) -> Option<usize> {
-        let same = |row: &u32| self.rows[*row as usize].0 == *key;
-        self.found.find(self.hasher.hash_one(key), same).map(|row| *row as usize)
+    fn find(&self, key: &Key, hash: u64) -> Option<usize> {
+        let same = |place: &Place| place.tag == tag(hash) && self.rows[place.row as usize].0 == *key;
+        self.found.find(hash, same).map(|place| place.row as usize)
+    }
+
+    /// Something of the row that a key of this hash would have: what reading it brings near is what counts.
+    fn look(&self, hash: u64) -> u64 {
+        let place = self.found.find(hash, |place| place.tag == tag(hash));
+        let row = place.map(|place| &self.rows[place.row as usize]);
+        row.map_or(0, |(key, versions)| {
+            versions.newest.stamp.0 ^ key.as_bytes().last().map_or(0, |byte| (*byte).into())
+        })
     }
 
     /// Adds a key that is not there.
-    fn insert(&mut self, key: Key, versions: Versions) {
+    fn insert(&mut self, key: Key, hash: u64, versions: Versions) {
         let row = u32::try_from(self.rows.len()).expect("the memory of a node holds fewer rows");
         let Memtable { rows, found, hasher, .. } = self;
-        found.insert_unique(hasher.hash_one(&key), row, |row| hasher.hash_one(&rows[*row as usize].0));
+        let place = Place { row, tag: tag(hash) };
+        found.insert_unique(hash, place, |place| hasher.hash_one(&rows[place.row as usize].0));
         self.order.insert(key.clone(), row);
         self.rows.push((key, versions));
     }
@@ -192,6 +219,11 @@ impl Memtable {
     pub fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
+}
+
+/// The upper half: the lower one chooses the place in the table.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 fn key_bytes(key: &Key) -> usize {

@@ -117,7 +117,7 @@ fn a_large_flush_that_is_given_up_leaves_nothing_of_it() {
         for n in 0..400 {
             let stamp = Timestamp(if n == 399 { last } else { stamp });
             let version = Version { stamp, value: Some(vec![index as u8; 2000].into()), expires_at: None };
-            table.write(&key(format!("k{n:04}")), version, Timestamp::ZERO);
+            table.write(&mut vec![(key(format!("k{n:04}")), version)], Timestamp::ZERO);
         }
         Frozen {
             table: Arc::new(table),

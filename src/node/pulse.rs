@@ -218,10 +218,14 @@ impl Pulses {
     /// Ends what is over. Returns the leaders that are called for.
     fn look(&self) -> Calls {
         let mut calls = Calls::new();
+        if !self.0.shards.roused().take() {
+            return calls;
+        }
         for replica in self.0.shards.all().iter() {
             if !replica.group.look_at_rest() {
                 continue;
             }
+            self.0.shards.roused().note();
             let leadership = replica.group.leadership();
             if let (Some(node), Some(leader)) = (leadership.node, leadership.replica)
                 && self.lives(node)

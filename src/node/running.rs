@@ -145,6 +145,7 @@ impl Node {
             exec: parts.exec,
             store: parts.store.clone(),
             settings: settings.clone(),
+            roused: Arc::default(),
             raft_counts: Arc::default(),
             counts: Arc::default(),
         };

@@ -26,6 +26,7 @@ use crate::model::id::{ReplicaId, ShardId};
 use super::disk::Disk;
 use super::member::{read_file, write_file};
 use super::raft::counts::RaftCounts;
+use super::raft::group::Roused;
 use super::replica::{Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, parse_directory};
 use super::wal::WalError;
 
@@ -168,6 +169,11 @@ impl Shards {
         write_file(&*self.parts.disk, Path::new(&path), why.as_bytes())?;
         self.damaged.write().insert(id, Damaged { shard, id, why: why.to_owned() });
         Ok(())
+    }
+
+    /// Whether a group here may wait for its leader's word.
+    pub fn roused(&self) -> &Roused {
+        &self.parts.roused
     }
 
     /// What the groups here have counted.

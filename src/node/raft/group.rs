@@ -30,7 +30,7 @@ use super::network::Network;
 use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, membership_to_wire, term_leader};
 
 use rest::Rest;
-pub use rest::RestView;
+pub use rest::{RestView, Roused};
 
 /// How often a leader says that it is alive, in milliseconds.
 const HEARTBEAT_MS: u64 = 150;
@@ -109,6 +109,7 @@ pub struct Group {
     replica: ReplicaId,
     applied: watch::Receiver<Applied>,
     rest: Arc<Mutex<Rest>>,
+    roused: Arc<Roused>,
     silent: Arc<watch::Sender<bool>>,
 }
 
@@ -142,12 +143,13 @@ impl Group {
         log: Log,
         machine: Machine,
         applied: watch::Receiver<Applied>,
+        roused: Arc<Roused>,
     ) -> Result<Group, ProposeError> {
         let config = config(shard).validate().expect("the time-outs are ordered");
         let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
-        Ok(Group { raft, shard, replica, applied, rest, silent: Arc::default() })
+        Ok(Group { raft, shard, replica, applied, rest, roused, silent: Arc::default() })
     }
 
     pub fn shard(&self) -> ShardId {

@@ -43,7 +43,7 @@ use crate::net::wire;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::raft::counts::RaftCounts;
-use super::raft::group::{Group, GroupStatus, MembershipError, ProposeError};
+use super::raft::group::{Group, GroupStatus, MembershipError, ProposeError, Roused};
 use super::raft::log::Log;
 use super::raft::machine::{Applied, Machine};
 use super::raft::network::Network;
@@ -70,6 +70,7 @@ pub struct ReplicaParts {
     pub exec: Exec,
     pub store: StoreOptions,
     pub settings: watch::Receiver<Settings>,
+    pub roused: Arc<Roused>,
     pub raft_counts: Arc<RaftCounts>,
     pub counts: Arc<ReplicaCounts>,
 }
@@ -168,7 +169,7 @@ impl Replica {
             counts: parts.raft_counts.clone(),
         };
         let raft_log = Log::new(log.clone(), parts.raft_counts.clone());
-        let group = Group::start(shard, id, network, raft_log, machine, applied).await;
+        let group = Group::start(shard, id, network, raft_log, machine, applied, parts.roused.clone()).await;
         let group = group.map_err(|error| match log.is_damaged() {
             true => WalError::Damaged { group: GroupId(id.0) }.into(),
             false => ReplicaError::from(error),

@@ -25,6 +25,7 @@
 //!   newcomer's pre-vote: guarded by `sim_idle::groups_fall_asleep_and_the_first_write_wakes_one`,
 //!   `sim_idle::a_follower_restarted_while_its_group_sleeps_deposes_nobody`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -48,6 +49,23 @@ pub struct Rest {
     term: u64,
     /// Its ticks are off whatever the state: see [`super::silence`].
     silent: bool,
+}
+
+/// Whether any group of this node may be waiting for its leader's word: hundreds would be looked at ten times a second for
+/// the few that do.
+#[derive(Debug, Default)]
+pub struct Roused(AtomicBool);
+
+impl Roused {
+    /// A group waits.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// True if one has begun to since this was asked last, or was said to go on.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +227,7 @@ impl Group {
 
     fn rouse_at(&self, until: Instant) {
         self.rest(|rest| rest.rouse(until));
+        self.roused.note();
     }
 
     /// A ballot came. Returns true if it found this replica asleep under a leader that lives.
@@ -245,7 +264,8 @@ impl Group {
         agrees
     }
 
-    /// Ends a wait that is over. Returns true if this replica waits for its leader's word.
+    /// Ends a wait that is over. Returns true if this replica waits for its leader's word; nobody need look before
+    /// [`Roused`] says so.
     pub fn look_at_rest(&self) -> bool {
         self.rest(|rest| {
             rest.look(Instant::now());

@@ -90,8 +90,17 @@ impl World {
         assert!(machine.start().await);
     }
 
+    /// The first node of a cluster that is split at other places.
+    pub async fn bootstrap_split_at(&self, split_at: Vec<Vec<u8>>) {
+        assert!(self.first_machine_split_at(split_at).start().await);
+    }
+
     /// A machine on which a cluster is to begin; not started.
     pub fn first_machine(&self) -> Rc<Machine> {
+        self.first_machine_split_at(SPLIT_AT.map(|key| key.as_bytes().to_vec()).to_vec())
+    }
+
+    fn first_machine_split_at(&self, split_at: Vec<Vec<u8>>) -> Rc<Machine> {
         let machine = self.add_machine();
         let member = Member {
             cluster_id: "simulated".to_owned(),
@@ -100,7 +109,7 @@ impl World {
             insecure: true,
             seeds: Vec::new(),
             opened: false,
-            bootstrap: Some(Bootstrap { split_at: SPLIT_AT.map(|key| key.as_bytes().to_vec()).to_vec() }),
+            bootstrap: Some(Bootstrap { split_at }),
         };
         member.save(&machine.disk()).unwrap();
         machine

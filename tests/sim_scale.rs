@@ -1,0 +1,107 @@
+//! A large cluster in simulated time: a hundred nodes and three hundred shards come together, serve, and lose thirty nodes,
+//! one after the other and for ever.
+//!
+//! `cargo test --release --test sim_scale -- --ignored --nocapture`; takes long, and prints how long.
+
+mod simulated;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nodenomad::client::Client;
+use nodenomad::model::id::{NodeId, ShardId};
+use simulated::{World, run};
+use tokio::time::{Instant, sleep};
+
+const NODES: usize = 100;
+const SHARDS: usize = 300;
+const LOST: usize = 30;
+/// The shortest that can be set: who is silent for longer is replaced.
+const SILENT_AFTER: &str = "10s";
+/// Placement moves a few shards at a time.
+const WHOLE_LIMIT: Duration = Duration::from_secs(600);
+/// Until what a lost node had is elsewhere.
+const HEAL_LIMIT: Duration = Duration::from_secs(120);
+
+fn key(n: usize) -> String {
+    format!("k{n:04}")
+}
+
+/// True once every shard has three voters, none of them on a lost node, and nobody else.
+async fn is_whole(client: &Client, lost: &BTreeSet<NodeId>) -> bool {
+    let Ok(map) = client.refresh().await else { return false };
+    map.shards().filter(|shard| shard.shard != ShardId::META).count() == SHARDS
+        && map.shards().filter(|shard| shard.shard != ShardId::META).all(|shard| {
+            shard.replicas.len() == 3
+                && shard.replicas.iter().all(|replica| replica.voter && !lost.contains(&replica.node))
+        })
+}
+
+/// Every key has what was written last.
+async fn read_all(client: &Client, written: &str) {
+    for n in 0..SHARDS {
+        let found = client.get(key(n).as_bytes()).await.unwrap_or_else(|error| panic!("{}: {error}", key(n)));
+        assert_eq!(found.map(|found| found.value), Some(written.to_owned().into()), "{}", key(n));
+    }
+}
+
+async fn write_all(client: &Client, value: &str) {
+    for n in 0..SHARDS {
+        client
+            .put(key(n).as_bytes(), value.to_owned())
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", key(n)));
+    }
+}
+
+async fn story(world: Rc<World>) {
+    let real = std::time::Instant::now();
+    let begin = Instant::now();
+    let told = |what: &str| {
+        println!(
+            "{:>6.1?} s simulated, {:>6.1?} s real: {what}",
+            begin.elapsed().as_secs_f64(),
+            real.elapsed().as_secs_f64()
+        )
+    };
+    world.bootstrap_split_at((1..SHARDS).map(|n| key(n).into_bytes()).collect()).await;
+    let token = world.token().await;
+    for _ in 1..NODES {
+        world.join(&token).await;
+    }
+    told("all have joined");
+    let client = world.client("scale").await;
+    world.configure(&client, "silent_after_ms", SILENT_AFTER).await;
+    let mut lost = BTreeSet::new();
+    world.until("every shard has three voters", WHOLE_LIMIT, || is_whole(&client, &lost)).await;
+    told("every shard has three voters");
+    write_all(&client, "first").await;
+    read_all(&client, "first").await;
+    told("every shard was written and read");
+
+    for n in 0..LOST {
+        // Never the machine that clients know first only: any may be lost, leaders of the meta shard as well.
+        let machine = loop {
+            let drawn = world.chance.between(0, NODES as u64) as usize;
+            if world.machine(drawn).is_running() {
+                break world.machine(drawn);
+            }
+        };
+        lost.insert(machine.id());
+        machine.cut();
+        let cut = Instant::now();
+        world.until("what it had is elsewhere", HEAL_LIMIT, || is_whole(&client, &lost)).await;
+        let value = format!("after {n}");
+        write_all(&client, &value).await;
+        read_all(&client, &value).await;
+        told(&format!("{} lost, healed after {:.1?}", lost.len(), cut.elapsed()));
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[test]
+#[ignore = "takes long"]
+fn a_hundred_nodes_lose_thirty_one_after_the_other() {
+    run("a_hundred_nodes_lose_thirty_one_after_the_other", 1, story);
+}

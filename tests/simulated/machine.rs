@@ -12,6 +12,7 @@ use std::time::Duration;
 use nodenomad::model::id::NodeId;
 use nodenomad::net::chance::Chance;
 use nodenomad::net::exec::{Exec, Gate};
+use nodenomad::net::identity::Secrets;
 use nodenomad::net::transport::Peer;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
@@ -114,6 +115,7 @@ impl Machine {
             zone: String::new(),
             weight: 100,
             ca_fingerprint: "0".repeat(64),
+            secrets: Secrets::Simulated(self.chance.fork()),
             authority: None,
             wal: wal_options(),
             store: store_options(),

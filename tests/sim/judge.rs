@@ -51,6 +51,8 @@ impl Judge {
 
     pub fn look(&self, world: &World) {
         self.looks.set(self.looks.get() + 1);
+        // Also in the trace: whatever is sent or stored otherwise than in the run before shows within a look.
+        world.trace.note(&format!("sent {:?} stored {:?}", world.net.written(), world.disks()));
         for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
             let machine = world.machine(n);
             self.look_at((n, machine.starts()), &machine.node());

@@ -10,6 +10,7 @@
 
 pub mod ledger;
 pub mod machine;
+pub mod trace;
 pub mod world;
 
 use std::cell::Cell;
@@ -24,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 pub use ledger::Ledger;
+pub use trace::Trace;
 pub use world::World;
 
 /// Sets the one seed to run instead of a test's own.

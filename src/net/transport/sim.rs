@@ -43,6 +43,7 @@ use super::{
 };
 use crate::model::id::NodeId;
 use crate::net::chance::Chance;
+use crate::net::passage::Passage;
 use pipe::{SimReader, SimWriter};
 use world::{Dial, World};
 
@@ -124,6 +125,11 @@ impl SimNet {
     pub fn set_latency(&self, min: Duration, max: Duration) {
         assert!(min <= max, "the shortest latency is not above the longest");
         self.0.lock().latency_us = (min.as_micros() as u64, max.as_micros() as u64);
+    }
+
+    /// All that was written so far, by anybody.
+    pub fn written(&self) -> Passage {
+        self.0.lock().written
     }
 
     /// Connections that at least one end still holds; so that tests can look for leaks.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::member::Member;
 use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::{MemoryBudget, StoreOptions};
-use nodenomad::node::wal::WalOptions;
+use nodenomad::node::wal::{WalError, WalOptions};
 use nodenomad::node::wall::SimWall;
 use tokio::task::{JoinHandle, LocalSet};
 
@@ -104,7 +105,10 @@ impl Machine {
 
     /// The same; after an error nothing runs.
     pub async fn try_start(&self) -> Result<bool, NodeError> {
-        let member = Member::load(&self.disk()).unwrap().expect("a saved membership is never lost");
+        let member = match Member::load(&self.disk()) {
+            Err(error) if error.kind() != ErrorKind::InvalidData => return Err(WalError::from(error).into()),
+            loaded => loaded.unwrap().expect("a saved membership is never lost"),
+        };
         let transport = self.net.transport(&self.address, Peer::Node(member.node));
         let parts = NodeParts {
             disk: self.disk(),

@@ -22,7 +22,7 @@ use crate::model::row::Version;
 use crate::model::system::{Listing, SystemKey};
 use crate::model::time::Timestamp;
 use crate::model::wire::{self as stored, entry, operation};
-use crate::net::identity::{self, Authority, Identity, JoinToken, NodeKey};
+use crate::net::identity::{self, Authority, Identity, JoinToken, NodeKey, Secrets};
 use crate::net::wire::{self, Reply, Request};
 use crate::node::member::Member;
 use crate::node::raft::types::{decode_entry, encode_entry, membership_from_wire};
@@ -376,7 +376,7 @@ fn identity_text(bytes: &[u8]) {
 
 fn identity_samples() -> Vec<Vec<u8>> {
     let authority = authority();
-    let token = JoinToken::generate(&authority.fingerprint()).to_string();
+    let token = JoinToken::generate(&authority.fingerprint(), &Secrets::System).to_string();
     let ann = authority.issue_client("ann", NOW_MS).expect("it signs").to_pem();
     [token, ann, "nodenomad://blue/node/7".to_owned()].map(String::into_bytes).to_vec()
 }

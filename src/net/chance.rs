@@ -1,7 +1,7 @@
 //! Chance: the one place where randomness comes from.
 //!
 //! A member or client is given a [`Chance`] and draws from it; in a simulation it is seeded, so that a run can be
-//! repeated. Secrets (keys, tokens) never come from here.
+//! repeated. Secrets (keys, tokens) never come from here, but see `identity::Secrets`.
 
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
+use crate::net::identity::Secrets;
 use crate::net::peers::Peers;
 use crate::net::rpc::{ServeCounts, ServeLimits, serve};
 use crate::net::transport::{Address, Transport};
@@ -62,6 +63,7 @@ pub struct NodeParts {
     pub weight: u32,
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
+    pub secrets: Secrets,
     /// Only at the bootstrap of a cluster with identities.
     pub authority: Option<AuthorityRecord>,
     pub wal: WalOptions,
@@ -344,6 +346,7 @@ fn office(parts: &NodeParts, clock: &Clock, records: &Records, view: &View) -> O
         view: view.clone(),
         clock: clock.clone(),
         ca_fingerprint: parts.ca_fingerprint.clone(),
+        secrets: parts.secrets.clone(),
     }
 }
 

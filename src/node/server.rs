@@ -27,7 +27,7 @@ use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
 use crate::net::identity::{
-    Authority, Identity, IdentityError, JoinToken, NodeKey, fingerprint, peer_from_certificate,
+    Authority, Identity, IdentityError, JoinToken, NodeKey, Secrets, fingerprint, peer_from_certificate,
 };
 use crate::net::transport::quic::{QuicTransport, Security};
 use crate::net::transport::{Address, Peer, Transport};
@@ -176,6 +176,7 @@ impl Server {
             zone: options.zone.clone(),
             weight: options.weight,
             ca_fingerprint,
+            secrets: Secrets::System,
             authority: ready.authority.clone(),
             wal: WalOptions::default(),
             store: StoreOptions::new(MemoryBudget::new(memory_bytes() / 4)),

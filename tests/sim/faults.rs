@@ -20,6 +20,9 @@ use crate::simulated::World;
 const STORM_MS: u64 = 40_000;
 /// A fault lasts as long as this, at most.
 const FAULT_MAX_MS: u64 = 12_000;
+/// The same where each kind happens once.
+const SHORT_STORM_MS: u64 = 8_000;
+const SHORT_FAULT_MAX_MS: u64 = 3_000;
 /// Free bytes of a disk that is all but full.
 const NEARLY_FULL_BYTES: u64 = 64 << 10;
 /// The longest that a piece of data travels on a slow network, milliseconds.
@@ -92,6 +95,22 @@ pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
             machine: chance.between(0, nodes as u64) as usize,
             detail: chance.between(0, 1000),
             lasts_ms: chance.between(100, FAULT_MAX_MS),
+        })
+        .collect();
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
+/// One fault of each kind, soon after one another: a short run in which everything happens.
+pub fn draw_each(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = kinds
+        .iter()
+        .map(|kind| Fault {
+            at_ms: chance.between(0, SHORT_STORM_MS),
+            kind: *kind,
+            machine: chance.between(0, nodes as u64) as usize,
+            detail: chance.between(0, 1000),
+            lasts_ms: chance.between(100, SHORT_FAULT_MAX_MS),
         })
         .collect();
     faults.sort_by_key(|fault| fault.at_ms);

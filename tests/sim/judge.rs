@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Entries compared at one look at one replica, at most, in bytes.
 const READ_MAX_BYTES: usize = 1 << 20;
 
+/// A machine, and how often it was started.
+type Process = (usize, u64);
+
 /// Looks again and again.
 #[derive(Default)]
 pub struct Judge {
@@ -31,8 +34,8 @@ pub struct Judge {
     /// The entries of each shard: term and checksum.
     entries: RefCell<HashMap<(ShardId, u64), (u64, u32)>>,
     /// How far each replica's log was compared, and what it had applied; by process.
-    applied: RefCell<HashMap<(usize, ReplicaId), (u64, u64)>>,
-    terms: RefCell<HashMap<(usize, ReplicaId), u64>>,
+    applied: RefCell<HashMap<(Process, ReplicaId), (u64, u64)>>,
+    terms: RefCell<HashMap<(Process, ReplicaId), u64>>,
     pub looks: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -48,13 +51,15 @@ impl Judge {
 
     pub fn look(&self, world: &World) {
         self.looks.set(self.looks.get() + 1);
+        // Also in the trace: whatever is sent or stored otherwise than in the run before shows within a look.
+        world.trace.note(&format!("sent {:?} stored {:?}", world.net.written(), world.disks()));
         for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
-            self.look_at(&world.machine(n).node());
+            let machine = world.machine(n);
+            self.look_at((n, machine.starts()), &machine.node());
         }
     }
 
-    fn look_at(&self, node: &Rc<Node>) {
-        let process = Rc::as_ptr(node) as usize;
+    fn look_at(&self, process: Process, node: &Node) {
         for replica in node.shards.all().iter() {
             let (shard, id) = (replica.shard, replica.id);
             let status = replica.group.status();

@@ -7,7 +7,12 @@
 //! cargo test --release --test sim -- --seed 42 --nodes 5          # that one again
 //! cargo test --release --test sim -- --seeds 1..1000 --faults kill,split
 //! cargo test --release --test sim -- --seed 42 --shrink           # the fewest faults with which it still fails
+//! cargo test --release --test sim -- --seed 42 --twice            # whether it does the same again, to the letter
 //! ```
+//!
+//! What must be the same is the trace: each operation with its time and answer, and twenty times a second checksums of all
+//! that was sent and of all that each disk was told to write. `--seed` tells its hash, so that two processes can be compared;
+//! with NOMAD_SIM_TRACE set it is shown.
 //!
 //! Everything is the program's own code; what differs comes in through the five seams (network, disk, clocks, chance,
 //! threads). What cannot be seen here: real QUIC, a real kernel, what a real device calls synced. For that there are
@@ -34,12 +39,16 @@ use tokio::time::{Instant, sleep};
 use faults::{Fault, Kind, Storm};
 use judge::Judge;
 use simulated::World;
+use simulated::trace::first_difference;
 use work::Work;
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Seeds that `cargo test` runs.
 const FIXED: std::ops::Range<u64> = 1..6;
+/// What is run twice too: the first as all others, the second with many nodes and everything that can go wrong.
+const REPEATED: &str = "sim --seed 1 --twice";
+const REPEATED_LARGE: &str = "sim --seed 4 --nodes 7 --each --twice";
 /// Clients at work.
 const CLIENTS: u32 = 6;
 /// After the last fault has ended the first operation succeeds within this time.
@@ -61,6 +70,9 @@ struct Options {
     /// Nodes of the cluster [default: 3 to 5, by the seed]
     #[arg(long, value_parser = clap::value_parser!(u64).range(3..=9))]
     nodes: Option<u64>,
+    /// One fault of each kind within a few seconds, not a drawn number of drawn kinds
+    #[arg(long)]
+    each: bool,
     /// Kinds of faults [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
@@ -116,12 +128,29 @@ impl Story {
             true => Kind::value_variants(),
             false => &options.faults,
         };
-        let faults = faults::draw(&chance, nodes, kinds);
+        let faults = match options.each {
+            true => faults::draw_each(&chance, nodes, kinds),
+            false => faults::draw(&chance, nodes, kinds),
+        };
         Story { seed, nodes, faults }
     }
 
-    /// Lives through it; an error is the message of what was broken.
-    fn live(&self) -> Result<Told, String> {
+    /// Lives through it, or twice; an error is the message of what was broken.
+    fn live(&self, twice: bool) -> Result<Told, String> {
+        let told = self.live_once()?;
+        if !twice {
+            return Ok(told);
+        }
+        if !simulated::SEEDED {
+            return Err(simulated::UNSEEDED.to_owned());
+        }
+        match first_difference(&told.trace, &self.live_once()?.trace) {
+            Some(difference) => Err(format!("run again it does not do the same, {difference}")),
+            None => Ok(told),
+        }
+    }
+
+    fn live_once(&self) -> Result<Told, String> {
         let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
         catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
@@ -130,12 +159,12 @@ impl Story {
     }
 
     /// Leaves out faults as long as it still fails.
-    fn shrink(mut self) -> Story {
+    fn shrink(mut self, twice: bool) -> Story {
         let mut at = 0;
         while at < self.faults.len() {
             let mut without = self.clone();
             without.faults.remove(at);
-            match without.live() {
+            match without.live(twice) {
                 Err(_) => self = without,
                 Ok(_) => at += 1,
             }
@@ -148,9 +177,9 @@ async fn play(world: Rc<World>, story: Story) -> Told {
     world.whole(story.nodes).await;
     let judge = Rc::new(Judge::default());
     let watching = tokio::task::spawn_local(judge.clone().watch(world.clone()));
-    let (work, storm) = (Work::new(), Storm::new(&world));
+    let (work, storm) = (Work::new(&world), Storm::new(&world));
     let supervising = tokio::task::spawn_local(storm.clone().supervise());
-    let working = work.start(&world, CLIENTS).await;
+    let working = work.start(CLIENTS).await;
     let begin = Instant::now();
     storm.rage(&story.faults).await;
     storm.calm().await;
@@ -163,7 +192,7 @@ async fn play(world: Rc<World>, story: Story) -> Told {
     work.stop(working).await;
     let client = world.client("last").await;
     world.wait_until_whole(&client).await;
-    work.read_all(&world).await;
+    work.read_all().await;
     let digests = world.equal_digests(&client).await;
     assert!(calm.elapsed() < WHOLE, "it takes {:?} until all replicas are equal", calm.elapsed());
     judge.look(&world);
@@ -171,7 +200,7 @@ async fn play(world: Rc<World>, story: Story) -> Told {
         assert!(!forever.is_finished(), "who looks on has seen nothing wrong");
         forever.abort();
     }
-    work.note(&format!("{digests:?}"));
+    world.trace.note(&format!("{digests:?}"));
     let (operations, undecided) = work.judge();
     Told {
         fired: storm.fired(),
@@ -181,7 +210,7 @@ async fn play(world: Rc<World>, story: Story) -> Told {
         stops: storm.stops(),
         compared: judge.compared.get(),
         simulated: begin.elapsed(),
-        trace: work.trace(),
+        trace: world.trace.text(),
     }
 }
 
@@ -189,6 +218,12 @@ async fn play(world: Rc<World>, story: Story) -> Told {
 fn again(story: &Story, options: &Options) -> String {
     let mut command =
         format!("cargo test --release --test sim -- --seed {} --nodes {}", story.seed, story.nodes);
+    if options.each {
+        command += " --each";
+    }
+    if options.twice {
+        command += " --twice";
+    }
     if !options.faults.is_empty() {
         let names: Vec<String> = options
             .faults
@@ -202,7 +237,7 @@ fn again(story: &Story, options: &Options) -> String {
 
 fn fail(story: &Story, options: &Options, why: &str) -> ExitCode {
     println!("\nseed {} fails: {why}\n", story.seed);
-    let story = if options.shrink { story.clone().shrink() } else { story.clone() };
+    let story = if options.shrink { story.clone().shrink(options.twice) } else { story.clone() };
     let how =
         if options.shrink { "the fewest faults found" } else { "its faults (--shrink looks for fewer)" };
     println!("{how}, {} nodes:", story.nodes);
@@ -224,16 +259,28 @@ fn main() -> ExitCode {
         }
         (None, None) => Box::new(FIXED),
     };
+    let given = options.seed.is_some() || options.seeds.is_some() || options.forever;
+    let passed = live_all(seeds, &options).and_then(|()| if given { Ok(()) } else { repeat() });
+    passed.err().unwrap_or(ExitCode::SUCCESS)
+}
+
+/// What `cargo test` runs twice: a run as all others, and a larger one in which everything happens.
+fn repeat() -> Result<(), ExitCode> {
+    for arguments in [REPEATED, REPEATED_LARGE] {
+        let options = Options::parse_from(arguments.split(' '));
+        live_all(options.seed.into_iter(), &options)?;
+    }
+    Ok(())
+}
+
+fn live_all(seeds: impl Iterator<Item = u64>, options: &Options) -> Result<(), ExitCode> {
     let (begin, mut sum, mut count) = (std::time::Instant::now(), Told::default(), 0);
     let mut shown = Duration::ZERO;
     for seed in seeds {
-        let story = Story::draw(seed, &options);
-        let told = match story.live() {
-            Ok(told) => told,
-            Err(why) => return fail(&story, &options, &why),
-        };
-        if options.twice && story.live().map(|again| again.trace) != Ok(told.trace.clone()) {
-            return fail(&story, &options, "it does not do the same when it is run again");
+        let story = Story::draw(seed, options);
+        let told = story.live(options.twice).map_err(|why| fail(&story, options, &why))?;
+        if options.seed.is_some() {
+            println!("seed {seed}: trace {}", blake3::hash(told.trace.as_bytes()).to_hex());
         }
         count += 1;
         told.fired.iter().for_each(|(kind, fired)| *sum.fired.entry(*kind).or_default() += fired);
@@ -246,7 +293,7 @@ fn main() -> ExitCode {
         show(count, &sum, begin.elapsed(), &mut shown);
     }
     println!("{}", line(count, &sum, begin.elapsed()));
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 /// A live line on a terminal, a plain one every so often elsewhere.

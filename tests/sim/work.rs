@@ -30,6 +30,7 @@ const FILLER_MAX: u64 = 400;
 
 /// What all clients of a run have done.
 pub struct Work {
+    world: Rc<World>,
     begin: Instant,
     histories: RefCell<BTreeMap<String, Vec<Operation>>>,
     next_value: Cell<u64>,
@@ -37,7 +38,6 @@ pub struct Work {
     pub failed: Cell<u64>,
     pub unknown: Cell<u64>,
     stop: Cell<bool>,
-    trace: RefCell<blake3::Hasher>,
 }
 
 /// One client.
@@ -51,8 +51,9 @@ struct Hand {
 }
 
 impl Work {
-    pub fn new() -> Rc<Work> {
+    pub fn new(world: &Rc<World>) -> Rc<Work> {
         Rc::new(Work {
+            world: world.clone(),
             begin: Instant::now(),
             histories: RefCell::default(),
             next_value: Cell::new(0),
@@ -60,16 +61,15 @@ impl Work {
             failed: Cell::new(0),
             unknown: Cell::new(0),
             stop: Cell::new(false),
-            trace: RefCell::new(blake3::Hasher::new()),
         })
     }
 
     /// Puts `count` clients to work, each with a session of its own.
-    pub async fn start(self: &Rc<Self>, world: &World, count: u32) -> Vec<JoinHandle<()>> {
+    pub async fn start(self: &Rc<Self>, count: u32) -> Vec<JoinHandle<()>> {
         let mut working = Vec::new();
         for number in 0..count {
-            let client = world.client(&format!("worker-{number}")).await;
-            let (work, chance) = (self.clone(), world.chance.fork());
+            let client = self.world.client(&format!("worker-{number}")).await;
+            let (work, chance) = (self.clone(), self.world.chance.fork());
             let hand = Hand { work, client, number, chance, seen: BTreeMap::new() };
             working.push(tokio::task::spawn_local(hand.run()));
         }
@@ -85,9 +85,9 @@ impl Work {
     }
 
     /// Reads every key once more; all must be answered.
-    pub async fn read_all(self: &Rc<Self>, world: &World) {
-        let client = world.client("reader").await;
-        let (work, chance) = (self.clone(), world.chance.fork());
+    pub async fn read_all(self: &Rc<Self>) {
+        let client = self.world.client("reader").await;
+        let (work, chance) = (self.clone(), self.world.chance.fork());
         let mut hand = Hand { work, client, number: u32::MAX, chance, seen: BTreeMap::new() };
         let failed = self.failed.get();
         for key in registers().chain(counters()) {
@@ -120,20 +120,6 @@ impl Work {
             }
         }
         (operations, undecided)
-    }
-
-    /// A hash of everything that was asked and told, with its time.
-    pub fn trace(&self) -> String {
-        self.trace.borrow().finalize().to_hex().to_string()
-    }
-
-    /// Adds to the trace.
-    pub fn note(&self, line: &str) {
-        let line = format!("{:?} {line}\n", self.begin.elapsed());
-        if std::env::var_os("NOMAD_SIM_TRACE").is_some() {
-            eprint!("{line}");
-        }
-        self.trace.borrow_mut().update(line.as_bytes());
     }
 
     fn now(&self) -> u64 {
@@ -272,12 +258,12 @@ impl Hand {
                 let is_unknown = error.outcome() == ErrorOutcome::Unknown;
                 let count = if is_unknown { &work.unknown } else { &work.failed };
                 count.set(count.get() + 1);
-                work.note(&format!("{} {key} {:?}", self.number, error.outcome()));
+                work.world.trace.note(&format!("{} {key} {:?}", self.number, error.outcome()));
                 let Some(action) = unknown.filter(|_| is_unknown) else { return };
                 (action, None)
             }
         };
-        work.note(&format!("{} {key} {action:?}", self.number));
+        work.world.trace.note(&format!("{} {key} {action:?}", self.number));
         let operation = Operation { client: self.number, begin, end, action };
         work.histories.borrow_mut().entry(key).or_default().push(operation);
     }

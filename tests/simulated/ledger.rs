@@ -15,6 +15,8 @@ use nodenomad::net::chance::Chance;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use super::trace::Trace;
+
 /// How far a stamp may lie from true time, milliseconds: the clock bound and what the clocks are off.
 const STAMP_BOUND_MS: u64 = 700;
 /// Keys of one writer.
@@ -30,8 +32,7 @@ struct Known {
 /// Shared by all writers and readers of a world.
 pub struct Ledger {
     known: RefCell<BTreeMap<String, Known>>,
-    trace: RefCell<blake3::Hasher>,
-    lines: Cell<u64>,
+    trace: Trace,
     begin: Instant,
     /// The epoch of the world's true time.
     begin_ms: u64,
@@ -55,8 +56,7 @@ impl Ledger {
     pub fn new(begin_ms: u64) -> Rc<Ledger> {
         Rc::new(Ledger {
             known: RefCell::default(),
-            trace: RefCell::new(blake3::Hasher::new()),
-            lines: Cell::new(0),
+            trace: Trace::new(),
             begin: Instant::now(),
             begin_ms,
             acknowledged: Cell::new(0),
@@ -222,16 +222,11 @@ impl Ledger {
 
     /// Adds a line to the trace.
     pub fn note(&self, line: &str) {
-        let line = format!("{:?} {line}\n", self.begin.elapsed());
-        if std::env::var_os("NOMAD_SIM_TRACE").is_some() {
-            eprint!("{line}");
-        }
-        self.trace.borrow_mut().update(line.as_bytes());
-        self.lines.set(self.lines.get() + 1);
+        self.trace.note(line);
     }
 
-    /// The number of lines so far and the hash of all.
-    pub fn trace(&self) -> (u64, String) {
-        (self.lines.get(), self.trace.borrow().finalize().to_hex().to_string())
+    /// All lines so far.
+    pub fn trace(&self) -> String {
+        self.trace.text()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use nodenomad::model::id::NodeId;
 use nodenomad::net::chance::Chance;
 use nodenomad::net::exec::{Exec, Gate};
+use nodenomad::net::identity::Secrets;
 use nodenomad::net::transport::Peer;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
@@ -19,12 +21,14 @@ use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::member::Member;
 use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::{MemoryBudget, StoreOptions};
-use nodenomad::node::wal::WalOptions;
+use nodenomad::node::wal::{WalError, WalOptions};
 use nodenomad::node::wall::SimWall;
 use tokio::task::{JoinHandle, LocalSet};
 
 /// What each piece of blocking work takes.
 const DELAY: Duration = Duration::from_micros(300);
+/// How long what was sent to a process that stood still takes to reach it.
+const RESUME_WITHIN: Duration = Duration::from_millis(100);
 /// How work is run that belongs to no machine.
 pub const EXEC: Exec = Exec::Inline { delay: DELAY, gate: None };
 /// When the simulated world begins, milliseconds since 1970.
@@ -40,6 +44,7 @@ pub struct Machine {
     chance: Chance,
     process: RefCell<Option<Process>>,
     paused: Rc<Pause>,
+    starts: Cell<u64>,
 }
 
 /// Whether a process is stopped where it stands (SIGSTOP), and who lets it go on.
@@ -86,6 +91,7 @@ impl Machine {
             chance,
             process: RefCell::default(),
             paused: Rc::default(),
+            starts: Cell::new(0),
         }
     }
 
@@ -101,7 +107,10 @@ impl Machine {
 
     /// The same; after an error nothing runs.
     pub async fn try_start(&self) -> Result<bool, NodeError> {
-        let member = Member::load(&self.disk()).unwrap().expect("a saved membership is never lost");
+        let member = match Member::load(&self.disk()) {
+            Err(error) if error.kind() != ErrorKind::InvalidData => return Err(WalError::from(error).into()),
+            loaded => loaded.unwrap().expect("a saved membership is never lost"),
+        };
         let transport = self.net.transport(&self.address, Peer::Node(member.node));
         let parts = NodeParts {
             disk: self.disk(),
@@ -114,10 +123,12 @@ impl Machine {
             zone: String::new(),
             weight: 100,
             ca_fingerprint: "0".repeat(64),
+            secrets: Secrets::Simulated(self.chance.fork()),
             authority: None,
             wal: wal_options(),
             store: store_options(),
         };
+        self.starts.set(self.starts.get() + 1);
         let set = LocalSet::new();
         let starting = set.spawn_local(Node::start(parts));
         let tasks: Tasks = Rc::new(RefCell::new(Some(set)));
@@ -175,8 +186,11 @@ impl Machine {
         self.paused.paused.set(true);
     }
 
+    /// What was sent to it meanwhile does not reach it all at once.
     pub fn resume(&self) {
-        self.paused.paused.set(false);
+        if self.paused.paused.replace(false) {
+            self.net.hold_back(&self.address, RESUME_WITHIN);
+        }
         if let Some(waker) = self.paused.waker.take() {
             waker.wake();
         }
@@ -192,6 +206,11 @@ impl Machine {
             drop(set);
             drop(process.node);
         }
+    }
+
+    /// Numbers its processes.
+    pub fn starts(&self) -> u64 {
+        self.starts.get()
     }
 
     pub fn is_running(&self) -> bool {

@@ -10,6 +10,7 @@
 
 pub mod ledger;
 pub mod machine;
+pub mod trace;
 pub mod world;
 
 use std::cell::Cell;
@@ -20,15 +21,23 @@ use std::time::Duration;
 
 use nodenomad::net::chance::Chance;
 use nodenomad::node::raft::runtime::simulate;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 pub use ledger::Ledger;
+pub use trace::Trace;
 pub use world::World;
 
 /// Sets the one seed to run instead of a test's own.
 pub const SEED_VARIABLE: &str = "NOMAD_SIM_SEED";
 /// Shows the nodes' log lines, filtered like RUST_LOG.
 pub const LOG_VARIABLE: &str = "NOMAD_SIM_LOG";
+/// Whether the seed decides all: tokio too draws, for instance in which order a `watch` wakes, and takes a seed for that only
+/// where it is built so (`.cargo/config.toml`, which a RUSTFLAGS in the environment replaces).
+pub const SEEDED: bool = cfg!(tokio_unstable);
+/// What to say where it does not.
+pub const UNSEEDED: &str = "built without `--cfg tokio_unstable`, so the seed does not decide all: add that to RUSTFLAGS, \
+                            which replaces what .cargo/config.toml says";
 /// No run takes longer than this, in simulated time.
 const RUN_LIMIT: Duration = Duration::from_secs(1800);
 
@@ -47,6 +56,9 @@ impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Told { test, seed } = self;
+            if !SEEDED {
+                eprintln!("{UNSEEDED}");
+            }
             eprintln!("seed {seed} fails; again: {SEED_VARIABLE}={seed} cargo test {test} -- --exact");
         }
     }
@@ -77,8 +89,7 @@ pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::O
     let chance = Chance::from_seed(seed);
     simulate(chance.fork());
     PANICS.set(0);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = runtime(&chance);
     let outer = LocalSet::new();
     let done = outer.block_on(&runtime, async {
         let world = Rc::new(World::new(chance));
@@ -91,6 +102,21 @@ pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::O
     assert_eq!(PANICS.get(), 0, "no task panics");
     done
 }
+
+fn runtime(chance: &Chance) -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    seed(&mut builder, chance.number());
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
+/// Seeds what tokio draws itself.
+#[cfg(tokio_unstable)]
+fn seed(builder: &mut Builder, number: u64) {
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&number.to_le_bytes()));
+}
+
+#[cfg(not(tokio_unstable))]
+fn seed(_: &mut Builder, _: u64) {}
 
 fn count_panics() {
     static HOOK: Once = Once::new();

@@ -10,6 +10,7 @@ use nodenomad::client::{Client, Options};
 use nodenomad::model::id::{NodeId, ReplicaId, ShardId};
 use nodenomad::net::chance::Chance;
 use nodenomad::net::identity::JoinToken;
+use nodenomad::net::passage::Passage;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::net::transport::{Address, Peer, Transport};
 use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinReply, JoinRequest, TokenNew, admin_request};
@@ -19,6 +20,7 @@ use nodenomad::node::wal::GroupId;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::machine::{EPOCH_MS, EXEC, Machine};
+use super::trace::Trace;
 
 /// Where the key space is split at first.
 pub const SPLIT_AT: [&str; 2] = ["h", "q"];
@@ -31,6 +33,7 @@ pub struct World {
     pub machines: RefCell<Vec<Rc<Machine>>>,
     pub chance: Chance,
     pub begin: Instant,
+    pub trace: Trace,
     clients: Cell<u64>,
 }
 
@@ -41,6 +44,7 @@ impl World {
             machines: RefCell::default(),
             chance,
             begin: Instant::now(),
+            trace: Trace::new(),
             clients: Cell::new(0),
         }
     }
@@ -313,6 +317,11 @@ impl World {
     pub async fn wait_for_leader(&self, shard: ShardId) -> usize {
         self.until("somebody leads", SETTLE_LIMIT, || async { self.leader_of(shard).is_some() }).await;
         self.leader_of(shard).expect("just waited for")
+    }
+
+    /// What each disk was told to write so far.
+    pub fn disks(&self) -> Vec<Passage> {
+        (0..self.count()).map(|n| self.machine(n).disk.borrow().changed()).collect()
     }
 
     /// True time, milliseconds since 1970.

@@ -25,6 +25,7 @@
 
 pub mod name;
 pub mod pem;
+pub mod secrets;
 pub mod token;
 pub mod certificate;
 pub mod authority;
@@ -38,6 +39,7 @@ use crate::model::id::NodeId;
 pub use authority::{Authority, NodeKey, request_key_hash};
 pub use certificate::{fingerprint, named, peer_from_certificate};
 pub use name::SERVER_NAME;
+pub use secrets::Secrets;
 pub use token::{JoinToken, secret_matches};
 
 /// Who is at the other end, as proved by its certificate.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::name::{Named, parse, uri};
 use super::*;
+use crate::net::chance::Chance;
 
 const NOW_MS: u64 = 1_795_000_000_000;
 
@@ -103,7 +104,7 @@ fn an_identity_survives_being_text() {
 fn nothing_secret_is_shown() {
     let authority = authority();
     let identity = authority.issue_client("ann", NOW_MS).unwrap();
-    let token = JoinToken::generate(&authority.fingerprint());
+    let token = JoinToken::generate(&authority.fingerprint(), &Secrets::System);
     let shown = format!("{authority:?} {identity:?} {token:?} {:?}", NodeKey::generate().unwrap());
     let word = token.to_string();
     let secret = word.rsplit('.').next().unwrap();
@@ -125,7 +126,7 @@ fn names_must_be_plain() {
 
 #[test]
 fn tokens_are_one_word_and_survive_it() {
-    let token = JoinToken::generate(&authority().fingerprint());
+    let token = JoinToken::generate(&authority().fingerprint(), &Secrets::System);
     let word = token.to_string();
     assert!(word.starts_with("nn1.") && !word.contains(char::is_whitespace));
     assert_eq!(format!(" {word}\n").parse::<JoinToken>().unwrap(), token);
@@ -137,8 +138,18 @@ fn tokens_are_one_word_and_survive_it() {
 }
 
 #[test]
+fn only_a_simulated_cluster_draws_the_same_secrets_again() {
+    let simulated = || Secrets::Simulated(Chance::from_seed(1));
+    assert_eq!(JoinToken::generate("00", &simulated()), JoinToken::generate("00", &simulated()));
+    let one = simulated();
+    assert_ne!(JoinToken::generate("00", &one), JoinToken::generate("00", &one));
+    assert_ne!(JoinToken::generate("00", &Secrets::System), JoinToken::generate("00", &Secrets::System));
+}
+
+#[test]
 fn only_the_right_secret_matches() {
-    let (token, other) = (JoinToken::generate("00"), JoinToken::generate("00"));
+    let (token, other) =
+        (JoinToken::generate("00", &Secrets::System), JoinToken::generate("00", &Secrets::System));
     assert!(secret_matches(&token.secret_hash(), token.secret()));
     assert!(!secret_matches(&token.secret_hash(), other.secret()));
     assert!(!secret_matches(&token.secret_hash()[..31], token.secret()));

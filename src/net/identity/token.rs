@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::IdentityError;
+use super::secrets::Secrets;
 
 const PREFIX: &str = "nn1";
 const FINGERPRINT_BYTES: usize = 32;
@@ -24,12 +25,12 @@ pub struct JoinToken {
 }
 
 impl JoinToken {
-    /// A fresh one. Drawn from the operating system, never from `Chance`: it is a secret.
-    pub fn generate(ca_fingerprint: &str) -> JoinToken {
+    /// A fresh one.
+    pub fn generate(ca_fingerprint: &str, secrets: &Secrets) -> JoinToken {
         let mut id = [0; ID_BYTES];
         let mut secret = [0; SECRET_BYTES];
-        getrandom::fill(&mut id).expect("the operating system has randomness");
-        getrandom::fill(&mut secret).expect("the operating system has randomness");
+        secrets.fill(&mut id);
+        secrets.fill(&mut secret);
         JoinToken { ca_fingerprint: ca_fingerprint.to_owned(), id: hex(&id), secret }
     }
 

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::{Disk, DiskFile};
 use crate::net::chance::Chance;
+use crate::net::passage::Passage;
 
 /// What is written whole or not at all, in bytes.
 const SECTOR: usize = 512;
@@ -52,6 +53,8 @@ struct State {
     /// How many of them fail from now on.
     failing: BTreeMap<Act, u32>,
     capacity_bytes: Option<u64>,
+    /// All that was written or synced so far.
+    changed: Passage,
 }
 
 #[derive(Clone, Default)]
@@ -161,6 +164,11 @@ impl SimDisk {
     /// The disk as it is after the last power cut, for whoever holds a dead handle.
     pub fn after_cut(&self) -> SimDisk {
         SimDisk { state: self.state.clone(), life: self.state.lock().life }
+    }
+
+    /// All that was written or synced so far.
+    pub fn changed(&self) -> Passage {
+        self.state.lock().changed
     }
 
     /// The next `count` of these fail with the system's input/output error.
@@ -355,6 +363,13 @@ struct SimFile {
 }
 
 impl SimFile {
+    /// Notes that something is tried. The inner error: the disk does not do it.
+    fn attempt(&self, act: Act, offset: u64, bytes: &[u8]) -> io::Result<io::Result<()>> {
+        let mut state = self.disk.alive()?;
+        state.changed.note(&[self.id, act as u64, offset], bytes);
+        Ok(state.check_works(act))
+    }
+
     fn with<R>(&self, work: impl FnOnce(&mut FileState) -> io::Result<R>) -> io::Result<R> {
         let mut state = self.disk.alive()?;
         work(state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?)
@@ -372,7 +387,7 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let works = self.disk.alive()?.check_works(Act::Write);
+        let works = self.attempt(Act::Write, offset, bytes)?;
         if let Err(error) = works {
             // Nobody knows how much of it is there.
             let half = &bytes[..bytes.len() / 2];
@@ -403,7 +418,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.disk.alive()?.check_works(Act::Sync)?;
+        self.attempt(Act::Sync, 0, &[])??;
         self.with(|file| {
             for pending in std::mem::take(&mut file.pending) {
                 match pending {

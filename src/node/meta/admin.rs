@@ -10,7 +10,7 @@ use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::token::{USES_MAX, public};
 use crate::model::wire::{NodeRecord, TokenRecord};
-use crate::net::identity::JoinToken;
+use crate::net::identity::{JoinToken, Secrets};
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
 use crate::node::clock::Clock;
 use crate::node::store::PageBounds;
@@ -36,6 +36,7 @@ pub struct Office {
     pub clock: Clock,
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
+    pub secrets: Secrets,
 }
 
 fn is_token(key: &Bytes) -> bool {
@@ -86,7 +87,7 @@ impl Office {
         if self.all_tokens()?.len() >= TOKENS_MAX {
             return Err(AdminError::Invalid(format!("there are {TOKENS_MAX} tokens already; revoke some")));
         }
-        let token = JoinToken::generate(&self.ca_fingerprint);
+        let token = JoinToken::generate(&self.ca_fingerprint, &self.secrets);
         let now_ms = self.clock.wall_ms();
         let record = TokenRecord {
             id: token.id.clone(),

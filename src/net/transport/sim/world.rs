@@ -11,11 +11,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::{End, Link};
-use super::{ACCEPT_QUEUE_MAX, Chance, Class, ConnectError, Handle, IDLE, NodeId, Peer};
+use super::{ACCEPT_QUEUE_MAX, Chance, Class, ConnectError, Handle, IDLE, NodeId, Passage, Peer, TURNS};
 
 pub(super) struct World {
     pub(super) latency_us: (u64, u64),
     pub(super) links: BTreeMap<u64, Link>,
+    /// All that was written so far.
+    pub(super) written: Passage,
+    begin: Instant,
     chance: Chance,
     next: u64,
     /// (from, to): no bytes pass.
@@ -45,6 +48,8 @@ impl World {
         World {
             latency_us: (50, 500),
             links: BTreeMap::new(),
+            written: Passage::default(),
+            begin: Instant::now(),
             chance,
             next: 0,
             blocked: BTreeSet::new(),
@@ -55,6 +60,11 @@ impl World {
     pub(super) fn latency(&self) -> Duration {
         let (min, max) = self.latency_us;
         Duration::from_micros(self.chance.between(min, max + 1))
+    }
+
+    /// How many turns others get before somebody whose bytes have arrived.
+    pub(super) fn turns(&self) -> u64 {
+        self.chance.between(0, TURNS)
     }
 
     pub(super) fn listen(&mut self, address: &str, peer: Peer) -> (u64, SocketAddr) {
@@ -102,6 +112,19 @@ impl World {
                 link.end_at(end, now, "the connection broke");
             }
             link.wake_all();
+        }
+    }
+
+    pub(super) fn hold_back(&mut self, address: &str, within: Duration) {
+        let now = Instant::now();
+        let World { links, chance, .. } = self;
+        let mut draw = || now + Duration::from_micros(chance.between(0, within.as_micros() as u64 + 1));
+        for link in links.values_mut() {
+            for end in 0..2 {
+                if link.ends[end].address == address {
+                    link.hold_back(end, now, &mut draw);
+                }
+            }
         }
     }
 
@@ -182,6 +205,23 @@ impl World {
     ) -> Result<io::Result<u64>, Option<Instant>> {
         let open = self.passes_to(at);
         self.link(at).poll_opened(at.end, open, cx)
+    }
+
+    /// Writes some of these bytes to a stream.
+    pub(super) fn poll_write(
+        &mut self,
+        at: &Handle,
+        stream: u64,
+        bytes: &[u8],
+        cx: &Context<'_>,
+    ) -> Result<io::Result<usize>, Option<Instant>> {
+        let arrives = Instant::now() + self.latency();
+        let written = self.link(at).poll_write(at.end, stream, bytes, arrives, cx);
+        if let Ok(Ok(count)) = written {
+            let time = arrives.saturating_duration_since(self.begin).as_nanos() as u64;
+            self.written.note(&[at.link, at.end as u64, stream, time], &bytes[..count]);
+        }
+        written
     }
 
     pub(super) fn link(&mut self, at: &Handle) -> &mut Link {

@@ -4,18 +4,21 @@
 
 #![allow(dead_code, reason = "each test target uses a part")]
 
+pub mod spaces;
 pub mod writers;
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nodenomad::client::Client;
 use nodenomad::cmd::context_file::Context;
 use nodenomad::cmd::session;
 use nodenomad::model::id::ReplicaId;
+use spaces::Spaces;
 use tempfile::TempDir;
 
 /// The executable under test.
@@ -31,12 +34,16 @@ const LOG_LINES: usize = 60;
 pub struct Node {
     pub dir: PathBuf,
     child: Option<Child>,
+    /// Where its process runs, if not beside this one.
+    space: Option<(Arc<Spaces>, usize)>,
 }
 
 /// Some nodes of one cluster.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     home: TempDir,
+    /// Commands run in the one after those of the nodes.
+    spaces: Option<Arc<Spaces>>,
 }
 
 impl Node {
@@ -49,8 +56,12 @@ impl Node {
         assert!(self.child.is_none(), "a node is started once at a time");
         let log =
             std::fs::File::options().create(true).append(true).open(self.dir.with_extension("log")).unwrap();
-        let mut child = Command::new(NOMAD)
-            .args(["serve", "--listen", "127.0.0.1:0", "--no-context", "--data"])
+        let (mut command, host) = match &self.space {
+            None => (Command::new(NOMAD), "127.0.0.1".to_owned()),
+            Some((spaces, n)) => (spaces.command(*n, NOMAD), spaces.address(*n)),
+        };
+        let mut child = command
+            .args(["serve", "--listen", &format!("{host}:0"), "--no-context", "--data"])
             .arg(&self.dir)
             .args(args)
             .stdin(Stdio::null())
@@ -83,6 +94,12 @@ impl Node {
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         child.wait().unwrap().code()
+    }
+
+    /// The process stands still, or goes on.
+    pub fn pause(&self, paused: bool) {
+        let (signal, pid) = (if paused { "-STOP" } else { "-CONT" }, self.pid().to_string());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Starts the process again on its directory.
@@ -150,8 +167,32 @@ impl Cluster {
     /// Places for `count` nodes, of which none runs.
     pub fn new(count: usize) -> Cluster {
         let home = TempDir::new().unwrap();
-        let node = |n: usize| Node { dir: home.path().join(format!("n{n}")), child: None };
-        Cluster { nodes: (1..=count).map(node).collect(), home }
+        let node = |n: usize| Node { dir: home.path().join(format!("n{n}")), child: None, space: None };
+        Cluster { nodes: (1..=count).map(node).collect(), home, spaces: None }
+    }
+
+    /// The same, each in a namespace of its own; there is one more, for commands.
+    pub fn in_spaces(count: usize, spaces: Spaces) -> Cluster {
+        let (mut cluster, spaces) = (Cluster::new(count), Arc::new(spaces));
+        for (n, node) in cluster.nodes.iter_mut().enumerate() {
+            node.space = Some((spaces.clone(), n));
+        }
+        Cluster { spaces: Some(spaces), ..cluster }
+    }
+
+    /// What can cut the nodes apart.
+    pub fn spaces(&self) -> Option<&Spaces> {
+        self.spaces.as_deref()
+    }
+
+    /// The executable, where it reaches the nodes, as the administrator.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = match &self.spaces {
+            None => Command::new(NOMAD),
+            Some(spaces) => spaces.command(self.nodes.len(), NOMAD),
+        };
+        command.args(args).arg("-c").arg(self.context()).env("XDG_CONFIG_HOME", self.home.path());
+        command
     }
 
     /// Starts a new cluster's nodes.
@@ -211,11 +252,8 @@ impl Cluster {
     /// Runs a command against the cluster with this input: exit code, output, errors.
     pub fn nomad_with(&self, args: &[&str], input: &[u8]) -> (Option<i32>, Vec<u8>, String) {
         use std::io::Write;
-        let mut child = Command::new(NOMAD)
-            .args(args)
-            .arg("-c")
-            .arg(self.context())
-            .env("XDG_CONFIG_HOME", self.home.path())
+        let mut child = self
+            .command(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

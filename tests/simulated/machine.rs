@@ -27,6 +27,8 @@ use tokio::task::{JoinHandle, LocalSet};
 
 /// What each piece of blocking work takes.
 const DELAY: Duration = Duration::from_micros(300);
+/// How long what was sent to a process that stood still takes to reach it.
+const RESUME_WITHIN: Duration = Duration::from_millis(100);
 /// How work is run that belongs to no machine.
 pub const EXEC: Exec = Exec::Inline { delay: DELAY, gate: None };
 /// When the simulated world begins, milliseconds since 1970.
@@ -184,8 +186,11 @@ impl Machine {
         self.paused.paused.set(true);
     }
 
+    /// What was sent to it meanwhile does not reach it all at once.
     pub fn resume(&self) {
-        self.paused.paused.set(false);
+        if self.paused.paused.replace(false) {
+            self.net.hold_back(&self.address, RESUME_WITHIN);
+        }
         if let Some(waker) = self.paused.waker.take() {
             waker.wake();
         }

@@ -14,7 +14,8 @@
 //! - A goodbye (`close`, dropping) reaches the other side after one latency and overtakes bytes under way.
 //! - A writer waits while [`STREAM_BUFFER_MAX_BYTES`] of its stream are unread.
 //!
-//! Tokio's timers go by whole milliseconds, so shorter latencies only order what happens within one.
+//! Tokio's timers go by whole milliseconds. What arrives within one is taken in a drawn order (see `Alarm`), not in that of
+//! sending; each stream keeps its own.
 //!
 //! Does not: prove identities (they are as claimed; classes are still enforced), limit streams, lose or repeat single
 //! bytes (QUIC hides that).
@@ -52,6 +53,8 @@ pub const STREAM_BUFFER_MAX_BYTES: usize = 1024 * 1024;
 /// Connections waiting to be accepted at one address, at most.
 pub const ACCEPT_QUEUE_MAX: usize = 1024;
 
+/// One more than the turns that others may get first.
+const TURNS: u64 = 4;
 /// How often an attempt to connect is repeated while nobody answers, milliseconds.
 const RETRY_MS: u64 = 50;
 const IDLE: Duration = Duration::from_millis(IDLE_TIMEOUT_MS);
@@ -83,9 +86,13 @@ struct Handle {
     end: usize,
 }
 
-/// A timer that a poll function arms again each time it finds nothing to do.
+/// A timer that a poll function arms again each time it finds nothing to do. When it has gone off, a drawn number of turns
+/// goes to others first.
 #[derive(Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    turns: u64,
+}
 
 impl SimNet {
     /// An empty network with latencies between 50 and 500 microseconds.
@@ -119,6 +126,11 @@ impl SimNet {
     /// All connections of an address break, in the middle of whatever they carry.
     pub fn reset(&self, address: &str) {
         self.0.lock().reset(address);
+    }
+
+    /// What has reached an address unread arrives only now, at drawn times within `within`: its process stood still.
+    pub fn hold_back(&self, address: &str, within: Duration) {
+        self.0.lock().hold_back(address, within);
     }
 
     /// The bounds, both inclusive, between which the latency of each write is drawn.
@@ -233,8 +245,8 @@ impl Connection for SimConnection {
     fn accept(&self) -> BoxFuture<'_, io::Result<Pipe>> {
         let mut alarm = Alarm::default();
         Box::pin(async move {
-            let next =
-                poll_fn(|cx| alarm.poll_until(cx, |cx| self.at.net.0.lock().poll_opened(&self.at, cx)));
+            let net = &self.at.net;
+            let next = poll_fn(|cx| alarm.poll_until(net, cx, |cx| net.0.lock().poll_opened(&self.at, cx)));
             let stream = next.await?;
             Ok(self.pipe(stream))
         })
@@ -243,10 +255,9 @@ impl Connection for SimConnection {
     fn closed(&self) -> BoxFuture<'_, ()> {
         let mut alarm = Alarm::default();
         Box::pin(async move {
-            poll_fn(|cx| {
-                alarm.poll_until(cx, |cx| self.at.net.0.lock().link(&self.at).poll_closed(self.at.end, cx))
-            })
-            .await
+            let net = &self.at.net;
+            let poll = |cx: &mut Context<'_>| net.0.lock().link(&self.at).poll_closed(self.at.end, cx);
+            poll_fn(|cx| alarm.poll_until(net, cx, poll)).await
         })
     }
 
@@ -288,23 +299,39 @@ impl Alarm {
     /// which to look again, if any, having left a waker for everything else.
     fn poll_until<T>(
         &mut self,
+        net: &SimNet,
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Result<T, Option<Instant>>,
     ) -> Poll<T> {
         loop {
+            if self.others_first(net) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match poll(cx) {
                 Ok(answer) => return Poll::Ready(answer),
                 Err(None) => {
-                    self.0 = None;
+                    self.sleep = None;
                     return Poll::Pending;
                 }
                 Err(Some(at)) => {
-                    let sleep = self.0.insert(Box::pin(sleep_until(at)));
+                    let sleep = self.sleep.insert(Box::pin(sleep_until(at)));
                     if sleep.as_mut().poll(cx).is_pending() {
                         return Poll::Pending;
                     }
                 }
             }
         }
+    }
+
+    /// Whether it is still the turn of others.
+    fn others_first(&mut self, net: &SimNet) -> bool {
+        let now = Instant::now();
+        if self.sleep.take_if(|sleep| sleep.deadline() <= now).is_some() {
+            self.turns = net.0.lock().turns();
+        }
+        let others_first = self.turns > 0;
+        self.turns = self.turns.saturating_sub(1);
+        others_first
     }
 }

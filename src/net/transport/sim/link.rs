@@ -219,6 +219,18 @@ impl Link {
         Err(self.next_look(end, next.filter(|_| passes)))
     }
 
+    /// What an end could have read by now arrives later, in the same order within a stream.
+    pub(super) fn hold_back(&mut self, end: usize, now: Instant, draw: &mut impl FnMut() -> Instant) {
+        for stream in self.streams.values_mut() {
+            let Flow { chunks, last_at, finished_at, reset_at, .. } = &mut stream.flows[1 - end];
+            let times = chunks.iter_mut().map(|(at, _)| at).chain(finished_at).chain(reset_at);
+            let latest = put_off(times, now, draw);
+            *last_at = (*last_at).max(latest);
+        }
+        put_off(self.opened[end].iter_mut().map(|(at, _)| at), now, draw);
+        self.wake_all();
+    }
+
     pub(super) fn finish(&mut self, end: usize, stream: u64, arrives: Instant) {
         let flow = &mut self.streams.get_mut(&stream).expect("streams live while a half is held").flows[end];
         let arrives = flow.last_at.map_or(arrives, |last| last.max(arrives));
@@ -269,6 +281,21 @@ impl Link {
         let idle = self.silent_since.map(|since| since + IDLE);
         [ended, idle, other].into_iter().flatten().min()
     }
+}
+
+/// Puts off what was due, and what must not come before that. Returns the last time, if there is one.
+fn put_off<'a>(
+    times: impl Iterator<Item = &'a mut Instant>,
+    now: Instant,
+    draw: &mut impl FnMut() -> Instant,
+) -> Option<Instant> {
+    let mut latest = None;
+    for at in times {
+        let later = if *at <= now { draw() } else { *at };
+        *at = latest.map_or(later, |latest| later.max(latest));
+        latest = Some(*at);
+    }
+    latest
 }
 
 fn wake(waker: &mut Option<Waker>) {

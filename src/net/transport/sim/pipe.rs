@@ -40,7 +40,7 @@ impl AsyncRead for SimReader {
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let SimReader { at, stream, alarm } = self.get_mut();
-        let read = alarm.poll_until(cx, |cx| {
+        let read = alarm.poll_until(&at.net, cx, |cx| {
             let mut world = at.net.0.lock();
             let passes = world.passes_to(at);
             world.link(at).poll_read(at.end, *stream, space.remaining(), passes, cx)
@@ -52,7 +52,7 @@ impl AsyncRead for SimReader {
 impl AsyncWrite for SimWriter {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let SimWriter { at, stream, alarm } = self.get_mut();
-        alarm.poll_until(cx, |cx| at.net.0.lock().poll_write(at, *stream, bytes, cx))
+        alarm.poll_until(&at.net, cx, |cx| at.net.0.lock().poll_write(at, *stream, bytes, cx))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

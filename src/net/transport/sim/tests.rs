@@ -118,6 +118,83 @@ fn a_seed_decides_everything() {
     assert_ne!(trace(7), trace(8));
 }
 
+/// In which order three streams are read whose bytes arrive within one millisecond.
+fn order(seed: u64) -> Vec<u8> {
+    simulated(async {
+        let pair = pair(seed);
+        let (dialed, accepted) = pair.connect().await;
+        let (mut writers, mut readers) = (Vec::new(), Vec::new());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..3 {
+            let mut ours = dialed.open().await.unwrap();
+            ours.writer.write_all(b"!").await.unwrap();
+            let mut theirs = accepted.accept().await.unwrap();
+            assert_eq!(theirs.reader.read_u8().await.unwrap(), b'!');
+            let seen = Arc::clone(&seen);
+            readers.push(tokio::task::spawn_local(async move {
+                for _ in 0..2 {
+                    let byte = theirs.reader.read_u8().await.unwrap();
+                    seen.lock().push(byte);
+                }
+                theirs
+            }));
+            writers.push(ours);
+        }
+        tokio::task::yield_now().await;
+        for (number, ours) in writers.iter_mut().enumerate() {
+            ours.writer.write_all(&[number as u8]).await.unwrap();
+            ours.writer.write_all(&[number as u8 + 10]).await.unwrap();
+        }
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        let seen = seen.lock().clone();
+        let place = |byte: u8| seen.iter().position(|other| *other == byte);
+        assert!((0..3).all(|stream| place(stream) < place(stream + 10)), "{seen:?}");
+        seen
+    })
+}
+
+#[test]
+fn what_arrives_at_once_is_taken_in_a_drawn_order() {
+    let first = |seed| order(seed).into_iter().filter(|byte| *byte < 10).collect::<Vec<u8>>();
+    let orders: std::collections::BTreeSet<Vec<u8>> = (0..100).map(first).collect();
+    assert_eq!(orders.len(), 6, "{orders:?}");
+    assert_eq!(order(3), order(3));
+}
+
+#[test]
+fn what_is_held_back_comes_later_in_its_order() {
+    simulated(async {
+        let pair = pair(11);
+        let (ends, mut ours, mut theirs) = pair.pipes().await;
+        for number in 0..20 {
+            ours.writer.write_all(&[number]).await.unwrap();
+        }
+        let mut more = ends.0.open().await.unwrap();
+        more.writer.write_all(b"?").await.unwrap();
+        sleep(secs(1)).await;
+        let start = Instant::now();
+        pair.net.hold_back("b:1", secs(1));
+        ours.writer.write_all(&[20]).await.unwrap();
+        let mut times = Vec::new();
+        for number in 0..=20 {
+            assert_eq!(theirs.reader.read_u8().await.unwrap(), number);
+            times.push(start.elapsed());
+        }
+        assert!(times[0] > Duration::ZERO && times[20] <= Duration::from_millis(1001), "{times:?}");
+        times.dedup();
+        assert!(times.len() > 2, "not all at once: {times:?}");
+        // New streams too; and what is sent to others is not concerned.
+        pair.net.hold_back("b:1", secs(1));
+        theirs.writer.write_all(b"x").await.unwrap();
+        let start = Instant::now();
+        assert_eq!(timeout(Duration::from_millis(2), ours.reader.read_u8()).await.unwrap().unwrap(), b'x');
+        ends.1.accept().await.unwrap();
+        assert!(start.elapsed() > Duration::from_millis(2), "{:?}", start.elapsed());
+    });
+}
+
 #[test]
 fn a_partition_stalls_bytes_and_healing_lets_them_through() {
     simulated(async {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::link::{End, Link};
-use super::{ACCEPT_QUEUE_MAX, Chance, Class, ConnectError, Handle, IDLE, NodeId, Passage, Peer};
+use super::{ACCEPT_QUEUE_MAX, Chance, Class, ConnectError, Handle, IDLE, NodeId, Passage, Peer, TURNS};
 
 pub(super) struct World {
     pub(super) latency_us: (u64, u64),
@@ -62,6 +62,11 @@ impl World {
         Duration::from_micros(self.chance.between(min, max + 1))
     }
 
+    /// How many turns others get before somebody whose bytes have arrived.
+    pub(super) fn turns(&self) -> u64 {
+        self.chance.between(0, TURNS)
+    }
+
     pub(super) fn listen(&mut self, address: &str, peer: Peer) -> (u64, SocketAddr) {
         if let Some(old) = self.listeners.get(address) {
             self.leave(address, old.incarnation);
@@ -107,6 +112,19 @@ impl World {
                 link.end_at(end, now, "the connection broke");
             }
             link.wake_all();
+        }
+    }
+
+    pub(super) fn hold_back(&mut self, address: &str, within: Duration) {
+        let now = Instant::now();
+        let World { links, chance, .. } = self;
+        let mut draw = || now + Duration::from_micros(chance.between(0, within.as_micros() as u64 + 1));
+        for link in links.values_mut() {
+            for end in 0..2 {
+                if link.ends[end].address == address {
+                    link.hold_back(end, now, &mut draw);
+                }
+            }
         }
     }
 

@@ -44,9 +44,9 @@ use work::Work;
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// Seeds that `cargo test` runs.
-const FIXED: std::ops::Range<u64> = 1..6;
-/// What is run twice too: the first as all others, the second with many nodes and everything that can go wrong.
+/// Seeds that `cargo test` runs once.
+const FIXED: std::ops::Range<u64> = 2..6;
+/// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong.
 const REPEATED: &str = "sim --seed 1 --twice";
 const REPEATED_LARGE: &str = "sim --seed 4 --nodes 7 --each --twice";
 /// Clients at work.

@@ -177,7 +177,8 @@ impl Cluster {
         for (n, node) in cluster.nodes.iter_mut().enumerate() {
             node.space = Some((spaces.clone(), n));
         }
-        Cluster { spaces: Some(spaces), ..cluster }
+        cluster.spaces = Some(spaces);
+        cluster
     }
 
     /// What can cut the nodes apart.

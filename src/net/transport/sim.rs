@@ -14,7 +14,7 @@
 //! - A goodbye (`close`, dropping) reaches the other side after one latency and overtakes bytes under way.
 //! - A writer waits while [`STREAM_BUFFER_MAX_BYTES`] of its stream are unread.
 //!
-//! Tokio's timers go by whole milliseconds. What arrives within one is taken in a drawn order (see [`Alarm`]), not in that of
+//! Tokio's timers go by whole milliseconds. What arrives within one is taken in a drawn order (see `Alarm`), not in that of
 //! sending; each stream keeps its own.
 //!
 //! Does not: prove identities (they are as claimed; classes are still enforced), limit streams, lose or repeat single

@@ -269,7 +269,7 @@ pub const CONDITIONS: &[Row<Fact>] = &[
     row(
         "whole",
         Fact::Whole,
-        "Every shard has the voters it should have, on different members, and nobody else; no change is under way.",
+        "Every shard has the voters it should have, all of them members, and no other replicas.",
     ),
     row(
         "equal replicas",

@@ -38,13 +38,15 @@ pub fn wrong<T>(expected: impl Into<String>, found: impl Into<String>) -> Result
     Err(Wrong { expected: expected.into(), found: found.into() })
 }
 
+/// The replicas of a machine that is down, and their last entries.
+pub type Had = BTreeMap<ShardId, (ReplicaId, u64)>;
+
 /// What is remembered of machines whose processes have ended.
 #[derive(Default)]
 pub struct Past {
     /// Why each stopped by itself, since it was last started.
     pub stopped: RefCell<BTreeMap<usize, String>>,
-    /// What replicas it had, of which shards, and their last entries.
-    pub had: RefCell<BTreeMap<usize, BTreeMap<ShardId, (ReplicaId, u64)>>>,
+    pub had: RefCell<BTreeMap<usize, Had>>,
 }
 
 pub struct Stage {

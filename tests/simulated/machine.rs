@@ -17,7 +17,7 @@ use nodenomad::net::identity::Secrets;
 use nodenomad::net::transport::Peer;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
-use nodenomad::node::disk::sim::SimDisk;
+use nodenomad::node::disk::sim::{Loss, SimDisk};
 use nodenomad::node::member::Member;
 use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::{MemoryBudget, StoreOptions};
@@ -95,6 +95,21 @@ impl Machine {
         }
     }
 
+    /// The same machine at another address; it must be down.
+    pub fn moved(&self, address: String) -> Machine {
+        assert!(self.is_down(), "what runs has an address");
+        Machine {
+            address,
+            wall: self.wall.clone(),
+            disk: RefCell::new(self.disk.borrow().clone()),
+            gate: self.gate,
+            net: self.net.clone(),
+            chance: self.chance.fork(),
+            process: RefCell::default(),
+            paused: Rc::default(),
+        }
+    }
+
     pub fn disk(&self) -> Arc<dyn Disk> {
         Arc::new(self.disk.borrow().clone())
     }
@@ -169,7 +184,12 @@ impl Machine {
 
     /// The power goes: the disk loses what was not synced, then the process ends.
     pub fn cut(&self) {
-        let after = self.disk.borrow().power_cut(&self.chance.fork());
+        self.cut_with(Loss::Drawn);
+    }
+
+    /// The same, saying what of that is lost.
+    pub fn cut_with(&self, loss: Loss) {
+        let after = self.disk.borrow().power_cut_with(loss, &self.chance.fork());
         self.disk.replace(after);
         self.kill();
     }

@@ -41,6 +41,18 @@ pub enum Act {
     Sync,
 }
 
+/// What becomes of what was not synced when the power goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loss {
+    /// Chance decides of each write and each name, each on its own.
+    #[default]
+    Drawn,
+    /// All of it is lost.
+    All,
+    /// All of it is kept, but for the end of each file's last write.
+    Torn,
+}
+
 #[derive(Default)]
 struct State {
     life: u64,
@@ -143,11 +155,16 @@ impl SimDisk {
 
     /// Cuts the power. This handle and its clones are dead; the disk as it is found afterwards is returned.
     pub fn power_cut(&self, chance: &Chance) -> SimDisk {
+        self.power_cut_with(Loss::Drawn, chance)
+    }
+
+    /// The same, saying what is lost.
+    pub fn power_cut_with(&self, loss: Loss, chance: &Chance) -> SimDisk {
         let mut state = self.state.lock();
         state.life += 1;
-        state.lose_names(chance);
+        state.lose_names(loss, chance);
         for file in state.files.values_mut() {
-            file.lose(chance);
+            file.lose(loss, chance);
         }
         let named: BTreeSet<u64> = state.names.values().copied().collect();
         state.files.retain(|id, _| named.contains(id));
@@ -159,6 +176,24 @@ impl SimDisk {
         let mut state = self.state.lock();
         state.life += 1;
         SimDisk { state: self.state.clone(), life: state.life }
+    }
+
+    /// Another disk with the same on it.
+    pub fn copy_of(&self) -> SimDisk {
+        let state = self.state.lock();
+        let files = state.files.iter().map(|(id, file)| {
+            let file = FileState { now: file.now.clone(), durable: file.now.clone(), pending: Vec::new() };
+            (*id, file)
+        });
+        let copy = State {
+            files: files.collect(),
+            next_file: state.next_file,
+            names: state.names.clone(),
+            durable_names: state.names.clone(),
+            dirs: state.dirs.clone(),
+            ..State::default()
+        };
+        SimDisk { state: Arc::new(Mutex::new(copy)), life: 0 }
     }
 
     /// The disk as it is after the last power cut, for whoever holds a dead handle.
@@ -238,11 +273,16 @@ impl State {
     }
 
     /// Each name that differs from the disk's is as before or as after.
-    fn lose_names(&mut self, chance: &Chance) {
+    fn lose_names(&mut self, loss: Loss, chance: &Chance) {
         let paths: BTreeSet<PathBuf> = self.names.keys().chain(self.durable_names.keys()).cloned().collect();
         for path in paths {
             let (now, durable) = (self.names.get(&path).copied(), self.durable_names.get(&path).copied());
-            if now != durable && chance.between(0, 2) == 0 {
+            let lost = || match loss {
+                Loss::Drawn => chance.between(0, 2) == 0,
+                Loss::All => true,
+                Loss::Torn => false,
+            };
+            if now != durable && lost() {
                 match durable {
                     Some(id) => drop(self.names.insert(path, id)),
                     None => drop(self.names.remove(&path)),
@@ -254,9 +294,23 @@ impl State {
 }
 
 impl FileState {
-    fn lose(&mut self, chance: &Chance) {
-        for pending in std::mem::take(&mut self.pending) {
-            match (pending, chance.between(0, 3)) {
+    fn lose(&mut self, loss: Loss, chance: &Chance) {
+        let pending = std::mem::take(&mut self.pending);
+        let last = pending.iter().rposition(|one| matches!(one, Pending::Write { .. }));
+        for (n, pending) in pending.into_iter().enumerate() {
+            // 0: lost, 1: the first sectors of it are kept, 2: kept.
+            let fate = match loss {
+                Loss::Drawn => chance.between(0, 3),
+                Loss::All => 0,
+                Loss::Torn => {
+                    if Some(n) == last {
+                        1
+                    } else {
+                        2
+                    }
+                }
+            };
+            match (pending, fate) {
                 (_, 0) => {}
                 (Pending::SetLen(len), _) => self.durable.set_len(len),
                 (Pending::Write { offset, bytes }, 1) => {
@@ -467,6 +521,39 @@ mod tests {
             (8..56).contains(&lost_writes) && (8..56).contains(&lost_names),
             "{lost_writes} {lost_names}"
         );
+    }
+
+    #[test]
+    fn a_power_cut_can_be_told_what_to_lose() {
+        for seed in 0..16 {
+            let after = |loss| {
+                let (disk, chance) = (SimDisk::new(), Chance::from_seed(seed));
+                let file = disk.open(Path::new("d/a"), true).unwrap();
+                file.sync_data().unwrap();
+                disk.sync_dir(Path::new("d")).unwrap();
+                file.write_at(0, &[1; SECTOR]).unwrap();
+                file.write_at(SECTOR as u64, &[2; 4 * SECTOR]).unwrap();
+                read(&disk.power_cut_with(loss, &chance), "d/a").unwrap()
+            };
+            assert!(after(Loss::All).is_empty());
+            let torn = after(Loss::Torn);
+            assert!(
+                torn.len() >= SECTOR && torn[..SECTOR] == [1; SECTOR],
+                "what came before the last is whole"
+            );
+            assert!(torn[SECTOR..].iter().all(|byte| *byte == 2));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_a_disk_of_its_own() {
+        let disk = SimDisk::new();
+        let file = disk.open(Path::new("a"), true).unwrap();
+        file.write_at(0, b"before").unwrap();
+        let copy = disk.copy_of();
+        file.write_at(0, b"AFTER!").unwrap();
+        disk.process_death();
+        assert_eq!(read(&copy, "a").unwrap(), b"before");
     }
 
     #[test]

@@ -67,6 +67,7 @@
 //! Relies on `model` for ids only. Does not: know the shard map, route, retry, judge liveness.
 
 pub mod chance;
+pub mod trouble;
 pub mod exec;
 pub mod identity;
 pub mod transport;

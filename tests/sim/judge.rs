@@ -5,23 +5,29 @@
 //! | election safety | of a shard and term, never two replicas that lead |
 //! | no committed entry changes; logs match | what was once applied at an index of a shard is the same entry everywhere, for ever |
 //! | what is applied is monotone | for a replica as long as its process lives |
+//! | *ranges* tile the key space | all replicas of a shard know the same range, no two shards have a key in common, and none is left out |
 //! | terms are monotone | likewise: what was not on disk yet may be lost with it |
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
+use nodenomad::model::key::KeyRange;
 use nodenomad::node::running::Node;
 use nodenomad::node::wal::GroupId;
 use tokio::time::sleep;
 
 use crate::simulated::World;
+use crate::simulated::world::SPLIT_AT;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Entries compared at one look at one replica, at most, in bytes.
 const READ_MAX_BYTES: usize = 1 << 20;
+
+/// A machine, and how often it was started.
+type Process = (usize, u64);
 
 /// Looks again and again.
 #[derive(Default)]
@@ -31,8 +37,8 @@ pub struct Judge {
     /// The entries of each shard: term and checksum.
     entries: RefCell<HashMap<(ShardId, u64), (u64, u32)>>,
     /// How far each replica's log was compared, and what it had applied; by process.
-    applied: RefCell<HashMap<(usize, ReplicaId), (u64, u64)>>,
-    terms: RefCell<HashMap<(usize, ReplicaId), u64>>,
+    applied: RefCell<HashMap<(Process, ReplicaId), (u64, u64)>>,
+    terms: RefCell<HashMap<(Process, ReplicaId), u64>>,
     pub looks: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -49,12 +55,13 @@ impl Judge {
     pub fn look(&self, world: &World) {
         self.looks.set(self.looks.get() + 1);
         for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
-            self.look_at(&world.machine(n).node());
+            let machine = world.machine(n);
+            self.look_at((n, machine.starts()), &machine.node());
         }
+        check_ranges(world);
     }
 
-    fn look_at(&self, node: &Rc<Node>) {
-        let process = Rc::as_ptr(node) as usize;
+    fn look_at(&self, process: Process, node: &Node) {
         for replica in node.shards.all().iter() {
             let (shard, id) = (replica.shard, replica.id);
             let status = replica.group.status();
@@ -88,4 +95,31 @@ impl Judge {
         }
         records.last().map(|record| record.point.index)
     }
+}
+
+fn check_ranges(world: &World) {
+    let mut ranges: BTreeMap<ShardId, KeyRange> = BTreeMap::new();
+    for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
+        for replica in world.machine(n).node().shards.all().iter() {
+            let Some(range) = replica.store.state(|state| state.range.clone()) else { continue };
+            let known = ranges.entry(replica.shard).or_insert_with(|| range.clone());
+            assert!(
+                *known == range,
+                "ranges: {} of {} has {range:?}, others {known:?}",
+                replica.id,
+                replica.shard
+            );
+        }
+    }
+    let mut sorted: Vec<(ShardId, KeyRange)> = ranges.into_iter().collect();
+    sorted.sort_by(|(_, one), (_, other)| one.start.cmp(&other.start));
+    let all = sorted.len() == SPLIT_AT.len() + 2;
+    for pair in sorted.windows(2) {
+        let [(one, range), (other, next)] = pair else { continue };
+        let end = range.end.as_ref();
+        let fits = end.is_some_and(|end| *end == next.start || !all && *end < next.start);
+        assert!(fits, "ranges: {one} has {range:?}, {other} has {next:?}");
+    }
+    let ends = !all || sorted.last().is_some_and(|(_, range)| range.end.is_none());
+    assert!(ends, "ranges: the last keys belong to nobody");
 }

@@ -7,6 +7,7 @@
 //! cargo test --release --test sim -- --seed 42 --nodes 5          # that one again
 //! cargo test --release --test sim -- --seeds 1..1000 --faults kill,split
 //! cargo test --release --test sim -- --seed 42 --shrink           # the fewest faults with which it still fails
+//! cargo test --release --test sim -- --plant ack-before-fsync      # how soon a planted bug is seen; `all`: each of them
 //! ```
 //!
 //! Everything is the program's own code; what differs comes in through the five seams (network, disk, clocks, chance,
@@ -16,12 +17,14 @@
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod durable;
 mod faults;
 mod judge;
+mod planted;
+mod times;
+mod totals;
 mod work;
 
-use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -29,15 +32,21 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use nodenomad::net::chance::Chance;
+use nodenomad::net::trouble::{Armed, arm, disarm};
 use tokio::time::{Instant, sleep};
 
+use durable::Durable;
 use faults::{Fault, Kind, Storm};
 use judge::Judge;
+use planted::Plan;
 use simulated::World;
+use times::Times;
+use totals::{Told, Totals};
 use work::Work;
 
-/// Between two plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// How often all disks are looked at; and where a planted bug is to be seen.
+const DISKS_EVERY: Duration = Duration::from_secs(5);
+const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Seeds that `cargo test` runs.
 const FIXED: std::ops::Range<u64> = 1..6;
 /// Clients at work.
@@ -70,6 +79,9 @@ struct Options {
     /// Runs each seed twice and compares what happened
     #[arg(long)]
     twice: bool,
+    /// Plants this bug and tries seeds until it is seen; `all` for each one
+    #[arg(long, value_name = "BUG", conflicts_with_all = ["seeds", "forever", "shrink", "twice"])]
+    plant: Option<String>,
     /// What `cargo test` hands to all tests: the names to run
     #[arg(hide = true)]
     names: Vec<String>,
@@ -86,19 +98,7 @@ struct Story {
     seed: u64,
     nodes: usize,
     faults: Vec<Fault>,
-}
-
-/// What a run showed.
-#[derive(Default)]
-struct Told {
-    fired: BTreeMap<Kind, u64>,
-    operations: usize,
-    unknown: u64,
-    stops: u64,
-    undecided: usize,
-    compared: u64,
-    simulated: Duration,
-    trace: String,
+    plan: Option<&'static Plan>,
 }
 
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
@@ -107,26 +107,35 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
 }
 
 impl Story {
-    fn draw(seed: u64, options: &Options) -> Story {
+    fn draw(seed: u64, options: &Options, plan: Option<&'static Plan>) -> Story {
         let chance = Chance::from_seed(seed ^ 0x5EED_0F57_0212);
         // Drawn in any case, so that the rest does not depend on it.
         let drawn = chance.between(3, 6);
         let nodes = options.nodes.unwrap_or(drawn) as usize;
-        let kinds = match options.faults.is_empty() {
-            true => Kind::value_variants(),
-            false => &options.faults,
+        let kinds = match (options.faults.is_empty(), plan) {
+            (false, _) => options.faults.clone(),
+            (true, Some(plan)) => plan.kinds.to_vec(),
+            (true, None) => Kind::usual(),
         };
-        let faults = faults::draw(&chance, nodes, kinds);
-        Story { seed, nodes, faults }
+        let usual = (faults::STORM_MS, faults::FAULT_MAX_MS);
+        let faults = faults::draw(&chance, nodes, &kinds, plan.map_or(usual, |plan| plan.bounds_ms));
+        Story { seed, nodes, faults, plan }
     }
 
     /// Lives through it; an error is the message of what was broken.
     fn live(&self) -> Result<Told, String> {
+        let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
+        arm(match self.plan {
+            Some(plan) => trouble.with_bug(plan.bug, plan.points),
+            None => trouble,
+        });
         let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
-        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let lived = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        })
+        });
+        let troubles = disarm();
+        lived.map(|told| Told { troubles, ..told })
     }
 
     /// Leaves out faults as long as it still fails.
@@ -145,12 +154,18 @@ impl Story {
 }
 
 async fn play(world: Rc<World>, story: Story) -> Told {
-    world.whole(story.nodes).await;
     let judge = Rc::new(Judge::default());
     let watching = tokio::task::spawn_local(judge.clone().watch(world.clone()));
+    let may_be_damaged = story.faults.iter().any(|fault| matches!(fault.kind, Kind::Eio | Kind::Rot));
+    let every = if story.plan.is_some() { DISKS_EVERY_PLANTED } else { DISKS_EVERY };
+    let disks = Durable::new(every, may_be_damaged);
+    let watching_disks = tokio::task::spawn_local(disks.clone().watch(world.clone()));
+    world.whole(story.nodes).await;
     let (work, storm) = (Work::new(), Storm::new(&world));
     let supervising = tokio::task::spawn_local(storm.clone().supervise());
     let working = work.start(&world, CLIENTS).await;
+    let times = Times::new();
+    let timing = times.start(&world).await;
     let begin = Instant::now();
     storm.rage(&story.faults).await;
     storm.calm().await;
@@ -161,13 +176,15 @@ async fn play(world: Rc<World>, story: Story) -> Told {
         sleep(Duration::from_millis(10)).await;
     }
     work.stop(working).await;
+    times.stop(&world, timing).await;
     let client = world.client("last").await;
     world.wait_until_whole(&client).await;
     work.read_all(&world).await;
     let digests = world.equal_digests(&client).await;
     assert!(calm.elapsed() < WHOLE, "it takes {:?} until all replicas are equal", calm.elapsed());
     judge.look(&world);
-    for forever in [watching, supervising] {
+    disks.look(&world);
+    for forever in [watching, watching_disks, supervising] {
         assert!(!forever.is_finished(), "who looks on has seen nothing wrong");
         forever.abort();
     }
@@ -175,13 +192,15 @@ async fn play(world: Rc<World>, story: Story) -> Told {
     let (operations, undecided) = work.judge();
     Told {
         fired: storm.fired(),
-        operations,
+        operations: operations + times.done.get() as usize,
         undecided,
         unknown: work.unknown.get(),
         stops: storm.stops(),
         compared: judge.compared.get(),
+        disk_looks: disks.looks.get(),
         simulated: begin.elapsed(),
         trace: work.trace(),
+        ..Told::default()
     }
 }
 
@@ -216,6 +235,17 @@ fn main() -> ExitCode {
     if !options.names.is_empty() && !options.names.iter().any(|name| "sim".contains(name.as_str())) {
         return ExitCode::SUCCESS;
     }
+    match options.plant.as_deref().map(planted::named) {
+        None => {}
+        Some(Ok(plans)) => {
+            return if planted::run(&plans, &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Some(Err(why)) => {
+            eprintln!("--plant: {why}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let is_fixed = options.seed.is_none() && options.seeds.is_none() && !options.forever;
     let seeds: Box<dyn Iterator<Item = u64>> = match (options.seed, options.seeds.clone()) {
         (Some(seed), _) => Box::new(std::iter::once(seed)),
         (None, Some(seeds)) => Box::new(seeds),
@@ -224,10 +254,9 @@ fn main() -> ExitCode {
         }
         (None, None) => Box::new(FIXED),
     };
-    let (begin, mut sum, mut count) = (std::time::Instant::now(), Told::default(), 0);
-    let mut shown = Duration::ZERO;
+    let mut totals = Totals::new();
     for seed in seeds {
-        let story = Story::draw(seed, &options);
+        let story = Story::draw(seed, &options, None);
         let told = match story.live() {
             Ok(told) => told,
             Err(why) => return fail(&story, &options, &why),
@@ -235,43 +264,12 @@ fn main() -> ExitCode {
         if options.twice && story.live().map(|again| again.trace) != Ok(told.trace.clone()) {
             return fail(&story, &options, "it does not do the same when it is run again");
         }
-        count += 1;
-        told.fired.iter().for_each(|(kind, fired)| *sum.fired.entry(*kind).or_default() += fired);
-        sum.operations += told.operations;
-        sum.unknown += told.unknown;
-        sum.stops += told.stops;
-        sum.undecided += told.undecided;
-        sum.compared += told.compared;
-        sum.simulated += told.simulated;
-        show(count, &sum, begin.elapsed(), &mut shown);
+        totals.add(told);
+        totals.show();
     }
-    println!("{}", line(count, &sum, begin.elapsed()));
-    ExitCode::SUCCESS
-}
-
-/// A live line on a terminal, a plain one every so often elsewhere.
-fn show(count: u64, sum: &Told, took: Duration, told: &mut Duration) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[2K{}", line(count, sum, took));
-        let _ = std::io::stderr().flush();
-    } else if took - *told >= LINE_EVERY {
-        *told = took;
-        println!("{}", line(count, sum, took));
+    println!("{}", totals.last_line());
+    match is_fixed && !planted::quick(&options) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
     }
-}
-
-fn line(count: u64, sum: &Told, took: Duration) -> String {
-    let rate = sum.simulated.as_secs_f64() / took.as_secs_f64();
-    let fired: Vec<String> = sum.fired.iter().map(|(kind, fired)| format!("{kind:?} {fired}")).collect();
-    format!(
-        "{count} seeds, {:.1} simulated minutes ({rate:.0} times real time), {} operations, {} unknown, {} keys undecided, \
-         {} entries compared; {}, nodes that stopped {}",
-        sum.simulated.as_secs_f64() / 60.0,
-        sum.operations,
-        sum.unknown,
-        sum.undecided,
-        sum.compared,
-        fired.join(", "),
-        sum.stops,
-    )
 }

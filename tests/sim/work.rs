@@ -26,7 +26,7 @@ const COUNTERS: u64 = 3;
 /// The longest pause of a client, milliseconds.
 const PAUSE_MS: u64 = 60;
 /// Most filler of a value, bytes.
-const FILLER_MAX: u64 = 400;
+const FILLER_MAX: u64 = 900;
 
 /// What all clients of a run have done.
 pub struct Work {

@@ -40,6 +40,7 @@ pub struct Machine {
     chance: Chance,
     process: RefCell<Option<Process>>,
     paused: Rc<Pause>,
+    starts: Cell<u64>,
 }
 
 /// Whether a process is stopped where it stands (SIGSTOP), and who lets it go on.
@@ -86,6 +87,7 @@ impl Machine {
             chance,
             process: RefCell::default(),
             paused: Rc::default(),
+            starts: Cell::new(0),
         }
     }
 
@@ -118,6 +120,7 @@ impl Machine {
             wal: wal_options(),
             store: store_options(),
         };
+        self.starts.set(self.starts.get() + 1);
         let set = LocalSet::new();
         let starting = set.spawn_local(Node::start(parts));
         let tasks: Tasks = Rc::new(RefCell::new(Some(set)));
@@ -192,6 +195,11 @@ impl Machine {
             drop(set);
             drop(process.node);
         }
+    }
+
+    /// Numbers its processes.
+    pub fn starts(&self) -> u64 {
+        self.starts.get()
     }
 
     pub fn is_running(&self) -> bool {

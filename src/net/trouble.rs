@@ -135,7 +135,7 @@ mod armed {
     impl Armed {
         /// The points that a run has, drawn from its chance.
         pub fn draw(chance: Chance) -> Armed {
-            let odds = |point| match chance.between(0, 2) {
+            let odds = |point| match chance.between(0, 4) {
                 0 => (point, 0),
                 _ => (point, chance.between(1, PERMILLE_MAX)),
             };

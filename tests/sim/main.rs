@@ -50,7 +50,7 @@ const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Seeds that `cargo test` runs.
 const FIXED: std::ops::Range<u64> = 1..6;
 /// Clients at work.
-const CLIENTS: u32 = 6;
+const CLIENTS: u32 = 8;
 /// After the last fault has ended the first operation succeeds within this time.
 const FIRST_SUCCESS: Duration = Duration::from_secs(10);
 /// And every shard has three voters and equal replicas within this.

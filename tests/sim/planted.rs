@@ -56,12 +56,12 @@ pub static PLANS: [Plan; 15] = [
         kinds: &[Kind::Crash],
         points: &[(Point::EarlyFlush, 500)],
         bounds_ms: (6_000, 2_000),
-        quick: None,
+        quick: Some(1),
     },
     Plan {
         bug: Bug::ReadWithoutRound,
         name: "read-without-round",
-        kinds: &[Kind::Isolate, Kind::Split, Kind::Pause],
+        kinds: &[Kind::Isolate, Kind::Split],
         points: &[],
         bounds_ms: (12_000, 12_000),
         quick: Some(1),
@@ -120,7 +120,7 @@ pub static PLANS: [Plan; 15] = [
         kinds: &[Kind::Slow],
         points: &[(Point::EarlyFlush, 1000), (Point::SlowConsumer, 300)],
         bounds_ms: (10_000, 2_000),
-        quick: None,
+        quick: Some(1),
     },
     Plan {
         bug: Bug::VoteRecycled,

@@ -75,7 +75,7 @@ impl Durable {
             for replica in node.shards.all().iter() {
                 self.note_acknowledged(replica);
                 let known = node.wal.group(GroupId(replica.id.0)).state();
-                check_file(*disk, replica, known, logs.get(&replica.id).copied().flatten());
+                check_file(disk, replica, known, logs.get(&replica.id).copied().flatten());
             }
         }
         let all: Vec<_> = running.iter().flat_map(|(node, _)| node.shards.all().to_vec()).collect();
@@ -96,7 +96,8 @@ impl Durable {
             return;
         }
         let mut acknowledged = self.acknowledged.borrow_mut();
-        for (follower, matched) in status.matched {
+        // Of itself it says what it has sent to its disk, which is not yet what is there.
+        for (follower, matched) in status.matched.into_iter().filter(|(id, _)| *id != replica.id.0) {
             let floor = acknowledged.entry(ReplicaId(follower)).or_default();
             *floor = (*floor).max(matched.min(status.applied.index));
         }

@@ -14,7 +14,7 @@ use crate::{Options, Story};
 /// Seeds until a bug counts as not caught.
 const SEEDS_MAX: u64 = 200;
 /// The same in `cargo test`, which begins with a seed that is known to show it.
-const SEEDS_MAX_QUICK: u64 = 10;
+const SEEDS_MAX_QUICK: u64 = 20;
 /// What all of them may take in `cargo test`.
 const QUICK: Duration = Duration::from_secs(60);
 

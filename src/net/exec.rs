@@ -12,6 +12,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::trouble::{Point, trouble};
+
+/// What a consumer takes where there is trouble.
+const SLOW_CONSUMER: Duration = Duration::from_millis(60);
+
 /// How work is run. Cheap to clone.
 #[derive(Clone, Copy, Debug)]
 pub enum Exec {
@@ -115,6 +120,9 @@ impl Exec {
                     let mut jobs = Vec::new();
                     while receiver.recv_many(&mut jobs, bound).await > 0 {
                         pass(delay, gate).await;
+                        if trouble(Point::SlowConsumer) {
+                            tokio::time::sleep(SLOW_CONSUMER).await;
+                        }
                         work(&mut jobs);
                         jobs.clear();
                     }

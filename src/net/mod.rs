@@ -68,6 +68,7 @@
 
 pub mod chance;
 pub mod passage;
+pub mod trouble;
 pub mod exec;
 pub mod identity;
 pub mod transport;

@@ -22,6 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use crate::model::id::ShardId;
+use crate::net::trouble::{Point, trouble};
 
 use super::histogram::Histogram;
 use super::meta::view::View;
@@ -82,7 +83,7 @@ impl Flusher {
             tokio::time::sleep(LOOK_EVERY).await;
             self.memory.set_limit(self.view.now().settings.memtable_bytes);
             let mut due = None;
-            if self.memory.is_due() {
+            if self.memory.is_due() || trouble(Point::EarlyFlush) {
                 due = self.shards.all().iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
             } else if scanned.elapsed() >= SCAN_EVERY {
                 scanned = Instant::now();
@@ -94,7 +95,7 @@ impl Flusher {
                     return error;
                 }
             }
-            if swept.elapsed() >= SWEEP_EVERY {
+            if swept.elapsed() >= SWEEP_EVERY || trouble(Point::EarlySweep) {
                 swept = Instant::now();
                 if let Err(error) = self.sweep().await {
                     return error;
@@ -113,7 +114,11 @@ impl Flusher {
         if let Err(error) = replica.flush().await {
             return if is_gone(&error) { Ok(()) } else { Err(error) };
         }
-        forget_logs(&self.shards.all(), self.view.now().settings.log_keep_bytes).await;
+        let keep_bytes = match trouble(Point::EarlyForget) {
+            true => 0,
+            false => self.view.now().settings.log_keep_bytes,
+        };
+        forget_logs(&self.shards.all(), keep_bytes).await;
         self.counts.flushed_bytes.inc_by(bytes);
         self.counts.flush_seconds.observe_time(start.elapsed());
         tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");

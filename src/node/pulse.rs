@@ -72,6 +72,7 @@ use crate::net::exec::Exec;
 use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::transport::Class;
+use crate::net::trouble::{Point, trouble};
 use crate::net::wire::{Pulse, PulseReply, Rouse, Sleep};
 
 use super::replica::Replica;
@@ -203,6 +204,7 @@ impl Pulses {
             let under_way = exchange.as_ref().is_some_and(|exchange| !exchange.is_finished());
             if look % LOOKS_PER_PULSE == 0 && !under_way {
                 let after_ms = settings.borrow().hibernate_after_ms;
+                let after_ms = if trouble(Point::EarlySleep) { 1 } else { after_ms };
                 let after = (after_ms > 0).then(|| Duration::from_millis(after_ms));
                 let outgoing = self.prepare(after, &mut calls).await;
                 exchange = Some(exec.spawn(self.clone().exchange(peers.clone(), outgoing)));

@@ -8,6 +8,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use futures_util::FutureExt;
 use nodenomad::net::chance::Chance;
 use nodenomad::node::disk::sim::Act;
@@ -17,9 +18,15 @@ use tokio::time::sleep;
 use crate::simulated::World;
 
 /// How long faults go on after the first.
-const STORM_MS: u64 = 40_000;
+pub const STORM_MS: u64 = 40_000;
+/// A disk that stops in the middle of something does so within this time, or the power goes anyway.
+const STOP_WITHIN: Duration = Duration::from_millis(400);
+/// Writes and syncs after which it does so, at most.
+const STOP_AFTER_ACTS: u32 = 60;
+/// Places of a log at which it rots.
+const ROT_PLACES: u64 = 3;
 /// A fault lasts as long as this, at most.
-const FAULT_MAX_MS: u64 = 12_000;
+pub const FAULT_MAX_MS: u64 = 12_000;
 /// The same where each kind happens once.
 const SHORT_STORM_MS: u64 = 8_000;
 const SHORT_FAULT_MAX_MS: u64 = 3_000;
@@ -40,6 +47,8 @@ pub enum Kind {
     Kill,
     /// The power of a machine goes: what was not synced may be lost or torn
     Power,
+    /// The same in the middle of whatever the disk is asked to do
+    Crash,
     /// The power of all machines goes
     Blackout,
     /// A process stands still, time does not
@@ -64,6 +73,15 @@ pub enum Kind {
     Full,
     /// A clock jumps
     Clock,
+    /// A log rots while its machine is off: of one machine only, for another must have what is lost. Not drawn unless asked for
+    Rot,
+}
+
+impl Kind {
+    /// Those that are drawn if nobody asks for others.
+    pub fn usual() -> Vec<Kind> {
+        Kind::value_variants().iter().copied().filter(|kind| *kind != Kind::Rot).collect()
+    }
 }
 
 /// One fault: what, to whom, for how long.
@@ -85,16 +103,22 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The faults of a run.
-pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
+/// The faults of a run, within `storm_ms`, each as long as `lasts_ms` at most.
+pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Vec<Fault> {
     let count = chance.between(4, 14);
     let mut faults: Vec<Fault> = (0..count)
-        .map(|_| Fault {
-            at_ms: chance.between(0, STORM_MS),
-            kind: kinds[chance.between(0, kinds.len() as u64) as usize],
-            machine: chance.between(0, nodes as u64) as usize,
-            detail: chance.between(0, 1000),
-            lasts_ms: chance.between(100, FAULT_MAX_MS),
+        .map(|_| {
+            let (at_ms, kind) = (chance.between(0, storm_ms), chance.between(0, kinds.len() as u64));
+            let kind = kinds[kind as usize];
+            // Whoever is wrong about the time is so for long.
+            let lasts_ms = if kind == Kind::Clock { FAULT_MAX_MS } else { lasts_ms };
+            Fault {
+                at_ms,
+                kind,
+                machine: chance.between(0, nodes as u64) as usize,
+                detail: chance.between(0, 1000),
+                lasts_ms: chance.between(100, lasts_ms),
+            }
         })
         .collect();
     faults.sort_by_key(|fault| fault.at_ms);
@@ -122,11 +146,18 @@ pub struct Storm {
     world: Rc<World>,
     fired: RefCell<BTreeMap<Kind, u64>>,
     stops: Cell<u64>,
+    /// Whose log rots.
+    rotten: Cell<Option<usize>>,
 }
 
 impl Storm {
     pub fn new(world: &Rc<World>) -> Rc<Storm> {
-        Rc::new(Storm { world: world.clone(), fired: RefCell::default(), stops: Cell::new(0) })
+        Rc::new(Storm {
+            world: world.clone(),
+            fired: RefCell::default(),
+            stops: Cell::new(0),
+            rotten: Cell::default(),
+        })
     }
 
     /// How often each kind of fault really happened.
@@ -186,9 +217,21 @@ impl Storm {
         let world = &self.world;
         let machine = world.machine(fault.machine);
         match fault.kind {
-            Kind::Kill | Kind::Power | Kind::Pause | Kind::Eio if !machine.is_running() => return false,
+            Kind::Kill | Kind::Power | Kind::Crash | Kind::Pause | Kind::Eio | Kind::Rot
+                if !machine.is_running() =>
+            {
+                return false;
+            }
             Kind::Kill => machine.die(),
             Kind::Power => machine.cut(),
+            Kind::Crash => {
+                machine.disk.borrow().stop_after(fault.detail as u32 % STOP_AFTER_ACTS);
+                tokio::task::spawn_local(async move {
+                    sleep(STOP_WITHIN).await;
+                    machine.cut();
+                });
+            }
+            Kind::Rot => return self.rot(fault),
             Kind::Blackout => world.cut_all(),
             Kind::Pause => machine.pause(),
             Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => return self.block(fault, true),
@@ -210,7 +253,11 @@ impl Storm {
         let world = &self.world;
         let machine = world.machine(fault.machine);
         match fault.kind {
-            Kind::Kill | Kind::Power => self.start(fault.machine).await,
+            Kind::Kill | Kind::Power | Kind::Rot => self.start(fault.machine).await,
+            Kind::Crash => {
+                sleep(STOP_WITHIN).await;
+                self.start(fault.machine).await;
+            }
             Kind::Blackout => {
                 for n in 0..world.count() {
                     self.start(n).await;
@@ -232,7 +279,7 @@ impl Storm {
         let machine = self.world.machine(n);
         while machine.is_down() {
             if let Err(error) = machine.try_start().await {
-                assert!(error_of_the_disk(&error), "{} does not start: {error:?}", machine.address);
+                assert!(error_of_the_disk(&error), "start: {} does not: {error:?}", machine.address);
                 sleep(Duration::from_millis(500)).await;
             }
         }
@@ -257,6 +304,22 @@ impl Storm {
         for n in 0..world.count() {
             self.start(n).await;
         }
+    }
+
+    /// The log of a machine rots; false if that of another one has.
+    fn rot(&self, fault: Fault) -> bool {
+        if self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
+            return false;
+        }
+        self.rotten.set(Some(fault.machine));
+        let machine = self.world.machine(fault.machine);
+        machine.cut();
+        let segments =
+            machine.files("wal").into_iter().filter(|path| path.to_string_lossy().contains("wal-"));
+        let segments: Vec<_> = segments.collect();
+        let path = &segments[fault.detail as usize % segments.len()];
+        machine.rot(path, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
+        true
     }
 
     /// False if it concerns no pair of machines: three are a ring anyway, and a split may leave all on one side.

@@ -5,19 +5,22 @@
 //! | election safety | of a shard and term, never two replicas that lead |
 //! | no committed entry changes; logs match | what was once applied at an index of a shard is the same entry everywhere, for ever |
 //! | what is applied is monotone | for a replica as long as its process lives |
+//! | *ranges* tile the key space | all replicas of a shard know the same range, no two shards have a key in common, and none is left out |
 //! | terms are monotone | likewise: what was not on disk yet may be lost with it |
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
+use nodenomad::model::key::KeyRange;
 use nodenomad::node::running::Node;
 use nodenomad::node::wal::GroupId;
 use tokio::time::sleep;
 
 use crate::simulated::World;
+use crate::simulated::world::SPLIT_AT;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Entries compared at one look at one replica, at most, in bytes.
@@ -57,6 +60,7 @@ impl Judge {
             let machine = world.machine(n);
             self.look_at((n, machine.starts()), &machine.node());
         }
+        check_ranges(world);
     }
 
     fn look_at(&self, process: Process, node: &Node) {
@@ -93,4 +97,31 @@ impl Judge {
         }
         records.last().map(|record| record.point.index)
     }
+}
+
+fn check_ranges(world: &World) {
+    let mut ranges: BTreeMap<ShardId, KeyRange> = BTreeMap::new();
+    for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
+        for replica in world.machine(n).node().shards.all().iter() {
+            let Some(range) = replica.store.state(|state| state.range.clone()) else { continue };
+            let known = ranges.entry(replica.shard).or_insert_with(|| range.clone());
+            assert!(
+                *known == range,
+                "ranges: {} of {} has {range:?}, others {known:?}",
+                replica.id,
+                replica.shard
+            );
+        }
+    }
+    let mut sorted: Vec<(ShardId, KeyRange)> = ranges.into_iter().collect();
+    sorted.sort_by(|(_, one), (_, other)| one.start.cmp(&other.start));
+    let all = sorted.len() == SPLIT_AT.len() + 2;
+    for pair in sorted.windows(2) {
+        let [(one, range), (other, next)] = pair else { continue };
+        let end = range.end.as_ref();
+        let fits = end.is_some_and(|end| *end == next.start || !all && *end < next.start);
+        assert!(fits, "ranges: {one} has {range:?}, {other} has {next:?}");
+    }
+    let ends = !all || sorted.last().is_some_and(|(_, range)| range.end.is_none());
+    assert!(ends, "ranges: the last keys belong to nobody");
 }

@@ -8,6 +8,7 @@
 //! cargo test --release --test sim -- --seeds 1..1000 --faults kill,split
 //! cargo test --release --test sim -- --seed 42 --shrink           # the fewest faults with which it still fails
 //! cargo test --release --test sim -- --seed 42 --twice            # whether it does the same again, to the letter
+//! cargo test --release --test sim -- --plant ack-before-fsync      # how soon a planted bug is seen; `all`: each of them
 //! ```
 //!
 //! What must be the same is the trace: each operation with its time and answer, and twenty times a second checksums of all
@@ -21,12 +22,14 @@
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod durable;
 mod faults;
 mod judge;
+mod planted;
+mod times;
+mod totals;
 mod work;
 
-use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -34,23 +37,29 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use nodenomad::net::chance::Chance;
+use nodenomad::net::trouble::{Armed, arm, disarm};
 use tokio::time::{Instant, sleep};
 
+use durable::Durable;
 use faults::{Fault, Kind, Storm};
 use judge::Judge;
+use planted::Plan;
 use simulated::World;
 use simulated::trace::first_difference;
+use times::Times;
+use totals::{Told, Totals};
 use work::Work;
 
-/// Between two plain lines.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+/// How often all disks are looked at; and where a planted bug is to be seen.
+const DISKS_EVERY: Duration = Duration::from_secs(5);
+const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Seeds that `cargo test` runs once.
 const FIXED: std::ops::Range<u64> = 2..6;
 /// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong.
 const REPEATED: &str = "sim --seed 1 --twice";
 const REPEATED_LARGE: &str = "sim --seed 4 --nodes 7 --each --twice";
 /// Clients at work.
-const CLIENTS: u32 = 6;
+const CLIENTS: u32 = 8;
 /// After the last fault has ended the first operation succeeds within this time.
 const FIRST_SUCCESS: Duration = Duration::from_secs(10);
 /// And every shard has three voters and equal replicas within this.
@@ -82,6 +91,9 @@ struct Options {
     /// Runs each seed twice and compares what happened
     #[arg(long)]
     twice: bool,
+    /// Plants this bug and tries seeds until it is seen; `all` for each one
+    #[arg(long, value_name = "BUG", conflicts_with_all = ["seeds", "forever", "shrink", "twice"])]
+    plant: Option<String>,
     /// What `cargo test` hands to all tests: the names to run
     #[arg(hide = true)]
     names: Vec<String>,
@@ -98,19 +110,7 @@ struct Story {
     seed: u64,
     nodes: usize,
     faults: Vec<Fault>,
-}
-
-/// What a run showed.
-#[derive(Default)]
-struct Told {
-    fired: BTreeMap<Kind, u64>,
-    operations: usize,
-    unknown: u64,
-    stops: u64,
-    undecided: usize,
-    compared: u64,
-    simulated: Duration,
-    trace: String,
+    plan: Option<&'static Plan>,
 }
 
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
@@ -119,20 +119,22 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
 }
 
 impl Story {
-    fn draw(seed: u64, options: &Options) -> Story {
+    fn draw(seed: u64, options: &Options, plan: Option<&'static Plan>) -> Story {
         let chance = Chance::from_seed(seed ^ 0x5EED_0F57_0212);
         // Drawn in any case, so that the rest does not depend on it.
         let drawn = chance.between(3, 6);
         let nodes = options.nodes.unwrap_or(drawn) as usize;
-        let kinds = match options.faults.is_empty() {
-            true => Kind::value_variants(),
-            false => &options.faults,
+        let kinds = match (options.faults.is_empty(), plan) {
+            (false, _) => options.faults.clone(),
+            (true, Some(plan)) => plan.kinds.to_vec(),
+            (true, None) => Kind::usual(),
         };
+        let usual = (faults::STORM_MS, faults::FAULT_MAX_MS);
         let faults = match options.each {
-            true => faults::draw_each(&chance, nodes, kinds),
-            false => faults::draw(&chance, nodes, kinds),
+            true => faults::draw_each(&chance, nodes, &kinds),
+            false => faults::draw(&chance, nodes, &kinds, plan.map_or(usual, |plan| plan.bounds_ms)),
         };
-        Story { seed, nodes, faults }
+        Story { seed, nodes, faults, plan }
     }
 
     /// Lives through it, or twice; an error is the message of what was broken.
@@ -151,11 +153,18 @@ impl Story {
     }
 
     fn live_once(&self) -> Result<Told, String> {
+        let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
+        arm(match self.plan {
+            Some(plan) => trouble.with_bug(plan.bug, plan.points),
+            None => trouble,
+        });
         let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
-        catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let lived = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        })
+        });
+        let troubles = disarm();
+        lived.map(|told| Told { troubles, ..told })
     }
 
     /// Leaves out faults as long as it still fails.
@@ -174,12 +183,18 @@ impl Story {
 }
 
 async fn play(world: Rc<World>, story: Story) -> Told {
-    world.whole(story.nodes).await;
     let judge = Rc::new(Judge::default());
     let watching = tokio::task::spawn_local(judge.clone().watch(world.clone()));
+    let may_be_damaged = story.faults.iter().any(|fault| matches!(fault.kind, Kind::Eio | Kind::Rot));
+    let every = if story.plan.is_some() { DISKS_EVERY_PLANTED } else { DISKS_EVERY };
+    let disks = Durable::new(every, may_be_damaged);
+    let watching_disks = tokio::task::spawn_local(disks.clone().watch(world.clone()));
+    world.whole(story.nodes).await;
     let (work, storm) = (Work::new(&world), Storm::new(&world));
     let supervising = tokio::task::spawn_local(storm.clone().supervise());
     let working = work.start(CLIENTS).await;
+    let times = Times::new();
+    let timing = times.start(&world).await;
     let begin = Instant::now();
     storm.rage(&story.faults).await;
     storm.calm().await;
@@ -190,13 +205,15 @@ async fn play(world: Rc<World>, story: Story) -> Told {
         sleep(Duration::from_millis(10)).await;
     }
     work.stop(working).await;
+    times.stop(&world, timing).await;
     let client = world.client("last").await;
     world.wait_until_whole(&client).await;
     work.read_all().await;
     let digests = world.equal_digests(&client).await;
     assert!(calm.elapsed() < WHOLE, "it takes {:?} until all replicas are equal", calm.elapsed());
     judge.look(&world);
-    for forever in [watching, supervising] {
+    disks.look(&world);
+    for forever in [watching, watching_disks, supervising] {
         assert!(!forever.is_finished(), "who looks on has seen nothing wrong");
         forever.abort();
     }
@@ -204,13 +221,15 @@ async fn play(world: Rc<World>, story: Story) -> Told {
     let (operations, undecided) = work.judge();
     Told {
         fired: storm.fired(),
-        operations,
+        operations: operations + times.done.get() as usize,
         undecided,
         unknown: work.unknown.get(),
         stops: storm.stops(),
         compared: judge.compared.get(),
+        disk_looks: disks.looks.get(),
         simulated: begin.elapsed(),
         trace: world.trace.text(),
+        ..Told::default()
     }
 }
 
@@ -251,6 +270,17 @@ fn main() -> ExitCode {
     if !options.names.is_empty() && !options.names.iter().any(|name| "sim".contains(name.as_str())) {
         return ExitCode::SUCCESS;
     }
+    match options.plant.as_deref().map(planted::named) {
+        None => {}
+        Some(Ok(plans)) => {
+            return if planted::run(&plans, &options) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Some(Err(why)) => {
+            eprintln!("--plant: {why}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let is_fixed = options.seed.is_none() && options.seeds.is_none() && !options.forever;
     let seeds: Box<dyn Iterator<Item = u64>> = match (options.seed, options.seeds.clone()) {
         (Some(seed), _) => Box::new(std::iter::once(seed)),
         (None, Some(seeds)) => Box::new(seeds),
@@ -259,9 +289,12 @@ fn main() -> ExitCode {
         }
         (None, None) => Box::new(FIXED),
     };
-    let given = options.seed.is_some() || options.seeds.is_some() || options.forever;
-    let passed = live_all(seeds, &options).and_then(|()| if given { Ok(()) } else { repeat() });
-    passed.err().unwrap_or(ExitCode::SUCCESS)
+    let repeated = || if is_fixed { repeat() } else { Ok(()) };
+    match live_all(seeds, &options).and_then(|()| repeated()) {
+        Err(failed) => failed,
+        Ok(()) if is_fixed && !planted::quick(&options) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+    }
 }
 
 /// What `cargo test` runs twice: a run as all others, and a larger one in which everything happens.
@@ -274,51 +307,16 @@ fn repeat() -> Result<(), ExitCode> {
 }
 
 fn live_all(seeds: impl Iterator<Item = u64>, options: &Options) -> Result<(), ExitCode> {
-    let (begin, mut sum, mut count) = (std::time::Instant::now(), Told::default(), 0);
-    let mut shown = Duration::ZERO;
+    let mut totals = Totals::new();
     for seed in seeds {
-        let story = Story::draw(seed, options);
+        let story = Story::draw(seed, options, None);
         let told = story.live(options.twice).map_err(|why| fail(&story, options, &why))?;
         if options.seed.is_some() {
             println!("seed {seed}: trace {}", blake3::hash(told.trace.as_bytes()).to_hex());
         }
-        count += 1;
-        told.fired.iter().for_each(|(kind, fired)| *sum.fired.entry(*kind).or_default() += fired);
-        sum.operations += told.operations;
-        sum.unknown += told.unknown;
-        sum.stops += told.stops;
-        sum.undecided += told.undecided;
-        sum.compared += told.compared;
-        sum.simulated += told.simulated;
-        show(count, &sum, begin.elapsed(), &mut shown);
+        totals.add(told);
+        totals.show();
     }
-    println!("{}", line(count, &sum, begin.elapsed()));
+    println!("{}", totals.last_line());
     Ok(())
-}
-
-/// A live line on a terminal, a plain one every so often elsewhere.
-fn show(count: u64, sum: &Told, took: Duration, told: &mut Duration) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[2K{}", line(count, sum, took));
-        let _ = std::io::stderr().flush();
-    } else if took - *told >= LINE_EVERY {
-        *told = took;
-        println!("{}", line(count, sum, took));
-    }
-}
-
-fn line(count: u64, sum: &Told, took: Duration) -> String {
-    let rate = sum.simulated.as_secs_f64() / took.as_secs_f64();
-    let fired: Vec<String> = sum.fired.iter().map(|(kind, fired)| format!("{kind:?} {fired}")).collect();
-    format!(
-        "{count} seeds, {:.1} simulated minutes ({rate:.0} times real time), {} operations, {} unknown, {} keys undecided, \
-         {} entries compared; {}, nodes that stopped {}",
-        sum.simulated.as_secs_f64() / 60.0,
-        sum.operations,
-        sum.unknown,
-        sum.undecided,
-        sum.compared,
-        fired.join(", "),
-        sum.stops,
-    )
 }

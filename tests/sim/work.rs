@@ -23,10 +23,12 @@ use crate::simulated::World;
 const REGISTERS: u64 = 9;
 /// Keys that hold numbers.
 const COUNTERS: u64 = 3;
+/// Of a hundred operations these are reads.
+const READS_BELOW: u64 = 35;
 /// The longest pause of a client, milliseconds.
 const PAUSE_MS: u64 = 60;
 /// Most filler of a value, bytes.
-const FILLER_MAX: u64 = 400;
+const FILLER_MAX: u64 = 900;
 
 /// What all clients of a run have done.
 pub struct Work {
@@ -149,9 +151,11 @@ impl Hand {
     async fn run(mut self) {
         while !self.work.stop.get() {
             let register = registers().nth(self.chance.between(0, REGISTERS) as usize).expect("it is one");
-            match self.chance.between(0, 100) {
-                0..35 => self.get(register).await,
-                35..60 => self.put(register).await,
+            // Some only read: they do not learn from writes that fail who leads.
+            let kinds = if self.number % 3 == 2 { READS_BELOW } else { 100 };
+            match self.chance.between(0, kinds) {
+                0..READS_BELOW => self.get(register).await,
+                READS_BELOW..60 => self.put(register).await,
                 60..75 => self.cas(register).await,
                 75..80 => self.delete(register).await,
                 80..95 => {

@@ -107,6 +107,7 @@ impl Machine {
             chance: self.chance.fork(),
             process: RefCell::default(),
             paused: Rc::default(),
+            starts: Cell::new(0),
         }
     }
 

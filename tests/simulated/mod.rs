@@ -13,7 +13,7 @@ pub mod machine;
 pub mod trace;
 pub mod world;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Once;
@@ -41,9 +41,15 @@ pub const UNSEEDED: &str = "built without `--cfg tokio_unstable`, so the seed do
 /// No run takes longer than this, in simulated time.
 const RUN_LIMIT: Duration = Duration::from_secs(1800);
 
+const LOOK_FOR_PANICS_EVERY: Duration = Duration::from_millis(100);
+
 thread_local! {
     /// Tasks that panicked on this thread: their panics end in join handles that nobody looks at.
     static PANICS: Cell<u32> = const { Cell::new(0) };
+    /// The first of them: what it said, and where it came from.
+    static FIRST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// Panics are expected: they are not shown.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Tells how to repeat a run if it ends in a panic.
@@ -89,11 +95,16 @@ pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::O
     let chance = Chance::from_seed(seed);
     simulate(chance.fork());
     PANICS.set(0);
+    FIRST.take();
     let runtime = runtime(&chance);
     let outer = LocalSet::new();
     let done = outer.block_on(&runtime, async {
         let world = Rc::new(World::new(chance));
-        let done = tokio::time::timeout(RUN_LIMIT, body(world.clone())).await;
+        let done = tokio::select! {
+            biased;
+            () = panicked() => panic!("a task has panicked"),
+            done = tokio::time::timeout(RUN_LIMIT, body(world.clone())) => done,
+        };
         let done = done.unwrap_or_else(|_| panic!("not over after {RUN_LIMIT:?} of simulated time"));
         world.end();
         done
@@ -118,6 +129,23 @@ fn seed(builder: &mut Builder, number: u64) {
 #[cfg(not(tokio_unstable))]
 fn seed(_: &mut Builder, _: u64) {}
 
+/// What the first panic of the last run said, and the file that it came from.
+pub fn first_panic() -> Option<(String, String)> {
+    FIRST.with_borrow(Clone::clone)
+}
+
+/// Whether panics are shown.
+pub fn show_panics(shown: bool) {
+    QUIET.set(!shown);
+}
+
+/// Returns once a task has panicked: what follows would say less.
+async fn panicked() {
+    while PANICS.get() == 0 {
+        tokio::time::sleep(LOOK_FOR_PANICS_EVERY).await;
+    }
+}
+
 fn count_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -127,7 +155,14 @@ fn count_panics() {
                 return;
             }
             PANICS.set(PANICS.get() + 1);
-            usual(info);
+            if PANICS.get() == 1 {
+                let text = info.payload_as_str().unwrap_or_default().to_owned();
+                let place = info.location().map(|place| place.file().to_owned());
+                FIRST.set(Some((text, place.unwrap_or_default())));
+            }
+            if !QUIET.get() {
+                usual(info);
+            }
         }));
     });
 }

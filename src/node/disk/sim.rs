@@ -1,8 +1,8 @@
 //! A simulated disk: in memory, and it forgets what was not synced.
 //!
 //! Every file has a content that is on the disk and a list of writes that are not yet; every directory entry likewise. A
-//! power cut keeps each unsynced write wholly, in part (the first sectors of it) or not at all, each on its own, and each
-//! unsynced name or not; chance decides. From that moment on everything that is done through the old handles fails, so that
+//! power cut keeps each unsynced write wholly, in part (the first sectors of it, or any) or not at all, each on its own, and
+//! each unsynced name or not; chance decides. From that moment on everything that is done through the old handles fails, so that
 //! destructors of the node that died cannot tidy up.
 //!
 //! Does not simulate: slowness (the threads seam does), a disk that lies about a sync.
@@ -67,6 +67,8 @@ struct State {
     capacity_bytes: Option<u64>,
     /// All that was written or synced so far.
     changed: Passage,
+    /// So many more writes and syncs are done, and none after them.
+    acts_left: Option<u32>,
 }
 
 #[derive(Clone, Default)]
@@ -162,6 +164,7 @@ impl SimDisk {
     pub fn power_cut_with(&self, loss: Loss, chance: &Chance) -> SimDisk {
         let mut state = self.state.lock();
         state.life += 1;
+        state.acts_left = None;
         state.lose_names(loss, chance);
         for file in state.files.values_mut() {
             file.lose(loss, chance);
@@ -204,6 +207,26 @@ impl SimDisk {
     /// All that was written or synced so far.
     pub fn changed(&self) -> Passage {
         self.state.lock().changed
+    }
+
+    /// After so many more writes and syncs none is done any more, until the power is cut: that this happens in the middle
+    /// of something takes no more than the right number.
+    pub fn stop_after(&self, acts: u32) {
+        self.state.lock().acts_left = Some(acts);
+    }
+
+    /// A disk of its own that holds what this one would if the power went now and nothing unsynced stayed, below a directory.
+    pub fn durable(&self, dir: &Path) -> SimDisk {
+        let state = self.state.lock();
+        let (mut copy, mut named) = (State { dirs: state.dirs.clone(), ..State::default() }, BTreeMap::new());
+        for (path, id) in state.durable_names.iter().filter(|(path, _)| path.starts_with(dir)) {
+            let content = state.files.get(id).map(|file| file.durable.clone()).unwrap_or_default();
+            copy.files.insert(*id, FileState { now: content.clone(), durable: content, pending: Vec::new() });
+            named.insert(path.clone(), *id);
+        }
+        (copy.names, copy.next_file) = (named.clone(), state.next_file);
+        copy.durable_names = named;
+        SimDisk { state: Arc::new(Mutex::new(copy)), life: 0 }
     }
 
     /// The next `count` of these fail with the system's input/output error.
@@ -256,6 +279,12 @@ impl State {
     }
 
     fn check_works(&mut self, act: Act) -> io::Result<()> {
+        if let Some(left) = self.acts_left.as_mut().filter(|_| act != Act::Read) {
+            if *left == 0 {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+            *left -= 1;
+        }
         match self.failing.get_mut(&act) {
             Some(count) if *count > 0 => {
                 *count -= 1;
@@ -313,6 +342,11 @@ impl FileState {
             match (pending, fate) {
                 (_, 0) => {}
                 (Pending::SetLen(len), _) => self.durable.set_len(len),
+                (Pending::Write { offset, bytes }, 1) if chance.between(0, 2) == 0 => {
+                    for (n, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| chance.between(0, 4) > 0) {
+                        self.durable.write(offset + (n * SECTOR) as u64, sector);
+                    }
+                }
                 (Pending::Write { offset, bytes }, 1) => {
                     let sectors = bytes.len().div_ceil(SECTOR) as u64;
                     let kept = (chance.between(0, sectors + 1) as usize * SECTOR).min(bytes.len());
@@ -554,6 +588,30 @@ mod tests {
         file.write_at(0, b"AFTER!").unwrap();
         disk.process_death();
         assert_eq!(read(&copy, "a").unwrap(), b"before");
+    }
+
+    #[test]
+    fn a_disk_stops_in_the_middle_and_its_durable_part_can_be_looked_at() {
+        let disk = SimDisk::new();
+        let file = disk.open(Path::new("d/a"), true).unwrap();
+        file.write_at(0, b"synced").unwrap();
+        file.sync_data().unwrap();
+        disk.sync_dir(Path::new("d")).unwrap();
+        disk.stop_after(1);
+        file.write_at(0, b"SYNCED").unwrap();
+        assert!(file.sync_data().is_err() && file.write_at(0, b"XXXXXX").is_err());
+        disk.open(Path::new("d/b"), true).unwrap();
+        let durable = disk.durable(Path::new("d"));
+        assert_eq!(
+            (read(&durable, "d/a").unwrap().as_slice(), read(&durable, "d/b")),
+            (&b"synced"[..], None)
+        );
+        durable.open(Path::new("d/a"), false).unwrap().write_at(0, b"other").unwrap();
+        assert_eq!(read(&disk, "d/a").unwrap(), b"XXXCED", "half of what failed; the copy is another disk");
+        assert!(disk.durable(Path::new("e")).list(Path::new("d")).unwrap().is_empty());
+        let after = disk.power_cut(&Chance::from_seed(1));
+        let file = after.open(Path::new("d/a"), false).unwrap();
+        assert!(file.write_at(0, b"again").is_ok() && file.sync_data().is_ok());
     }
 
     #[test]

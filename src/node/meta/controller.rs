@@ -29,6 +29,7 @@ use crate::model::wire::{JobRecord, Membership, NodeRecord, ShardRecord, VoterSe
 use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::transport::Class;
+use crate::net::trouble::{Bug, planted};
 use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, placement_step};
 use crate::node::clock::Clock;
 use crate::node::shards::Shards;
@@ -176,9 +177,10 @@ impl Controller {
     /// Reserves what a proposed job needs and records it.
     async fn create(&self, cluster: &Cluster, proposal: Proposal) -> Result<(), MetaError> {
         let (id, mut change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
+        let reused = proposal.remove.filter(|_| planted(Bug::IdReused));
         let replica = match proposal.add {
             None => ReplicaId(0),
-            Some(node) => match reserved_meta_replica(cluster, &proposal, node) {
+            Some(node) => match reserved_meta_replica(cluster, &proposal, node).or(reused) {
                 Some(replica) => replica,
                 None => {
                     let (replica, with_replica) = self.records.take_ids(change, Counter::Replica, 1)?;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
+use crate::net::trouble::{Point, trouble};
 use crate::node::wal::{GroupLog, LogPoint, Record, WalError};
 
 use super::counts::RaftCounts;
@@ -72,7 +73,8 @@ impl RaftLogReader<Types> for Log {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        let records = self.0.read(start..end, READ_MAX_BYTES).map_err(to_io)?;
+        let max_bytes = if trouble(Point::SmallAppend) { 1 } else { READ_MAX_BYTES };
+        let records = self.0.read(start..end, max_bytes).map_err(to_io)?;
         records.into_iter().map(|record| decode_entry(record.bytes)).collect()
     }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine, Snapshot};
@@ -12,6 +13,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
 use crate::model::time::Timestamp;
+use crate::net::trouble::{Point, trouble};
 use crate::node::clock::Clock;
 use crate::node::store::{Committed, Payload, Store, StoreError};
 
@@ -24,6 +26,8 @@ pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
 
 /// Entries applied in one go: one short critical section of the store.
 const APPLY_MAX_ENTRIES: usize = 256;
+/// What it takes where there is trouble.
+const SLOW_APPLY: Duration = Duration::from_millis(100);
 
 /// Where a snapshot's bytes are.
 #[derive(Debug)]
@@ -109,6 +113,9 @@ impl RaftStateMachine<Types> for Machine {
         while let Some(chunk) = chunks.next().await {
             // A replica whose flushes cannot keep up stops here, in memory of a known size.
             self.store.wait_for_room().await;
+            if trouble(Point::SlowApply) {
+                tokio::time::sleep(SLOW_APPLY).await;
+            }
             let mut committed = Vec::with_capacity(chunk.len());
             let mut responders = Vec::with_capacity(chunk.len());
             for item in chunk {

@@ -25,6 +25,7 @@ use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::rpc::{CallError, INLINE_MAX_BYTES};
 use crate::net::transport::Class;
+use crate::net::trouble::{Point, trouble};
 use crate::net::wire;
 use crate::node::clock::Clock;
 use crate::node::store::Store;
@@ -210,7 +211,8 @@ impl RaftNetworkV2<Types> for Line {
                 }
                 answer
             };
-            Append { number, previous, last, large: bytes > INLINE_MAX_BYTES, answer }
+            let large = bytes > INLINE_MAX_BYTES || trouble(Point::OwnStream);
+            Append { number, previous, last, large, answer }
         });
         Box::pin(async { Ok(Box::pin(in_order(appends, ends)) as BoxStream<'s, _>) })
     }

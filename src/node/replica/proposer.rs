@@ -28,6 +28,7 @@ use crate::model::evaluate::RULES;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, Outcome, Write};
 use crate::net::exec::Exec;
+use crate::net::trouble::{Bug, planted};
 use crate::node::clock::Clock;
 use crate::node::raft::group::{ConfirmError, Group, ProposeError};
 use crate::node::store::{Store, StoreStats};
@@ -220,6 +221,7 @@ impl Worker {
         if self.ready_term != leadership.term {
             self.group.confirm().await?;
             let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
+            let ceiling = if planted(Bug::CeilingIgnored) { stamp } else { ceiling };
             self.clock.advance(stamp.max(ceiling));
             self.ready_term = leadership.term;
         }

@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
+use crate::net::trouble::{Bug, planted};
 use crate::net::wire::Consistency;
 use crate::node::raft::group::ConfirmError;
 use crate::node::store::{Page, PageBounds, StoreError};
@@ -182,6 +183,7 @@ impl Replica {
         let term = self.group.leadership().term;
         if self.read_term.load(Ordering::Acquire) != term {
             let (stamp, ceiling) = self.store.state(|state| (state.highest_stamp, state.ceiling));
+            let ceiling = if planted(Bug::CeilingIgnored) { stamp } else { ceiling };
             self.clock.advance(stamp.max(ceiling));
             // Only now: a reader that finds the term noted goes by the clock at once.
             self.read_term.store(term, Ordering::Release);
@@ -194,6 +196,9 @@ impl Replica {
     async fn expiry_time(&self, wish: ReadWish, expires_at: Timestamp) -> Result<Timestamp, ReadError> {
         if let Some(at) = wish.at {
             return Ok(at);
+        }
+        if planted(Bug::LocalExpiry) {
+            return Ok(Timestamp::from_ms(self.clock.wall_ms()));
         }
         let now = self.clock.now();
         let committed = self.store.state(|state| state.ceiling.max(state.highest_stamp));

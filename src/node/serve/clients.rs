@@ -16,6 +16,7 @@ use crate::model::system::{SystemKey, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::wire::{NodeRecord, ShardRecord, operation};
 use crate::net::transport::Peer;
+use crate::net::trouble::{Bug, Point, planted, trouble};
 use crate::net::wire::{self, Failure, FailureCode, Reply, Request, reply, request};
 use crate::node::meta::admin::AdminError;
 use crate::node::meta::records::MetaError;
@@ -30,6 +31,8 @@ use super::counts::operation;
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Rows in one page.
 pub const PAGE_MAX_ROWS: usize = 4096;
+/// Rows in one page where there is trouble.
+const SMALL_PAGE_ROWS: usize = 2;
 /// Bytes in one page; a single larger row still goes, alone.
 pub const PAGE_MAX_BYTES: usize = 1 << 20;
 /// Bytes of one write, keys and all. It must fit the log's records and the frames that carry it to the other replicas.
@@ -131,6 +134,7 @@ impl Requests {
         let page = PageWish {
             range: KeyRange::new(start, end.transpose().map_err(invalid)?),
             limit: match range.limit as usize {
+                _ if trouble(Point::SmallPage) => SMALL_PAGE_ROWS,
                 0 => PAGE_MAX_ROWS,
                 limit => limit.min(PAGE_MAX_ROWS),
             },
@@ -149,8 +153,11 @@ impl Requests {
     }
 
     async fn write(&self, request: wire::WriteRequest) -> Answered {
-        let write =
+        let mut write =
             request.write.ok_or_else(|| failure(FailureCode::FailureInvalid, "a write of nothing"))?;
+        if planted(Bug::RetryAppliedTwice) {
+            write.identity = None;
+        }
         check(&write).map_err(invalid)?;
         let limit = self.view.now().settings.value_max_bytes;
         let bytes = write.encoded_len();
@@ -177,6 +184,9 @@ impl Requests {
             tokio::time::sleep(pace).await;
         }
         let outcome = self.shard(request.shard)?.write(write).await;
+        if outcome.is_ok() && trouble(Point::LostAnswer) {
+            return Err(failure(FailureCode::FailureUnknown, "the answer was lost"));
+        }
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
     }
 

@@ -28,6 +28,7 @@ use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::model::wire;
+use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
 use super::backend::{BLOCK, Backend, Ended, Rot, Sums};
@@ -163,6 +164,12 @@ impl Engine for ShardFile {
         head.applied = Some(frozen.applied);
         head.membership = Some(frozen.membership.clone());
         head.uniform = frozen.uniform.clone();
+        if planted(Bug::AppliedApart) {
+            self.commit(
+                begin(&self.database)?,
+                &Head { applied: head.applied, ..self.picture.head().clone() },
+            )?;
+        }
         let half_done = self.ended.unless_done();
         let mut rows = Rows::new(frozen, &head);
         let transaction = loop {
@@ -242,7 +249,8 @@ fn put_state(transaction: &WriteTransaction, state: &wire::ShardState) -> Result
 
 /// Drops the runs that no read at or above the head's watermark needs.
 fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), EngineError> {
-    let watermark = head.watermark();
+    let own = Timestamp(head.state.as_ref().map_or(0, |state| state.highest_stamp));
+    let watermark = if planted(Bug::OwnGarbage) { own } else { head.watermark() };
     let (gone, kept): (Vec<_>, Vec<_>) =
         std::mem::take(&mut head.runs).into_iter().partition(|run| Timestamp(run.replaced_max) <= watermark);
     head.runs = kept;

@@ -17,6 +17,7 @@ use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::model::wire;
 use crate::net::exec::Exec;
+use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
 use super::backend::Rot;
@@ -202,7 +203,13 @@ impl Store {
 
     /// What the file durably holds.
     pub fn base(&self) -> Basis {
-        let picture = self.shared.seen.read().picture.clone();
+        let seen = self.shared.seen.read();
+        if planted(Bug::PurgePastDurable) {
+            let (membership, state) = (seen.membership.clone(), seen.state.clone());
+            return Basis { applied: seen.applied, membership, state };
+        }
+        let picture = seen.picture.clone();
+        drop(seen);
         basis_of(&*picture)
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::model::wire::Vote;
+use crate::net::trouble::{Bug, Point, planted, trouble};
 
 use super::backlog::Backlog;
 use super::frame::{
@@ -134,7 +135,8 @@ impl Committer {
                 reject(job);
                 continue;
             }
-            let fits = batch.len() + job.bytes() <= BATCH_MAX_BYTES.min(self.room());
+            let fits =
+                batch.len() + job.bytes() <= BATCH_MAX_BYTES.min(self.room()) && !trouble(Point::SmallBatch);
             let made_room = match fits {
                 true => Ok(()),
                 false => self.make_room(&mut batch, &mut waiting, job.bytes()),
@@ -160,7 +162,7 @@ impl Committer {
         if !batch.is_empty() {
             self.write(batch, waiting)?;
         }
-        if batch.len() + bytes > self.room() {
+        if batch.len() + bytes > self.room() || trouble(Point::EarlySegment) {
             self.roll(bytes)?;
             *batch = self.next_batch();
         }
@@ -232,7 +234,9 @@ impl Committer {
         let segment = self.current();
         segment.file.write_at(self.end, &bytes)?;
         let begin = Instant::now();
-        segment.file.sync_data()?;
+        if !planted(Bug::AckBeforeFsync) {
+            segment.file.sync_data()?;
+        }
         let took = begin.elapsed();
         self.last = (self.end, concerned);
         self.end += bytes.len() as u64;

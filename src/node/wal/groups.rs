@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::wire::Vote;
+use crate::net::trouble::{Bug, planted};
 use crate::node::disk::DiskFile;
 
 use super::checkpoint::State;
@@ -76,7 +77,8 @@ impl Group {
     pub fn on_disk(&self) -> State {
         let mut terms = self.terms.clone();
         terms.cut(self.synced_end());
-        State::new(self.vote, self.purged, &terms, self.damaged)
+        let vote = self.vote.filter(|_| !planted(Bug::VoteRecycled));
+        State::new(vote, self.purged, &terms, self.damaged)
     }
 
     /// The index behind the last entry that is on disk and still wanted: those in memory are synced in order.

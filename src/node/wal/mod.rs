@@ -100,6 +100,7 @@ use tokio::sync::oneshot;
 
 use crate::model::wire::Vote;
 use crate::net::exec::{Exec, Queue};
+use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
 pub use backlog::BACKLOG_MAX_BYTES;
@@ -459,6 +460,9 @@ impl GroupLog {
     /// Saves a vote; on disk on return.
     pub async fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
         self.change(|groups| groups.group(self.id).vote = Some(vote))?;
+        if planted(Bug::VoteNotDurable) {
+            return Ok(());
+        }
         let (done, on_disk) = oneshot::channel();
         self.wal.submit(Job::Vote { group: self.id, vote, done }).await?;
         on_disk.await.map_err(|_| WalError::Failed)

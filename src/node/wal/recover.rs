@@ -16,6 +16,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
 use super::frame::{Concerned, Found, Head, SECTOR, read_batch};
@@ -193,7 +194,8 @@ fn walk(segment: &Segment, content: &Bytes, limit: Limit, replay: &mut Replay) -
             Found::Nothing => None,
         };
         let from = broken.as_ref().map_or(at + SECTOR, |head| head.end);
-        match (next_head(content, from, seed), limit) {
+        let next = next_head(content, from, seed).filter(|_| !planted(Bug::EndAtBadRecord));
+        match (next, limit) {
             (Some(next), _) => {
                 let what = "a batch is not what was written";
                 let concerned = match &broken {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::model::wire::Vote;
+use crate::net::trouble::{Bug, planted};
 
 use super::checkpoint::State;
 use super::frame::{Concerned, Frame, Head, Kind, parse_point};
@@ -175,7 +176,9 @@ impl Replay {
                     None => self.damage(0, 0, "entries are missing"),
                 };
                 lost.entry(at).or_default().insert(id);
-                groups.give_up(id);
+                if !planted(Bug::DamagedVotes) {
+                    groups.give_up(id);
+                }
             } else {
                 groups.recovered(id, group.vote, group.purged, group.slots);
             }

@@ -53,6 +53,28 @@ pub enum Loss {
     Torn,
 }
 
+/// What becomes of one write.
+#[derive(Clone, Copy)]
+enum Fate {
+    Lost,
+    /// Its first sectors are kept.
+    CutShort,
+    /// Some of its sectors are kept.
+    Holed,
+    Kept,
+}
+
+impl Fate {
+    fn draw(chance: &Chance) -> Fate {
+        match chance.between(0, 3) {
+            0 => Fate::Lost,
+            1 if chance.between(0, 2) == 0 => Fate::Holed,
+            1 => Fate::CutShort,
+            _ => Fate::Kept,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     life: u64,
@@ -327,32 +349,26 @@ impl FileState {
         let pending = std::mem::take(&mut self.pending);
         let last = pending.iter().rposition(|one| matches!(one, Pending::Write { .. }));
         for (n, pending) in pending.into_iter().enumerate() {
-            // 0: lost, 1: the first sectors of it are kept, 2: kept.
             let fate = match loss {
-                Loss::Drawn => chance.between(0, 3),
-                Loss::All => 0,
-                Loss::Torn => {
-                    if Some(n) == last {
-                        1
-                    } else {
-                        2
-                    }
-                }
+                Loss::Drawn => Fate::draw(chance),
+                Loss::All => Fate::Lost,
+                Loss::Torn if Some(n) == last => Fate::CutShort,
+                Loss::Torn => Fate::Kept,
             };
             match (pending, fate) {
-                (_, 0) => {}
+                (_, Fate::Lost) => {}
                 (Pending::SetLen(len), _) => self.durable.set_len(len),
-                (Pending::Write { offset, bytes }, 1) if chance.between(0, 2) == 0 => {
+                (Pending::Write { offset, bytes }, Fate::Holed) => {
                     for (n, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| chance.between(0, 4) > 0) {
                         self.durable.write(offset + (n * SECTOR) as u64, sector);
                     }
                 }
-                (Pending::Write { offset, bytes }, 1) => {
+                (Pending::Write { offset, bytes }, Fate::CutShort) => {
                     let sectors = bytes.len().div_ceil(SECTOR) as u64;
                     let kept = (chance.between(0, sectors + 1) as usize * SECTOR).min(bytes.len());
                     self.durable.write(offset, &bytes[..kept]);
                 }
-                (Pending::Write { offset, bytes }, _) => self.durable.write(offset, &bytes),
+                (Pending::Write { offset, bytes }, Fate::Kept) => self.durable.write(offset, &bytes),
             }
         }
         self.now = self.durable.clone();

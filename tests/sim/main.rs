@@ -261,8 +261,15 @@ fn fail(story: &Story, options: &Options, why: &str) -> ExitCode {
         if options.shrink { "the fewest faults found" } else { "its faults (--shrink looks for fewer)" };
     println!("{how}, {} nodes:", story.nodes);
     story.faults.iter().for_each(|fault| println!("  {fault}"));
-    println!("\nagain: {}", again(&story, options));
+    println!("\nagain, at commit {}: {}", commit(), again(&story, options));
     ExitCode::FAILURE
+}
+
+/// Of what is checked out; what is not committed yet is not told.
+fn commit() -> String {
+    let told = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    let told = told.ok().filter(|told| told.status.success());
+    told.map_or("unknown".to_owned(), |told| String::from_utf8_lossy(&told.stdout).trim().to_owned())
 }
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
-//! A large cluster in simulated time: a hundred nodes and three hundred shards come together, serve, and lose thirty nodes,
-//! one after the other and for ever.
+//! A large cluster in simulated time: its nodes come together, serve, and are lost, one after the other and for ever.
 //!
-//! `cargo test --release --test sim_scale -- --ignored --nocapture`; takes long, and prints how long.
+//! A hundred of them with three hundred shards, of which thirty are lost: `cargo test --release --test sim_scale --
+//! --ignored --nocapture`; takes long, and prints how long.
 
 mod simulated;
 
@@ -11,13 +11,18 @@ use std::time::Duration;
 
 use nodenomad::client::Client;
 use nodenomad::model::id::{NodeId, ShardId};
-use simulated::{World, run};
+use simulated::{World, for_seeds};
 use tokio::time::{Instant, sleep};
 
-const NODES: usize = 100;
-const SHARDS: usize = 300;
-const LOST: usize = 30;
-/// The shortest that can be set: who is silent for longer is replaced.
+/// How much of everything.
+#[derive(Clone, Copy)]
+struct Size {
+    nodes: usize,
+    shards: usize,
+    lost: usize,
+}
+
+/// Who is silent for longer is replaced.
 const SILENT_AFTER: &str = "10s";
 /// Placement moves a few shards at a time.
 const WHOLE_LIMIT: Duration = Duration::from_secs(600);
@@ -29,9 +34,9 @@ fn key(n: usize) -> String {
 }
 
 /// True once every shard has three voters, none of them on a lost node, and nobody else.
-async fn is_whole(client: &Client, lost: &BTreeSet<NodeId>) -> bool {
+async fn is_whole(client: &Client, shards: usize, lost: &BTreeSet<NodeId>) -> bool {
     let Ok(map) = client.refresh().await else { return false };
-    map.shards().filter(|shard| shard.shard != ShardId::META).count() == SHARDS
+    map.shards().filter(|shard| shard.shard != ShardId::META).count() == shards
         && map.shards().filter(|shard| shard.shard != ShardId::META).all(|shard| {
             shard.replicas.len() == 3
                 && shard.replicas.iter().all(|replica| replica.voter && !lost.contains(&replica.node))
@@ -39,15 +44,15 @@ async fn is_whole(client: &Client, lost: &BTreeSet<NodeId>) -> bool {
 }
 
 /// Every key has what was written last.
-async fn read_all(client: &Client, written: &str) {
-    for n in 0..SHARDS {
+async fn read_all(client: &Client, shards: usize, written: &str) {
+    for n in 0..shards {
         let found = client.get(key(n).as_bytes()).await.unwrap_or_else(|error| panic!("{}: {error}", key(n)));
         assert_eq!(found.map(|found| found.value), Some(written.to_owned().into()), "{}", key(n));
     }
 }
 
-async fn write_all(client: &Client, value: &str) {
-    for n in 0..SHARDS {
+async fn write_all(client: &Client, shards: usize, value: &str) {
+    for n in 0..shards {
         client
             .put(key(n).as_bytes(), value.to_owned())
             .await
@@ -55,7 +60,7 @@ async fn write_all(client: &Client, value: &str) {
     }
 }
 
-async fn story(world: Rc<World>) {
+async fn story(world: Rc<World>, Size { nodes, shards, lost: count }: Size) {
     let real = std::time::Instant::now();
     let begin = Instant::now();
     let told = |what: &str| {
@@ -65,25 +70,25 @@ async fn story(world: Rc<World>) {
             real.elapsed().as_secs_f64()
         )
     };
-    world.bootstrap_split_at((1..SHARDS).map(|n| key(n).into_bytes()).collect()).await;
+    world.bootstrap_split_at((1..shards).map(|n| key(n).into_bytes()).collect()).await;
     let token = world.token().await;
-    for _ in 1..NODES {
+    for _ in 1..nodes {
         world.join(&token).await;
     }
     told("all have joined");
     let client = world.client("scale").await;
     world.configure(&client, "silent_after_ms", SILENT_AFTER).await;
     let mut lost = BTreeSet::new();
-    world.until("every shard has three voters", WHOLE_LIMIT, || is_whole(&client, &lost)).await;
+    world.until("every shard has three voters", WHOLE_LIMIT, || is_whole(&client, shards, &lost)).await;
     told("every shard has three voters");
-    write_all(&client, "first").await;
-    read_all(&client, "first").await;
+    write_all(&client, shards, "first").await;
+    read_all(&client, shards, "first").await;
     told("every shard was written and read");
 
-    for n in 0..LOST {
-        // Never the machine that clients know first only: any may be lost, leaders of the meta shard as well.
+    for n in 0..count {
+        // Any of them, also the leader of the meta shard.
         let machine = loop {
-            let drawn = world.chance.between(0, NODES as u64) as usize;
+            let drawn = world.chance.between(0, nodes as u64) as usize;
             if world.machine(drawn).is_running() {
                 break world.machine(drawn);
             }
@@ -91,17 +96,26 @@ async fn story(world: Rc<World>) {
         lost.insert(machine.id());
         machine.cut();
         let cut = Instant::now();
-        world.until("what it had is elsewhere", HEAL_LIMIT, || is_whole(&client, &lost)).await;
+        world.until("what it had is elsewhere", HEAL_LIMIT, || is_whole(&client, shards, &lost)).await;
         let value = format!("after {n}");
-        write_all(&client, &value).await;
-        read_all(&client, &value).await;
+        write_all(&client, shards, &value).await;
+        read_all(&client, shards, &value).await;
         told(&format!("{} lost, healed after {:.1?}", lost.len(), cut.elapsed()));
         sleep(Duration::from_secs(1)).await;
     }
 }
 
 #[test]
+fn nodes_are_lost_one_after_the_other_and_what_they_had_is_elsewhere() {
+    let size = Size { nodes: 9, shards: 18, lost: 3 };
+    for_seeds("nodes_are_lost_one_after_the_other_and_what_they_had_is_elsewhere", [1], |world| {
+        story(world, size)
+    });
+}
+
+#[test]
 #[ignore = "takes long"]
 fn a_hundred_nodes_lose_thirty_one_after_the_other() {
-    run("a_hundred_nodes_lose_thirty_one_after_the_other", 1, story);
+    let size = Size { nodes: 100, shards: 300, lost: 30 };
+    for_seeds("a_hundred_nodes_lose_thirty_one_after_the_other", [1], |world| story(world, size));
 }

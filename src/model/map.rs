@@ -14,6 +14,7 @@
 //!   `tests::damaged_rows_are_errors_not_panics`, `tests::records_under_a_wrong_key_and_unknown_words_are_refused`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prost::Message;
 
@@ -29,16 +30,16 @@ pub const WEIGHT_DEFAULT: u32 = 100;
 /// Heaviest node: ten ordinary ones. Records that say more count as this.
 pub const WEIGHT_MAX: u32 = 1_000;
 
-/// The cluster as its records describe it.
+/// The cluster as its records describe it. Clones share what neither changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterMap {
     version: Timestamp,
     cluster_id: String,
-    nodes: BTreeMap<NodeId, Node>,
-    shards: BTreeMap<ShardId, Shard>,
-    by_start: BTreeSet<(Key, ShardId)>,
+    nodes: Arc<BTreeMap<NodeId, Node>>,
+    shards: Arc<BTreeMap<ShardId, Shard>>,
+    by_start: Arc<BTreeSet<(Key, ShardId)>>,
     jobs: BTreeMap<ShardId, JobRecord>,
-    retired: BTreeSet<ReplicaId>,
+    retired: Arc<BTreeSet<ReplicaId>>,
     config: BTreeMap<String, String>,
 }
 
@@ -172,26 +173,29 @@ impl ClusterMap {
             Some(SystemKey::Node(id)) => {
                 let node = value.map(NodeRecord::decode).transpose()?.map(Node::try_from).transpose()?;
                 filed(node.as_ref().is_none_or(|node| node.id == id))?;
-                put(&mut self.nodes, id, node);
+                put(Arc::make_mut(&mut self.nodes), id, node);
             }
             Some(SystemKey::Shard(id)) => {
                 let shard = value.map(ShardRecord::decode).transpose()?.map(Shard::try_from).transpose()?;
                 filed(shard.as_ref().is_none_or(|shard| shard.id == id))?;
-                if let Some(old) = self.shards.get(&id) {
-                    self.by_start.remove(&(old.range.start.clone(), id));
+                let start = |shard: &Shard| (shard.range.start.clone(), id);
+                let (old, new) = (self.shards.get(&id).map(start), shard.as_ref().map(start));
+                if old != new {
+                    let by_start = Arc::make_mut(&mut self.by_start);
+                    old.map(|old| by_start.remove(&old));
+                    by_start.extend(new);
                 }
-                if let Some(new) = &shard {
-                    self.by_start.insert((new.range.start.clone(), id));
-                }
-                put(&mut self.shards, id, shard);
+                put(Arc::make_mut(&mut self.shards), id, shard);
             }
             Some(SystemKey::Job(shard)) => {
                 let job = value.map(JobRecord::decode).transpose()?;
                 filed(job.as_ref().is_none_or(|job| job.shard == shard.0))?;
                 put(&mut self.jobs, shard, job);
             }
-            Some(SystemKey::Retired(replica)) if value.is_some() => _ = self.retired.insert(replica),
-            Some(SystemKey::Retired(replica)) => _ = self.retired.remove(&replica),
+            Some(SystemKey::Retired(replica)) => {
+                let retired = Arc::make_mut(&mut self.retired);
+                _ = if value.is_some() { retired.insert(replica) } else { retired.remove(&replica) };
+            }
             Some(SystemKey::Next(_) | SystemKey::SealedCa | SystemKey::Token(_)) | None => {}
         }
         Ok(())
@@ -248,6 +252,11 @@ impl ClusterMap {
         self.nodes.values()
     }
 
+    /// True if a map that this one was made from, or that was made from it, has the same nodes for certain; costs nothing.
+    pub fn shares_nodes(&self, other: &ClusterMap) -> bool {
+        Arc::ptr_eq(&self.nodes, &other.nodes)
+    }
+
     /// The nodes that belong to the cluster, draining ones included.
     pub fn members(&self) -> impl Iterator<Item = &Node> {
         self.nodes().filter(|node| node.state != NodeState::Left)
@@ -288,7 +297,7 @@ impl ClusterMap {
         let mut problems = Vec::new();
         // Where the shards so far end (`None`: nowhere), and which of them reaches so far.
         let (mut end, mut reaches) = (Some(Key::FIRST), None);
-        for (start, id) in &self.by_start {
+        for (start, id) in self.by_start.iter() {
             let range = &self.shards[id].range;
             if range.is_empty() {
                 problems.push(Problem::Empty(*id));

@@ -29,7 +29,7 @@ use crate::node::member::{Seed, Standing};
 use crate::node::replica::{Replica, ReplicaError};
 use crate::node::shards::Shards;
 
-use super::view::View;
+use super::view::{Cluster, View};
 
 /// How often the replicas are looked at.
 const LOOK_FOR_DAMAGE_EVERY: Duration = Duration::from_secs(1);
@@ -45,27 +45,44 @@ pub async fn follow_addresses(
     settings: watch::Sender<Settings>,
 ) {
     let mut changes = view.watch();
+    let mut learned: Option<Arc<Cluster>> = None;
     loop {
         let cluster = changes.borrow_and_update().clone();
-        let member = standing.now();
-        if cluster.map.node(member.node).is_some() {
-            let others = cluster.map.nodes().filter(|node| node.id != member.node && !node.quic.is_empty());
-            let seeds = others.filter(|node| node.state != NodeState::Left);
-            let seeds = seeds.map(|node| Seed { node: node.id, quic: node.quic.clone() }).collect();
-            if let Err(error) = standing.change(|member| member.seeds = seeds) {
-                tracing::warn!(%error, "where the other members are could not be noted");
-            }
+        if !learned.as_ref().is_some_and(|learned| learned.map.shares_nodes(&cluster.map)) {
+            // What could not be noted is tried again with the next change.
+            let noted = learn_addresses(&cluster.map, &peers, &standing);
+            learned = noted.then(|| cluster.clone());
         }
-        let mut addresses: BTreeMap<NodeId, Address> =
-            member.seeds.iter().map(|seed| (seed.node, Address(seed.quic.clone()))).collect();
-        addresses.extend(cluster.map.nodes().map(|node| (node.id, Address(node.quic.clone()))));
-        addresses.remove(&member.node);
-        peers.set_addresses(addresses);
-        settings.send_replace(cluster.settings.clone());
+        settings.send_if_modified(|settings| {
+            let differs = *settings != cluster.settings;
+            settings.clone_from(&cluster.settings);
+            differs
+        });
         if changes.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// False if they could not be noted on disk.
+fn learn_addresses(map: &ClusterMap, peers: &Peers, standing: &Standing) -> bool {
+    let member = standing.now();
+    let mut noted = true;
+    if map.node(member.node).is_some() {
+        let others = map.nodes().filter(|node| node.id != member.node && !node.quic.is_empty());
+        let seeds = others.filter(|node| node.state != NodeState::Left);
+        let seeds = seeds.map(|node| Seed { node: node.id, quic: node.quic.clone() }).collect();
+        if let Err(error) = standing.change(|member| member.seeds = seeds) {
+            tracing::warn!(%error, "where the other members are could not be noted");
+            noted = false;
+        }
+    }
+    let mut addresses: BTreeMap<NodeId, Address> =
+        member.seeds.iter().map(|seed| (seed.node, Address(seed.quic.clone()))).collect();
+    addresses.extend(map.nodes().map(|node| (node.id, Address(node.quic.clone()))));
+    addresses.remove(&member.node);
+    peers.set_addresses(addresses);
+    noted
 }
 
 /// Opens and removes replicas as the map says; what failed is tried again.

@@ -2,6 +2,9 @@
 //!
 //! Every member follows the meta shard, so this needs no question to anybody. It may lag; whoever acts on it conditions
 //! the act on what was seen.
+//!
+//! All nodes do this at every change, so only what has changed is taken in: the whole is read only where a change may have
+//! gone into the file before it was looked at.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +13,14 @@ use tokio::sync::watch;
 
 use crate::model::config::Settings;
 use crate::model::id::ShardId;
-use crate::model::key::KeyRange;
+use crate::model::key::{Key, KeyRange};
 use crate::model::map::ClusterMap;
+use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::net::exec::Exec;
 use crate::node::replica::Replica;
 use crate::node::shards::Shards;
-use crate::node::store::{PageBounds, StoreError};
+use crate::node::store::{Changes, PageBounds, StoreError};
 
 /// How soon to look whether there is a replica again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -39,13 +43,14 @@ pub struct View(watch::Receiver<Arc<Cluster>>);
 impl View {
     /// Follows the local replica of the meta shard, and whichever takes its place if it is lost, until told to stop.
     pub fn follow(shards: Shards, exec: Exec, mut stop: watch::Receiver<bool>) -> View {
-        let known = shards.get(ShardId::META).and_then(|replica| read(&replica).ok());
-        let (sender, receiver) = watch::channel(Arc::new(known.unwrap_or_default()));
+        let found = shards.get(ShardId::META).and_then(|replica| read(&replica).ok());
+        let (cluster, mut known) = found.unwrap_or_default();
+        let (sender, receiver) = watch::channel(Arc::new(cluster));
         exec.spawn(async move {
             let follow = async {
                 loop {
                     match shards.get(ShardId::META) {
-                        Some(replica) => publish(replica, &sender).await,
+                        Some(replica) => publish(replica, &mut known, &sender).await,
                         None => tokio::time::sleep(LOOK_AGAIN).await,
                     }
                 }
@@ -70,14 +75,23 @@ impl View {
     }
 }
 
-/// Publishes what the replica holds now; returns when it has applied more or was closed.
-async fn publish(replica: Arc<Replica>, sender: &watch::Sender<Arc<Cluster>>) {
+/// Publishes what the replica holds now, as far as it is newer than what was known; returns when it has applied more or
+/// was closed. `known`: everything up to that stamp is in what was published.
+async fn publish(replica: Arc<Replica>, known: &mut Timestamp, sender: &watch::Sender<Arc<Cluster>>) {
     let mut applied = replica.applied();
     applied.mark_unchanged();
-    match read(&replica) {
+    let newer = match replica.store.changes_since(*known) {
         // A replica made anew is behind what was known until it has caught up.
-        Ok(cluster) if cluster.map.version() < sender.borrow().map.version() => {}
-        Ok(cluster) => drop(sender.send_replace(Arc::new(cluster))),
+        Some(changes) if changes.highest_stamp <= *known => Ok(None),
+        Some(changes) => Ok(Some(with(&sender.borrow(), changes))),
+        None => read(&replica).map(Some),
+    };
+    match newer {
+        Ok(None) => {}
+        Ok(Some((cluster, highest))) => {
+            *known = highest;
+            sender.send_replace(Arc::new(cluster));
+        }
         Err(error) => tracing::error!(%error, "the meta shard cannot be read here"),
     }
     drop(replica);
@@ -86,8 +100,18 @@ async fn publish(replica: Arc<Replica>, sender: &watch::Sender<Arc<Cluster>>) {
     }
 }
 
-fn read(replica: &Replica) -> Result<Cluster, StoreError> {
-    let mut rows = Vec::new();
+/// What was known, with what has changed since.
+fn with(known: &Cluster, changes: Changes) -> (Cluster, Timestamp) {
+    let mut map = known.map.clone();
+    take_in(&mut map, &changes.rows);
+    (of(map, changes.highest_stamp), changes.highest_stamp)
+}
+
+/// All of it, and the stamp up to which that is certain.
+fn read(replica: &Replica) -> Result<(Cluster, Timestamp), StoreError> {
+    // Before any row: what is applied meanwhile may be in it or not.
+    let highest = replica.store.state(|state| state.highest_stamp);
+    let mut map = ClusterMap::default();
     let mut range = KeyRange::system();
     let bounds = PageBounds {
         at: None,
@@ -98,23 +122,29 @@ fn read(replica: &Replica) -> Result<Cluster, StoreError> {
     };
     loop {
         let page = replica.store.range(&range, &bounds)?;
-        rows.extend(page.rows);
+        take_in(&mut map, &page.rows);
         match page.next {
             Some(next) => range.start = next,
             None => break,
         }
     }
-    // What one row means may be unknown here; the others still count.
-    let mut map = ClusterMap::default();
-    for (key, version) in &rows {
+    Ok((of(map, highest), highest))
+}
+
+/// What one row means may be unknown here; the others still count.
+fn take_in(map: &mut ClusterMap, rows: &[(Key, Version)]) {
+    for (key, version) in rows {
         if let Err(error) = map.set(key, version.value.as_deref(), version.stamp) {
             tracing::error!(%error, "a record of the cluster cannot be understood");
         }
     }
-    map.raise_version(replica.store.state(|state| state.highest_stamp));
+}
+
+fn of(mut map: ClusterMap, highest: Timestamp) -> Cluster {
+    map.raise_version(highest);
     let (settings, bad) = map.settings();
     for error in bad {
         tracing::warn!(%error, "a setting cannot be understood; its default holds");
     }
-    Ok(Cluster { map, settings })
+    Cluster { map, settings }
 }

@@ -108,7 +108,7 @@ pub use digest::Digest;
 pub use error::StoreError;
 pub use file::catches_panics;
 pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
-pub use read::{Page, PageBounds};
+pub use read::{Changes, Page, PageBounds};
 
 #[cfg(test)]
 mod tests;

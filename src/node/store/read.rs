@@ -49,6 +49,15 @@ pub struct Page {
     pub next: Option<Key>,
 }
 
+/// What was written after some stamp.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The newest version of each key, deleted and expired ones included, in no order.
+    pub rows: Vec<(Key, Version)>,
+    /// Everything up to here is known now.
+    pub highest_stamp: Timestamp,
+}
+
 /// The part of a page that came from memory.
 struct Gathered {
     rows: std::vec::IntoIter<(Key, Option<Version>)>,
@@ -76,6 +85,22 @@ impl Store {
             seen.picture.clone()
         };
         picture.get(key, at).map_err(|error| self.shared.sort(error))
+    }
+
+    /// The rows stamped above `since`, if all of them are in memory; `None` if some may be in the file only. Costs a look at
+    /// every key in memory, so it is for shards that are written seldom.
+    pub fn changes_since(&self, since: Timestamp) -> Option<Changes> {
+        let seen = self.shared.seen.read();
+        let flushed = seen.picture.head().state.as_ref().map_or(0, |state| state.highest_stamp);
+        if since < Timestamp(flushed) {
+            return None;
+        }
+        let changed = |(_, versions): &(&Key, &Versions)| versions.newest().stamp > since;
+        let owned = |(key, versions): (&Key, &Versions)| (key.clone(), versions.newest().clone());
+        let mut rows: Vec<_> = seen.active.iter().filter(changed).map(owned).collect();
+        let older = seen.frozen.iter().flat_map(|frozen| frozen.iter()).filter(changed);
+        rows.extend(older.filter(|(key, _)| seen.active.get(key).is_none()).map(owned));
+        Some(Changes { rows, highest_stamp: seen.state.highest_stamp })
     }
 
     /// A page of the live rows in `range`, as far as it is this shard's. May be empty and yet have a `next`.

@@ -128,6 +128,23 @@ fn check(store: &Store, model: &Model, at: Timestamp, limit: usize) -> Result<()
     Ok(())
 }
 
+/// What was written after `since` is all told, or it is said that it may be in the file.
+fn check_changes(store: &Store, model: &Model, since: Timestamp) -> Result<(), TestCaseError> {
+    let flushed = store.base().state.highest_stamp;
+    let Some(changes) = store.changes_since(since) else {
+        prop_assert!(since < flushed, "what was written after {} is in memory", since);
+        return Ok(());
+    };
+    prop_assert!(since >= flushed);
+    prop_assert_eq!(changes.highest_stamp, store.state(|state| state.highest_stamp));
+    let mut rows = changes.rows;
+    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let newest = model.0.iter().filter_map(|(key, versions)| Some((key.clone(), versions.last()?.clone())));
+    let newer: Vec<_> = newest.filter(|(_, version)| version.stamp > since).collect();
+    prop_assert_eq!(rows, newer, "changes since {}", since);
+    Ok(())
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
@@ -150,6 +167,7 @@ proptest! {
                 let between = Timestamp(low.0 + ((high.0 - low.0) as f64 * share) as u64);
                 for at in [low, between, high] {
                     check(&store, &model, at, *limit)?;
+                    check_changes(&store, &model, at)?;
                 }
                 let newest = pages(&store, &KeyRange::user(), &all(None, high)).remove(0).rows;
                 prop_assert_eq!(newest, model.live(high));

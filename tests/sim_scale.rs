@@ -12,7 +12,7 @@ use std::time::Duration;
 use nodenomad::client::Client;
 use nodenomad::model::id::{NodeId, ShardId};
 use simulated::{World, for_seeds};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How much of everything.
 #[derive(Clone, Copy)]
@@ -24,6 +24,8 @@ struct Size {
 
 /// Who is silent for longer is replaced.
 const SILENT_AFTER: &str = "10s";
+/// Between two looks: each asks for the whole map.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Placement moves a few shards at a time.
 const WHOLE_LIMIT: Duration = Duration::from_secs(600);
 /// Until what a lost node had is elsewhere.
@@ -41,6 +43,22 @@ async fn is_whole(client: &Client, shards: usize, lost: &BTreeSet<NodeId>) -> bo
             shard.replicas.len() == 3
                 && shard.replicas.iter().all(|replica| replica.voter && !lost.contains(&replica.node))
         })
+}
+
+async fn wait_until_whole(
+    world: &World,
+    client: &Client,
+    shards: usize,
+    lost: &BTreeSet<NodeId>,
+    limit: Duration,
+) {
+    let whole = async {
+        while !is_whole(client, shards, lost).await {
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let waited = timeout(limit, whole).await;
+    assert!(waited.is_ok(), "not whole after {limit:?}\n{}", world.describe());
 }
 
 /// Every key has what was written last.
@@ -79,7 +97,7 @@ async fn story(world: Rc<World>, Size { nodes, shards, lost: count }: Size) {
     let client = world.client("scale").await;
     world.configure(&client, "silent_after_ms", SILENT_AFTER).await;
     let mut lost = BTreeSet::new();
-    world.until("every shard has three voters", WHOLE_LIMIT, || is_whole(&client, shards, &lost)).await;
+    wait_until_whole(&world, &client, shards, &lost, WHOLE_LIMIT).await;
     told("every shard has three voters");
     write_all(&client, shards, "first").await;
     read_all(&client, shards, "first").await;
@@ -96,7 +114,7 @@ async fn story(world: Rc<World>, Size { nodes, shards, lost: count }: Size) {
         lost.insert(machine.id());
         machine.cut();
         let cut = Instant::now();
-        world.until("what it had is elsewhere", HEAL_LIMIT, || is_whole(&client, shards, &lost)).await;
+        wait_until_whole(&world, &client, shards, &lost, HEAL_LIMIT).await;
         let value = format!("after {n}");
         write_all(&client, shards, &value).await;
         read_all(&client, shards, &value).await;

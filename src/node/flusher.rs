@@ -31,8 +31,9 @@ use super::room::Room;
 use super::shards::Shards;
 use super::store::{MemoryBudget, StoreError};
 
-/// How often it looks at the memory.
+/// How often it looks at the memory while something comes in, and while nothing does.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_IDLE_EVERY: Duration = Duration::from_millis(500);
 /// How often it looks at each shard: with hundreds that is a good part of what an idle node does.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// A shard with something in memory is flushed after this long at the latest.
@@ -79,8 +80,11 @@ impl Flusher {
     pub async fn run(self) -> StoreError {
         let mut dirty = Dirty::default();
         let (mut scanned, mut swept) = (Instant::now(), Instant::now());
+        let mut held_bytes = 0;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            let before = std::mem::replace(&mut held_bytes, self.memory.held_bytes());
+            let is_idle = held_bytes == before && !self.memory.is_due();
+            tokio::time::sleep(if is_idle { LOOK_IDLE_EVERY } else { LOOK_EVERY }).await;
             self.memory.set_limit(self.view.now().settings.memtable_bytes);
             let mut due = None;
             if self.memory.is_due() || trouble(Point::EarlyFlush) {
@@ -176,8 +180,7 @@ impl Dirty {
         let overdue = |replica: &&Arc<Replica>| {
             let old = self.0.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
             let applied_index = replica.applied().borrow().index;
-            // What a file holds is asked only where it can matter.
-            let flushed_index = || replica.store.base().applied.map_or(0, |id| id.index);
+            let flushed_index = || replica.store.flushed().map_or(0, |id| id.index);
             old || applied_index > UNFLUSHED_MAX_ENTRIES
                 && applied_index.saturating_sub(flushed_index()) > UNFLUSHED_MAX_ENTRIES
         };

@@ -15,6 +15,7 @@
 //!   `sim_node::a_new_meta_leader_counts_silence_from_its_election`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
@@ -56,9 +57,10 @@ pub struct Controller {
 }
 
 /// What is known of one shard from whoever leads it.
-struct Seen {
+#[derive(Clone, Copy)]
+struct Seen<'a> {
     leader: NodeId,
-    status: ReplicaStatus,
+    status: &'a ReplicaStatus,
 }
 
 impl Controller {
@@ -112,17 +114,17 @@ impl Controller {
         Ok(idle)
     }
 
-    /// Everything heard, with what this node knows of itself at this moment.
-    fn statuses(&self, term: u64) -> Vec<NodeStatus> {
-        let own = self.reports.own();
-        let mut all = self.reports.all(term);
-        all.retain(|status| status.node != own.node);
-        all.push(own);
+    /// Everything heard; what this node says of itself is among it, and no newer than what the others say.
+    fn statuses(&self, term: u64) -> Vec<Arc<NodeStatus>> {
+        let mut all = self.reports.last(term);
+        if !all.iter().any(|status| status.node == self.reports.node().0) {
+            all.push(Arc::new(self.reports.own()));
+        }
         all
     }
 
     /// A node that is reached elsewhere than its record says is where it says.
-    async fn repair_nodes(&self, cluster: &Cluster, statuses: &[NodeStatus]) -> Result<(), MetaError> {
+    async fn repair_nodes(&self, cluster: &Cluster, statuses: &[Arc<NodeStatus>]) -> Result<(), MetaError> {
         for status in statuses.iter().filter(|status| !status.quic.is_empty()) {
             let Some(node) = cluster.map.node(NodeId(status.node)) else { continue };
             if node.quic == status.quic && node.http == status.http {
@@ -140,10 +142,14 @@ impl Controller {
     }
 
     /// The shard's own log is the truth about its bounds, members and epoch; the map follows.
-    async fn repair_map(&self, cluster: &Cluster, seen: &BTreeMap<ShardId, Seen>) -> Result<(), MetaError> {
+    async fn repair_map(
+        &self,
+        cluster: &Cluster,
+        seen: &BTreeMap<ShardId, Seen<'_>>,
+    ) -> Result<(), MetaError> {
         for (shard, seen) in seen {
             let Some(record) = cluster.map.shard(*shard).map(ShardRecord::from) else { continue };
-            let Some((membership, bounds)) = reported(&seen.status) else { continue };
+            let Some((membership, bounds)) = reported(seen.status) else { continue };
             let repaired = job::map_repair(&record, membership, seen.status.epoch, &bounds);
             let Some(repaired) = repaired else { continue };
             let name = SystemKey::Shard(*shard);
@@ -201,7 +207,7 @@ impl Controller {
         &self,
         cluster: &Cluster,
         job: &JobRecord,
-        seen: &BTreeMap<ShardId, Seen>,
+        seen: &BTreeMap<ShardId, Seen<'_>>,
         liveness: &Liveness,
     ) -> Result<(), MetaError> {
         let shard = ShardId(job.shard);
@@ -342,20 +348,20 @@ fn reserved_meta_replica(cluster: &Cluster, proposal: &Proposal, node: NodeId) -
 }
 
 /// The replicas whose own nodes say that they are damaged.
-fn damaged(statuses: &[NodeStatus]) -> BTreeSet<ReplicaId> {
+fn damaged(statuses: &[Arc<NodeStatus>]) -> BTreeSet<ReplicaId> {
     let all = statuses.iter().flat_map(|status| &status.replicas);
     all.filter(|replica| replica.state == DAMAGED).map(|replica| ReplicaId(replica.replica)).collect()
 }
 
 /// The leader of each shard, by the highest term that claims to be one.
-fn leaders(statuses: &[NodeStatus]) -> BTreeMap<ShardId, Seen> {
+fn leaders(statuses: &[Arc<NodeStatus>]) -> BTreeMap<ShardId, Seen<'_>> {
     let mut seen: BTreeMap<ShardId, Seen> = BTreeMap::new();
     for node in statuses {
         for replica in node.replicas.iter().filter(|replica| replica.state == "leader") {
             let newer =
                 seen.get(&ShardId(replica.shard)).is_none_or(|known| known.status.term < replica.term);
             if newer {
-                let known = Seen { leader: NodeId(node.node), status: replica.clone() };
+                let known = Seen { leader: NodeId(node.node), status: replica };
                 seen.insert(ShardId(replica.shard), known);
             }
         }

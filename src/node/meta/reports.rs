@@ -56,7 +56,7 @@ struct Heard {
     term: u64,
     /// When a node that has not been heard was first asked about.
     missed: BTreeMap<NodeId, Instant>,
-    nodes: BTreeMap<NodeId, (Instant, NodeStatus)>,
+    nodes: BTreeMap<NodeId, (Instant, Arc<NodeStatus>)>,
 }
 
 impl Reports {
@@ -73,6 +73,11 @@ impl Reports {
             seat: watch::channel(None).0,
         };
         Reports { own: Arc::new(own), heard: Arc::default() }
+    }
+
+    /// The node that this is.
+    pub fn node(&self) -> NodeId {
+        self.own.node
     }
 
     /// Watches which replica of the meta shard this node is to have in the place of one that it has lost.
@@ -121,7 +126,7 @@ impl Reports {
         heard.start(term);
         let node = NodeId(status.node);
         if heard.nodes.len() < NODES_MAX || heard.nodes.contains_key(&node) {
-            heard.nodes.insert(node, (Instant::now(), status));
+            heard.nodes.insert(node, (Instant::now(), Arc::new(status)));
         }
     }
 
@@ -141,7 +146,14 @@ impl Reports {
             .collect()
     }
 
-    /// What was heard of all nodes in `term`.
+    /// What each node said last in `term`, this one too.
+    pub fn last(&self, term: u64) -> Vec<Arc<NodeStatus>> {
+        let mut heard = self.heard.lock();
+        heard.start(term);
+        heard.nodes.values().map(|(_, status)| status.clone()).collect()
+    }
+
+    /// The same, with how long ago that was.
     pub fn all(&self, term: u64) -> Vec<NodeStatus> {
         let mut heard = self.heard.lock();
         heard.start(term);
@@ -150,7 +162,7 @@ impl Reports {
             .values()
             .map(|(at, status)| {
                 let silence = at.elapsed();
-                let mut status = status.clone();
+                let mut status = NodeStatus::clone(status);
                 status.silent_ms = silence.as_millis() as u64;
                 if silence > SILENT_AFTER {
                     status.state = "silent".to_owned();

@@ -16,7 +16,8 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::raft::Precondition;
-use openraft::{ChangeMembers, Config, Raft, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{ChangeMembers, Config, Raft, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,8 +33,9 @@ use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, member
 use rest::Rest;
 pub use rest::{RestView, Roused};
 
-/// How often a leader says that it is alive, in milliseconds.
-const HEARTBEAT_MS: u64 = 150;
+/// How often a leader says that it is alive, in milliseconds: twice before the first follower would lose patience. What
+/// never sleeps looks at its clock five times as often.
+const HEARTBEAT_MS: u64 = 200;
 /// A follower that heard nothing for this long, and a drawn time up to the second, asks for votes. Milliseconds.
 const ELECTION_MS: (u64, u64) = (500, 1000);
 /// Entries in one append request; bytes are bounded by the log reader.
@@ -105,6 +107,7 @@ pub struct GroupStatus {
 #[derive(Clone)]
 pub struct Group {
     raft: Raft<Types, Machine>,
+    metrics: WatchReceiverOf<Types, RaftMetrics<Types>>,
     shard: ShardId,
     replica: ReplicaId,
     applied: watch::Receiver<Applied>,
@@ -149,7 +152,9 @@ impl Group {
         let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
-        Ok(Group { raft, shard, replica, applied, rest, roused, silent: Arc::default() })
+        // Taking a receiver costs more than a look, and groups are looked at by the hundred.
+        let metrics = raft.metrics();
+        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, silent: Arc::default() })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -171,8 +176,7 @@ impl Group {
 
     /// Who leads, as far as is known here.
     pub fn leadership(&self) -> Leadership {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        let metrics = self.metrics.borrow_watched();
         let node = |replica: &u64| {
             metrics.membership_config.membership().get_node(replica).map(|seat| NodeId(seat.node))
         };
@@ -313,7 +317,7 @@ impl Group {
             return true; // stopped: leads nothing
         }
         let replica = self.replica.0;
-        let mut metrics = self.raft.metrics();
+        let mut metrics = self.metrics.clone();
         let gone = async {
             while metrics.borrow_watched().current_leader == Some(replica) {
                 if metrics.changed().await.is_err() {
@@ -354,7 +358,7 @@ impl Group {
         leader_lives: bool,
     ) -> Result<openraft::raft::VoteResponse<Types>, String> {
         if self.woken_by_ballot(leader_lives).await && pre_vote {
-            let vote = self.raft.metrics().borrow_watched().vote;
+            let vote = self.metrics.borrow_watched().vote;
             return Ok(openraft::raft::VoteResponse { vote, vote_granted: false, last_log_id: None });
         }
         let answer = match pre_vote {
@@ -392,8 +396,7 @@ impl Group {
 
     pub fn status(&self) -> GroupStatus {
         let leadership = self.leadership();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        let metrics = self.metrics.borrow_watched();
         let stored = &metrics.membership_config;
         let voter = stored.voter_ids().any(|id| id == self.replica.0);
         let state = match metrics.state {
@@ -419,13 +422,13 @@ impl Group {
 
     /// Why it has stopped, if it has.
     pub fn failure(&self) -> Option<String> {
-        self.raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string)
+        self.metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string)
     }
 
     /// Returns once `look` says so, or once the replica has stopped. Looks again at every change of state.
     pub async fn wait_until(&self, look: impl Fn() -> bool) {
         // One receiver all along: a fresh one counts what came before it as a change, and nobody would ever wait.
-        let mut metrics = self.raft.metrics();
+        let mut metrics = self.metrics.clone();
         while !look() {
             if metrics.changed().await.is_err() {
                 return;

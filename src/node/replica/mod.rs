@@ -276,7 +276,7 @@ impl Replica {
     pub fn status(&self) -> (GroupStatus, wire::ReplicaStatus) {
         let group = self.group.status();
         let stats = self.store.stats();
-        let flushed_index = self.store.base().applied.map_or(0, |id| id.index);
+        let flushed_index = self.store.flushed().map_or(0, |id| id.index);
         let (range, epoch, highest_stamp, watermark) = self
             .store
             .state(|state| (state.range.clone(), state.epoch, state.highest_stamp, state.watermark));

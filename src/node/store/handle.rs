@@ -213,6 +213,11 @@ impl Store {
         basis_of(&*picture)
     }
 
+    /// The last log entry whose effect the file durably holds: a part of [`Store::base`] that costs nothing.
+    pub fn flushed(&self) -> Option<wire::LogId> {
+        self.shared.seen.read().picture.head().applied
+    }
+
     /// The newest applied entry and the membership then, as readers see them.
     pub fn applied(&self) -> (Option<wire::LogId>, wire::Membership) {
         let seen = self.shared.seen.read();

@@ -214,8 +214,7 @@ impl Group {
         let view = self.rest_view();
         let leader = view.leadership.replica;
         let mut voters: Vec<u64> = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
+            let metrics = self.metrics.borrow_watched();
             metrics.membership_config.voter_ids().filter(|voter| Some(ReplicaId(*voter)) != leader).collect()
         };
         voters.sort_unstable();
@@ -276,8 +275,7 @@ impl Group {
     pub fn rest_view(&self) -> RestView {
         let leadership = self.leadership();
         let applied_index = self.applied.borrow().index;
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
+        let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
         let others: Vec<_> = membership
             .nodes()

@@ -26,6 +26,7 @@ pub mod replica;
 pub mod member;
 pub mod shards;
 pub mod stall;
+pub mod quorum;
 pub mod pulse;
 pub mod meta;
 pub mod room;

@@ -41,6 +41,7 @@ use super::meta::view::View;
 use super::metrics::{Metrics, Sources};
 use super::pulse::Pulses;
 use super::replica::{ReplicaError, ReplicaParts};
+use super::quorum;
 use super::room::Room;
 use super::serve::{Front, RequestCounts, Requests};
 use super::shards::{self, Shards};
@@ -213,6 +214,7 @@ impl Node {
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
         parts.exec.spawn(stall::watch(wal.clone(), shards.clone()));
+        parts.exec.spawn(quorum::watch(shards.clone()));
         parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),

@@ -33,6 +33,7 @@
 
 use std::time::Duration;
 
+use super::raft::group::Cause;
 use super::shards::Shards;
 use super::wal::Wal;
 
@@ -68,7 +69,7 @@ pub async fn watch(wal: Wal, shards: Shards) {
         }
         longest = now;
         for replica in shards.all().iter() {
-            replica.group.set_silent(now.is_some());
+            replica.group.set_silent(Cause::DiskHangs, now.is_some());
         }
     }
 }

@@ -1,31 +1,113 @@
-//! Silence: a seat whose node cannot do its part ([`crate::node::stall`]) is, to all others, not there.
+//! Silence: a seat that cannot do its part says nothing on its own account, so that others do it.
 //!
-//! While it lasts nothing goes out on its own account (no tick, so no heartbeat and no candidacy), nothing is taken in,
-//! and it knows of no leadership of its own. What was under way is given up: whoever waits is told what is certain.
+//! There are two causes, each begun and ended by its own watcher; a seat speaks again when neither is left:
+//!
+//! | cause | watcher | what others ask of it |
+//! |---|---|---|
+//! | [`Cause::DiskHangs`] | [`crate::node::stall`] | is refused: nothing of it could be answered before it is on disk |
+//! | [`Cause::NoQuorum`] | [`crate::node::quorum`] | is answered: whoever leads next is followed at once |
+//!
+//! While it lasts nothing goes out: no tick, so no heartbeat and no candidacy, and no entries, which followers would take
+//! for heartbeats. It knows of no leadership of its own. What was under way is given up: whoever waits is told what is
+//! certain.
+
+use tokio::sync::watch;
 
 use super::Group;
 
-impl Group {
-    /// Begins or ends the silence; harmless if it is so already.
-    pub fn set_silent(&self, silent: bool) {
-        if self.is_silent() != silent {
-            self.rest(|rest| rest.set_silent(silent));
-            self.silent.send_replace(silent);
+/// Why a seat is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The log has finished nothing for long.
+    DiskHangs,
+    /// It leads, and no majority has acknowledged that for long.
+    NoQuorum,
+}
+
+/// The silence of one seat: the causes that last.
+#[derive(Debug, Default)]
+pub struct Silence(watch::Sender<Causes>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Causes {
+    disk_hangs: bool,
+    no_quorum: bool,
+}
+
+impl Causes {
+    fn of(&mut self, cause: Cause) -> &mut bool {
+        match cause {
+            Cause::DiskHangs => &mut self.disk_hangs,
+            Cause::NoQuorum => &mut self.no_quorum,
         }
     }
 
+    fn any(self) -> bool {
+        self.disk_hangs || self.no_quorum
+    }
+}
+
+impl Silence {
+    /// True for any cause.
+    pub fn lasts(&self) -> bool {
+        self.0.borrow().any()
+    }
+
+    fn lasts_for(&self, cause: Cause) -> bool {
+        let mut causes = *self.0.borrow();
+        *causes.of(cause)
+    }
+
+    /// Returns true if there is any cause now.
+    fn set(&self, cause: Cause, lasts: bool) -> bool {
+        self.0.send_if_modified(|causes| std::mem::replace(causes.of(cause), lasts) != lasts);
+        self.lasts()
+    }
+}
+
+impl Group {
+    /// Begins or ends the silence for this cause; harmless if it is so already.
+    pub fn set_silent(&self, cause: Cause, silent: bool) {
+        if self.silence.lasts_for(cause) != silent {
+            // Under the lock of its rest, so that two causes at once leave what both say.
+            self.rest(|rest| rest.set_silent(self.silence.set(cause, silent)));
+        }
+    }
+
+    /// True for any cause.
     pub fn is_silent(&self) -> bool {
-        *self.silent.borrow()
+        self.silence.lasts()
+    }
+
+    /// True if what others ask must be refused.
+    pub fn takes_nothing(&self) -> bool {
+        self.silence.lasts_for(Cause::DiskHangs)
     }
 
     /// Does something unless the seat is silent, or until it falls silent: then `None`.
     pub async fn unless_silent<R>(&self, work: impl Future<Output = R>) -> Option<R> {
-        let mut silent = self.silent.subscribe();
+        let mut causes = self.silence.0.subscribe();
         tokio::select! {
             biased;
             // The sender is this seat's own.
-            _ = silent.wait_for(|silent| *silent) => None,
+            _ = causes.wait_for(|causes| causes.any()) => None,
             done = work => Some(done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cause_does_not_end_another() {
+        let silence = Silence::default();
+        assert!(silence.set(Cause::DiskHangs, true) && silence.set(Cause::NoQuorum, true));
+        assert!(silence.set(Cause::NoQuorum, false), "the disk hangs still");
+        assert!(silence.lasts_for(Cause::DiskHangs) && !silence.lasts_for(Cause::NoQuorum));
+        assert!(silence.set(Cause::NoQuorum, true));
+        assert!(silence.set(Cause::DiskHangs, false), "there is no majority still");
+        assert!(!silence.set(Cause::NoQuorum, false) && !silence.lasts());
     }
 }

@@ -25,8 +25,9 @@
 //! - *A ballot*: somebody thinks the leader gone. If this replica leads, or hears its leader's machine, it refuses a
 //!   pre-vote once (all leases have run out, so by the rules it would grant it), wakes, and calls for the leader. From
 //!   then on Raft decides.
-//! - *Silence*: the leader's machine has not been heard for [`SILENT_AFTER`]. Its sleeping followers are roused, a few at
-//!   a time and one of each group first, and elect as ever. Nobody needs to ask for anything.
+//! - *Silence*: the leader's machine has answered no pulse for [`SILENT_AFTER`]. Its sleeping followers are roused, a few at
+//!   a time and one of each group first, and elect as ever. Nobody needs to ask for anything. Its own pulses are no
+//!   answer: it may be heard and hear nobody.
 //! - *A disk that hangs*: its machine neither sends nor answers the pulse, so that it is silent ([`crate::node::stall`]).
 //! - *A new incarnation*: a machine's process is another than before. Sleeping leaders with members there wake, so that
 //!   these learn who leads and what is committed; sleeping followers of a leader there are roused.
@@ -46,7 +47,8 @@
 //! - Whatever sleeps is woken by what matters, and no acknowledged write is lost over it: guarded by
 //!   `sim_idle::groups_fall_asleep_and_the_first_write_wakes_one`, `sim_idle::power_cuts_and_partitions_between_naps_lose_nothing`.
 //! - A dead machine's sleeping groups elect new leaders within 5 s, asked or not: guarded by
-//!   `sim_idle::the_leader_of_sleeping_groups_dies`, `sim_idle::the_leader_of_sleeping_groups_restarts_at_once`.
+//!   `sim_idle::the_leader_of_sleeping_groups_dies`, `sim_idle::the_leader_of_sleeping_groups_restarts_at_once`,
+//!   `sim_idle::a_deaf_leader_of_sleeping_groups_is_replaced`.
 //! - A healthy leader is not deposed by a follower that restarts or is cut off from it: guarded by
 //!   `sim_idle::a_follower_restarted_while_its_group_sleeps_deposes_nobody`,
 //!   `sim_idle::a_link_that_is_cut_while_all_sleep_deposes_nobody`.
@@ -86,7 +88,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_PER_PULSE: u64 = 5;
 /// How long a pulse's answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_millis(400);
-/// A machine that has not been heard for this long counts as dead to those who sleep.
+/// A machine that has answered nothing for this long counts as dead to those who sleep.
 pub const SILENT_AFTER: Duration = Duration::from_millis(1500);
 /// Between two groups that are roused because a machine is silent; and the most that adds up to.
 const STAGGER: Duration = Duration::from_millis(3);
@@ -108,6 +110,7 @@ struct Parts {
 
 #[derive(Clone, Copy)]
 struct Heard {
+    /// When it answered last, or was looked for first.
     at: Instant,
     /// 0: nothing was heard yet; it was only looked for.
     incarnation: u64,
@@ -147,7 +150,7 @@ impl Pulses {
         if stall::stalled(&self.0.wal).is_some() {
             return PulseReply::default();
         }
-        self.hear(from, pulse.incarnation).await;
+        self.meet(from, pulse.incarnation).await;
         for rouse in pulse.rouse {
             if let Some(replica) = self.0.shards.exactly(ShardId(rouse.shard), ReplicaId(rouse.replica)) {
                 replica.group.rouse().await;
@@ -164,16 +167,25 @@ impl Pulses {
         PulseReply { incarnation: self.0.incarnation, asleep }
     }
 
+    /// A machine has answered: it lives.
     async fn hear(&self, from: NodeId, incarnation: u64) {
-        let now = Instant::now();
+        if let Some(heard) = self.0.heard.lock().get_mut(&from) {
+            heard.at = Instant::now();
+        }
+        self.meet(from, incarnation).await;
+    }
+
+    /// A machine is heard. That says which process it is, not whether it hears anybody.
+    async fn meet(&self, from: NodeId, incarnation: u64) {
         let before = {
             let mut heard = self.0.heard.lock();
             if heard.len() >= NODES_MAX && !heard.contains_key(&from) {
                 return;
             }
-            heard.insert(from, Heard { at: now, incarnation })
+            let heard = heard.entry(from).or_insert(Heard { at: Instant::now(), incarnation: 0 });
+            std::mem::replace(&mut heard.incarnation, incarnation)
         };
-        if before.is_some_and(|before| before.incarnation != 0 && before.incarnation != incarnation) {
+        if before != 0 && before != incarnation {
             self.began_anew(from).await;
         }
     }

@@ -278,7 +278,8 @@ impl RaftNetworkV2<Types> for Line {
         };
         let body = Bytes::from(message.encode_to_vec());
         let reply: wire::LeaderTransferReply =
-            call(self.network.way(), self.node, Class::Control, kind::LEADER_TRANSFER, body, VOTE_TIMEOUT).await?;
+            call(self.network.way(), self.node, Class::Control, kind::LEADER_TRANSFER, body, VOTE_TIMEOUT)
+                .await?;
         match reply.failure {
             None => Ok(Ok(())),
             Some(failure) => Err(refused(failure)),

@@ -78,6 +78,7 @@ use crate::net::trouble::{Point, trouble};
 use crate::net::wire::{Pulse, PulseReply, Rouse, Sleep};
 
 use super::replica::Replica;
+use super::room::Room;
 use super::shards::Shards;
 use super::stall;
 use super::wal::Wal;
@@ -105,6 +106,7 @@ struct Parts {
     incarnation: u64,
     shards: Shards,
     wal: Wal,
+    room: Arc<Room>,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
 }
 
@@ -114,6 +116,15 @@ struct Heard {
     at: Instant,
     /// 0: nothing was heard yet; it was only looked for.
     incarnation: u64,
+    /// Its disk has room for what others have none for, by its last answer.
+    has_room: bool,
+}
+
+impl Heard {
+    /// Silence counts from now.
+    fn never() -> Heard {
+        Heard { at: Instant::now(), incarnation: 0, has_room: false }
+    }
 }
 
 /// Replicas to be roused, by machine.
@@ -129,12 +140,13 @@ struct Outgoing {
 
 impl Pulses {
     /// `incarnation` is drawn anew for every start.
-    pub fn new(node: NodeId, incarnation: u64, shards: Shards, wal: Wal) -> Pulses {
+    pub fn new(node: NodeId, incarnation: u64, shards: Shards, wal: Wal, room: Arc<Room>) -> Pulses {
         Pulses(Arc::new(Parts {
             node,
             incarnation: incarnation.max(1),
             shards,
             wal,
+            room,
             heard: Mutex::default(),
         }))
     }
@@ -143,6 +155,11 @@ impl Pulses {
     pub fn lives(&self, node: NodeId) -> bool {
         node == self.0.node
             || self.0.heard.lock().get(&node).is_none_or(|heard| heard.at.elapsed() < SILENT_AFTER)
+    }
+
+    /// True if a machine lives, and has room on its disk for what others have none for.
+    pub fn has_room(&self, node: NodeId) -> bool {
+        self.lives(node) && self.0.heard.lock().get(&node).is_some_and(|heard| heard.has_room)
     }
 
     /// Takes in another machine's pulse. While the disk hangs here, this machine is to count as silent.
@@ -164,13 +181,13 @@ impl Pulses {
             group.is_some_and(|group| group.agree_to_sleep(from, leader, sleep.term, sleep.last_index))
         };
         let asleep = pulse.sleep.iter().filter(|sleep| agrees(sleep)).map(|sleep| sleep.shard).collect();
-        PulseReply { incarnation: self.0.incarnation, asleep }
+        PulseReply { incarnation: self.0.incarnation, asleep, has_room: self.0.room.is_roomy() }
     }
 
     /// A machine has answered: it lives.
-    async fn hear(&self, from: NodeId, incarnation: u64) {
+    async fn hear(&self, from: NodeId, incarnation: u64, has_room: bool) {
         if let Some(heard) = self.0.heard.lock().get_mut(&from) {
-            heard.at = Instant::now();
+            (heard.at, heard.has_room) = (Instant::now(), has_room);
         }
         self.meet(from, incarnation).await;
     }
@@ -182,7 +199,7 @@ impl Pulses {
             if heard.len() >= NODES_MAX && !heard.contains_key(&from) {
                 return;
             }
-            let heard = heard.entry(from).or_insert(Heard { at: Instant::now(), incarnation: 0 });
+            let heard = heard.entry(from).or_insert(Heard::never());
             std::mem::replace(&mut heard.incarnation, incarnation)
         };
         if before != 0 && before != incarnation {
@@ -297,7 +314,7 @@ impl Pulses {
         let mut heard = self.0.heard.lock();
         heard.retain(|node, _| nodes.contains(node));
         for node in nodes {
-            heard.entry(node).or_insert(Heard { at: Instant::now(), incarnation: 0 });
+            heard.entry(node).or_insert(Heard::never());
         }
     }
 
@@ -329,7 +346,7 @@ impl Pulses {
         if reply.incarnation == 0 {
             return None; // its disk hangs
         }
-        self.hear(node, reply.incarnation).await;
+        self.hear(node, reply.incarnation, reply.has_room).await;
         Some(reply)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A link may carry one way only. A leader that hears nobody, but is heard, can confirm no read and commit no write; its
 //! heartbeats keep its followers from electing another all the same. So a leader that no quorum has acknowledged for
-//! [`NO_QUORUM_AFTER`] falls *silent* ([`crate::node::raft::group`]): its followers miss it and elect as they do when a machine
+//! [`NO_QUORUM_AFTER`] falls *silent* ([`crate::node::raft::silence`]): its followers miss it and elect as they do when a machine
 //! is dead, within about two seconds.
 //!
 //! | state | what it is | left by |
@@ -32,15 +32,14 @@
 //!
 //! ## Invariants and what guards each
 //!
-//! - Others lead, and writes go on, within 6 s although the link stays so: guarded by the story `deaf-leader`; also if all
-//!   sleep: `sim_idle::a_deaf_leader_of_sleeping_groups_is_replaced`.
+//! - Others lead, and writes go on, within 6 s although the link stays so, also if all sleep: guarded by `scripts::deaf-leader`, `sim_idle::a_deaf_leader_of_sleeping_groups_is_replaced`.
 //! - Whoever is acknowledged by a quorum does not fall silent, however slow the others: guarded by
 //!   `sim_quorum::a_leader_with_one_slow_follower_never_falls_silent`.
 //! - Who is back finds a leader soon: guarded by `sim_quorum::a_leader_whose_followers_were_dead_serves_soon`.
 //! - Sleep is no lack of a quorum: guarded by `sim_quorum::a_sleeping_leader_does_not_fall_silent`.
 //! - Who stood still does not fall silent for that: guarded by `sim_quorum::who_stood_still_leads_on`.
 //! - It ends no silence of a disk that hangs, and is not ended by it: guarded by
-//!   `raft::group::silence::tests::one_cause_does_not_end_another`.
+//!   `node::raft::silence::tests::one_cause_does_not_end_another`.
 //!
 //! Does not: step down. Who leads is decided by elections alone.
 

@@ -28,13 +28,13 @@ use crate::model::wire;
 use super::log::Log;
 use super::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
 use super::network::Network;
+use super::silence::Silence;
 use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, membership_to_wire, term_leader};
 
 use quorum::Quorum;
 pub use quorum::{NO_QUORUM_AFTER, SILENCE};
 use rest::Rest;
 pub use rest::{RestView, Roused};
-pub use silence::{Cause, Silence};
 
 /// How often a leader says that it is alive, in milliseconds.
 const HEARTBEAT_MS: u64 = 150;

@@ -31,10 +31,10 @@ use crate::node::clock::Clock;
 use crate::node::store::Store;
 
 use super::counts::RaftCounts;
-use super::group::Silence;
 use super::machine::SnapshotSource;
 use super::news;
 use super::pipeline::{Append, Ends, Failed, in_order};
+use super::silence::Silence;
 use super::snapshot;
 use super::types::{
     Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,

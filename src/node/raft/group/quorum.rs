@@ -6,7 +6,8 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::{Instant as _, ServerState};
 use tokio::time::Instant;
 
-use super::silence::Cause;
+use crate::node::raft::silence::Cause;
+
 use super::{ELECTION_MS, Group};
 
 /// A leader that no quorum has acknowledged for this long falls silent.

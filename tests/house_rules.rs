@@ -270,7 +270,11 @@ fn check_order(
 /// Every item of a list of guards has one, and all that it names are there.
 fn check_guards(files: &[(String, String)]) -> Vec<Breach> {
     let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
-    let mut known: BTreeSet<(String, bool)> = BTreeSet::new();
+    let story = |(path, _): &(String, String)| {
+        let name = path.strip_prefix("tests/scripts/")?.strip_suffix(".txt")?;
+        Some((format!("scripts::{name}"), true))
+    };
+    let mut known: BTreeSet<(String, bool)> = files.iter().filter_map(story).collect();
     for (source, (_, text)) in sources.iter().zip(files) {
         known.extend(guards_in(source, text));
     }
@@ -565,7 +569,7 @@ fn read_sources(dir: &Path, root: &Path, files: &mut Vec<(String, String)>) {
     for path in entries {
         if path.is_dir() {
             read_sources(&path, root, files);
-        } else if path.extension().is_some_and(|end| end == "rs") {
+        } else if path.extension().is_some_and(|end| end == "rs" || end == "txt") {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
             files.push((name, fs::read_to_string(&path).unwrap()));
         }
@@ -737,13 +741,15 @@ fn guards_are_checked() {
         let text = format!("//! x\n//!\n{GUARDS}\n//!\n//! - {item}\n//! - also: guarded by `tests::t`.\n//!\n//! - `y`\n{code}")
             .replace(GUARDS, &format!("//! {GUARDS}"));
         let outside = ("tests/out.rs".to_owned(), "//! x\n#[tokio::test]\nasync fn t() {}\n".to_owned());
-        let breaches = check_guards(&[("src/net/rpc.rs".to_owned(), text), outside]);
+        let story = ("tests/scripts/some-story.txt".to_owned(), "nodes 3\n".to_owned());
+        let breaches = check_guards(&[("src/net/rpc.rs".to_owned(), text), outside, story]);
         breaches.into_iter().map(|breach| (breach.rule, breach.line)).collect::<Vec<_>>()
     };
     for item in [
         "it holds: guarded by `tests::t`.",
         "it holds: guarded by `net::rpc::tests::t`,\n//!   `out::t` and in `f`.",
         "it holds: guarded by the assertion in `net::rpc::f`.",
+        "it holds: guarded by `scripts::some-story`.",
     ] {
         assert_eq!(found(item), [], "{item}");
     }
@@ -752,6 +758,7 @@ fn guards_are_checked() {
         "it holds: `tests::t`.",
         "it holds: guarded by `tests::gone`.",
         "it holds: guarded by `tests::u`.",
+        "it holds: guarded by `scripts::no-story`.",
         "it holds: guarded by `f`.",
         "it holds: guarded by the assertion in `g`.",
         "it holds: guarded by `tests::t`,\n//!   `t`.",

@@ -15,6 +15,7 @@ use nodenomad::net::transport::quic::{self, UNKNOWN, room};
 use nodenomad::net::transport::{CONNECT_TIMEOUT_MS, Class, IDLE_TIMEOUT_MS};
 use nodenomad::net::{identity, peers};
 use nodenomad::node::meta::{admin, join};
+use nodenomad::node::raft::group::NO_QUORUM_AFTER;
 use nodenomad::node::serve::{self, intake};
 use nodenomad::node::{http, replica, stall, wal};
 
@@ -113,6 +114,12 @@ fn node() -> Vec<Row> {
             bytes(wal::BACKLOG_MAX_BYTES),
             "what follows waits",
             "node::wal::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on",
+        ),
+        (
+            "time in which no majority acknowledges a leader that is awake",
+            ms(NO_QUORUM_AFTER.as_millis() as u64),
+            "it says nothing for as long, so that others may lead",
+            "node::raft::group::whoever_is_acknowledged_speaks_and_whoever_is_not_falls_silent_for_a_while",
         ),
         (
             "time in which the disk finishes nothing",

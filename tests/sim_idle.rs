@@ -213,6 +213,38 @@ fn a_link_that_is_cut_while_all_sleep_deposes_nobody() {
     });
 }
 
+/// A leader's machine hears nobody and is heard: its pulses come, its answers do not.
+#[test]
+fn a_deaf_leader_of_sleeping_groups_is_replaced() {
+    for_seeds("a_deaf_leader_of_sleeping_groups_is_replaced", 1..=4, |world| async move {
+        let client = world.whole(3).await;
+        for key in KEYS {
+            timed_put(&client, key, "1").await;
+        }
+        world.wait_until_all_sleep().await;
+        let deaf = world.leader_of(USERS[0]).expect("it is led");
+        let others: Vec<usize> = (0..3).filter(|n| *n != deaf).collect();
+        let (_, client) = world.client_of("beside the others", &others).await;
+        let cut = |cut| {
+            for n in &others {
+                let (from, to) = (&world.machine(*n).address, &world.machine(deaf).address);
+                world.net.partition_one_way(from, to, cut);
+            }
+        };
+        cut(true);
+        let begin = Instant::now();
+        let replaced = || async { USERS.iter().all(|shard| world.leader_of(*shard) != Some(deaf)) };
+        world.until("others lead", HEAL_LIMIT, replaced).await;
+        for key in KEYS {
+            timed_put(&client, key, "2").await;
+            assert!(begin.elapsed() < HEAL_LIMIT + Duration::from_secs(1), "{:?}", begin.elapsed());
+        }
+        cut(false);
+        world.wait_until_caught_up(deaf).await;
+        world.equal_digests(&client).await;
+    });
+}
+
 #[test]
 fn nobody_sleeps_at_the_word_of_another() {
     for_seeds("nobody_sleeps_at_the_word_of_another", [1], |world| async move {

@@ -25,8 +25,9 @@
 //! - *A ballot*: somebody thinks the leader gone. If this replica leads, or hears its leader's machine, it refuses a
 //!   pre-vote once (all leases have run out, so by the rules it would grant it), wakes, and calls for the leader. From
 //!   then on Raft decides.
-//! - *Silence*: the leader's machine has not been heard for [`SILENT_AFTER`]. Its sleeping followers are roused, a few at
-//!   a time and one of each group first, and elect as ever. Nobody needs to ask for anything.
+//! - *Silence*: the leader's machine has answered no pulse for [`SILENT_AFTER`]. Its sleeping followers are roused, a few at
+//!   a time and one of each group first, and elect as ever. Nobody needs to ask for anything. Its own pulses are no
+//!   answer: it may be heard and hear nobody.
 //! - *A disk that hangs*: its machine neither sends nor answers the pulse, so that it is silent ([`crate::node::stall`]).
 //! - *A new incarnation*: a machine's process is another than before. Sleeping leaders with members there wake, so that
 //!   these learn who leads and what is committed; sleeping followers of a leader there are roused.
@@ -46,7 +47,8 @@
 //! - Whatever sleeps is woken by what matters, and no acknowledged write is lost over it: guarded by
 //!   `sim_idle::groups_fall_asleep_and_the_first_write_wakes_one`, `sim_idle::power_cuts_and_partitions_between_naps_lose_nothing`.
 //! - A dead machine's sleeping groups elect new leaders within 5 s, asked or not: guarded by
-//!   `sim_idle::the_leader_of_sleeping_groups_dies`, `sim_idle::the_leader_of_sleeping_groups_restarts_at_once`.
+//!   `sim_idle::the_leader_of_sleeping_groups_dies`, `sim_idle::the_leader_of_sleeping_groups_restarts_at_once`,
+//!   `sim_idle::a_deaf_leader_of_sleeping_groups_is_replaced`.
 //! - A healthy leader is not deposed by a follower that restarts or is cut off from it: guarded by
 //!   `sim_idle::a_follower_restarted_while_its_group_sleeps_deposes_nobody`,
 //!   `sim_idle::a_link_that_is_cut_while_all_sleep_deposes_nobody`.
@@ -76,6 +78,7 @@ use crate::net::trouble::{Point, trouble};
 use crate::net::wire::{Pulse, PulseReply, Rouse, Sleep};
 
 use super::replica::Replica;
+use super::room::Room;
 use super::shards::Shards;
 use super::stall;
 use super::wal::Wal;
@@ -86,7 +89,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOKS_PER_PULSE: u64 = 5;
 /// How long a pulse's answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_millis(400);
-/// A machine that has not been heard for this long counts as dead to those who sleep.
+/// A machine that has answered nothing for this long counts as dead to those who sleep.
 pub const SILENT_AFTER: Duration = Duration::from_millis(1500);
 /// Between two groups that are roused because a machine is silent; and the most that adds up to.
 const STAGGER: Duration = Duration::from_millis(3);
@@ -103,14 +106,25 @@ struct Parts {
     incarnation: u64,
     shards: Shards,
     wal: Wal,
+    room: Arc<Room>,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
 }
 
 #[derive(Clone, Copy)]
 struct Heard {
+    /// When it answered last, or was looked for first.
     at: Instant,
     /// 0: nothing was heard yet; it was only looked for.
     incarnation: u64,
+    /// Its disk has room for what others have none for, by its last answer.
+    has_room: bool,
+}
+
+impl Heard {
+    /// Silence counts from now.
+    fn never() -> Heard {
+        Heard { at: Instant::now(), incarnation: 0, has_room: false }
+    }
 }
 
 /// Replicas to be roused, by machine.
@@ -126,12 +140,13 @@ struct Outgoing {
 
 impl Pulses {
     /// `incarnation` is drawn anew for every start.
-    pub fn new(node: NodeId, incarnation: u64, shards: Shards, wal: Wal) -> Pulses {
+    pub fn new(node: NodeId, incarnation: u64, shards: Shards, wal: Wal, room: Arc<Room>) -> Pulses {
         Pulses(Arc::new(Parts {
             node,
             incarnation: incarnation.max(1),
             shards,
             wal,
+            room,
             heard: Mutex::default(),
         }))
     }
@@ -142,12 +157,17 @@ impl Pulses {
             || self.0.heard.lock().get(&node).is_none_or(|heard| heard.at.elapsed() < SILENT_AFTER)
     }
 
+    /// True if a machine lives, and has room on its disk for what others have none for.
+    pub fn has_room(&self, node: NodeId) -> bool {
+        self.lives(node) && self.0.heard.lock().get(&node).is_some_and(|heard| heard.has_room)
+    }
+
     /// Takes in another machine's pulse. While the disk hangs here, this machine is to count as silent.
     pub async fn answer(&self, from: NodeId, pulse: Pulse) -> PulseReply {
         if stall::stalled(&self.0.wal).is_some() {
             return PulseReply::default();
         }
-        self.hear(from, pulse.incarnation).await;
+        self.meet(from, pulse.incarnation).await;
         for rouse in pulse.rouse {
             if let Some(replica) = self.0.shards.exactly(ShardId(rouse.shard), ReplicaId(rouse.replica)) {
                 replica.group.rouse().await;
@@ -161,19 +181,28 @@ impl Pulses {
             group.is_some_and(|group| group.agree_to_sleep(from, leader, sleep.term, sleep.last_index))
         };
         let asleep = pulse.sleep.iter().filter(|sleep| agrees(sleep)).map(|sleep| sleep.shard).collect();
-        PulseReply { incarnation: self.0.incarnation, asleep }
+        PulseReply { incarnation: self.0.incarnation, asleep, has_room: self.0.room.is_roomy() }
     }
 
-    async fn hear(&self, from: NodeId, incarnation: u64) {
-        let now = Instant::now();
+    /// A machine has answered: it lives.
+    async fn hear(&self, from: NodeId, incarnation: u64, has_room: bool) {
+        if let Some(heard) = self.0.heard.lock().get_mut(&from) {
+            (heard.at, heard.has_room) = (Instant::now(), has_room);
+        }
+        self.meet(from, incarnation).await;
+    }
+
+    /// A machine is heard. That says which process it is, not whether it hears anybody.
+    async fn meet(&self, from: NodeId, incarnation: u64) {
         let before = {
             let mut heard = self.0.heard.lock();
             if heard.len() >= NODES_MAX && !heard.contains_key(&from) {
                 return;
             }
-            heard.insert(from, Heard { at: now, incarnation })
+            let heard = heard.entry(from).or_insert(Heard::never());
+            std::mem::replace(&mut heard.incarnation, incarnation)
         };
-        if before.is_some_and(|before| before.incarnation != 0 && before.incarnation != incarnation) {
+        if before != 0 && before != incarnation {
             self.began_anew(from).await;
         }
     }
@@ -285,7 +314,7 @@ impl Pulses {
         let mut heard = self.0.heard.lock();
         heard.retain(|node, _| nodes.contains(node));
         for node in nodes {
-            heard.entry(node).or_insert(Heard { at: Instant::now(), incarnation: 0 });
+            heard.entry(node).or_insert(Heard::never());
         }
     }
 
@@ -317,7 +346,7 @@ impl Pulses {
         if reply.incarnation == 0 {
             return None; // its disk hangs
         }
-        self.hear(node, reply.incarnation).await;
+        self.hear(node, reply.incarnation, reply.has_room).await;
         Some(reply)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A reserve is kept (`disk_reserve_bytes`). While less than that is free, writes that may grow what is stored are refused
 //! before they are proposed; reads and deletes go on, and the reserve is what they, the log, flushes and a restart live on
-//! until somebody has made room.
+//! until somebody has made room. A node without room gives what it leads to those that have some ([`super::handover`]).
 //!
 //! ## Invariants and what guards each
 //!
@@ -38,6 +38,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a flush leaves free beside twice what it flushes, in bytes: the upper pages of the tree, and a segment of the log
 /// for the next start.
 const FLUSH_MARGIN_BYTES: u64 = (16 << 20) + SEGMENT_BYTES;
+
+/// Beyond the reserve a node has this part of it free, at least, before it takes on what others have no room for: it is not
+/// to be full next.
+const ROOMY_PART: u64 = 4;
 
 /// Shared by whoever writes.
 pub struct Room {
@@ -110,6 +114,12 @@ impl Room {
         }
     }
 
+    /// True if there is room for what others have none for.
+    pub fn is_roomy(&self) -> bool {
+        let reserve_bytes = self.reserve_bytes();
+        self.free_bytes() >= reserve_bytes.saturating_add(reserve_bytes / ROOMY_PART)
+    }
+
     /// Whether a memtable of so many bytes can be flushed. Asks the disk now; what cannot be known is tried.
     pub async fn fits_flush(&self, memtable_bytes: u64) -> bool {
         self.ask().await.unwrap_or(u64::MAX) >= flush_bytes(memtable_bytes)
@@ -151,6 +161,7 @@ mod tests {
     #[test]
     fn the_reserve_is_for_what_does_not_grow() {
         assert_eq!(room(100 << 20).check(), Ok(()));
+        assert!(!room((125 << 20) - 1).is_roomy() && room(125 << 20).is_roomy());
         let full = room((100 << 20) - 1).check().unwrap_err();
         assert_eq!((full.free_bytes, full.reserve_bytes), ((100 << 20) - 1, 100 << 20));
         let operation = |change| Operation { key: vec![b'k'].into(), change: Some(change), condition: None };

@@ -29,6 +29,7 @@ use crate::net::transport::{Address, Transport};
 use super::clock::Clock;
 use super::disk::Disk;
 use super::flusher::{FlushCounts, Flusher};
+use super::handover;
 use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
@@ -40,6 +41,7 @@ use super::meta::reports::Reports;
 use super::meta::view::View;
 use super::metrics::{Metrics, Sources};
 use super::pulse::Pulses;
+use super::quorum;
 use super::replica::{ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, RequestCounts, Requests};
@@ -112,8 +114,6 @@ pub struct Node {
     stopped: watch::Receiver<Option<Stopped>>,
 }
 
-/// How long one shard's leadership may take to move at shutdown.
-const HAND_OVER: Duration = Duration::from_secs(3);
 /// How long requests under way may take to end at shutdown.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -189,7 +189,8 @@ impl Node {
         );
         let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
-        let pulses = Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone());
+        let pulses =
+            Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());
         let memory = parts.store.memory.clone();
         let requests = Arc::new(Requests {
             shards: shards.clone(),
@@ -213,6 +214,8 @@ impl Node {
         let standing = Arc::new(Standing::new(parts.disk.clone(), parts.member.clone()));
         parts.exec.spawn(reports.clone().run(peers.clone(), standing.clone()));
         parts.exec.spawn(stall::watch(wal.clone(), shards.clone()));
+        parts.exec.spawn(quorum::watch(shards.clone()));
+        parts.exec.spawn(handover::while_full(room.clone(), shards.clone(), pulses.clone()));
         parts.exec.spawn(pulses.run(peers.clone(), parts.exec, settings));
         parts.exec.spawn(keeper::follow_addresses(
             view.clone(),
@@ -276,31 +279,13 @@ impl Node {
     pub async fn shutdown(&self) {
         self.reports.set_leaving();
         self.stop.send_replace(true);
-        self.hand_over().await;
+        handover::all(&self.shards).await;
         tokio::time::sleep(DRAIN).await;
         self.transport.close().await;
         let room = &self.requests.room;
         // The reserve is for the next start; the log has what is not flushed.
         self.shards.close_all(async |bytes| room.check().is_ok() && room.fits_flush(bytes).await).await;
         self.wal.close().await;
-    }
-
-    /// Gives every leadership to another voter that is up to date.
-    async fn hand_over(&self) {
-        for replica in self.shards.all().iter() {
-            let status = replica.group.status();
-            if !status.leadership.here {
-                continue;
-            }
-            let voters = status.membership.configs.iter().flat_map(|set| set.replicas.iter().copied());
-            let best = voters
-                .filter(|voter| *voter != replica.id.0)
-                .max_by_key(|voter| status.matched.get(voter).copied().unwrap_or(0));
-            let Some(to) = best else { continue };
-            if !replica.group.transfer_leadership(crate::model::id::ReplicaId(to), HAND_OVER).await {
-                tracing::warn!(shard = %replica.shard, "leadership was not taken over in time; an election will follow");
-            }
-        }
     }
 }
 

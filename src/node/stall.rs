@@ -3,7 +3,7 @@
 //! A disk may neither do what it is asked nor say that it failed, for a minute or for ever. The node lives on, and its
 //! heartbeats would keep it leader of shards that it cannot serve. So when the write-ahead log has finished nothing for
 //! [`STALL_AFTER`] although something waits, the node is *stalled*: all its replicas fall silent, those of the meta shard
-//! too ([`crate::node::raft::group`]). They send no heartbeats, do not ask for votes, and refuse writes, linearizable
+//! too ([`crate::node::raft::silence`]). They send no heartbeats, do not ask for votes, and refuse writes, linearizable
 //! reads and the messages of Raft; and the machine does not answer the pulse, so that sleeping followers wake and elect.
 //! The others find themselves leaders as they do when a machine is dead, about two seconds later. As soon as the log
 //! moves again, the replicas speak again, as followers of whoever leads by then.
@@ -33,6 +33,7 @@
 
 use std::time::Duration;
 
+use super::raft::silence::Cause;
 use super::shards::Shards;
 use super::wal::Wal;
 
@@ -68,7 +69,7 @@ pub async fn watch(wal: Wal, shards: Shards) {
         }
         longest = now;
         for replica in shards.all().iter() {
-            replica.group.set_silent(now.is_some());
+            replica.group.set_silent(Cause::DiskHangs, now.is_some());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! after a majority acknowledged this leader in a round that began after the call, and everything committed before it is
 //! applied here.
 
+mod quorum;
 mod rest;
 mod silence;
 
@@ -28,8 +29,11 @@ use crate::model::wire;
 use super::log::Log;
 use super::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
 use super::network::Network;
+use super::silence::Silence;
 use super::types::{Answer, Proposal, Seat, Types, Vote, log_id_from_wire, membership_to_wire, term_leader};
 
+use quorum::Quorum;
+pub use quorum::{NO_QUORUM_AFTER, SILENCE};
 use rest::Rest;
 pub use rest::{RestView, Roused};
 
@@ -113,7 +117,8 @@ pub struct Group {
     applied: watch::Receiver<Applied>,
     rest: Arc<Mutex<Rest>>,
     roused: Arc<Roused>,
-    silent: Arc<watch::Sender<bool>>,
+    quorum: Arc<Mutex<Quorum>>,
+    silence: Arc<Silence>,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -149,12 +154,14 @@ impl Group {
         roused: Arc<Roused>,
     ) -> Result<Group, ProposeError> {
         let config = config(shard).validate().expect("the time-outs are ordered");
+        let silence = network.silence.clone();
         let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
         // Taking a receiver costs more than a look, and groups are looked at by the hundred.
         let metrics = raft.metrics();
-        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, silent: Arc::default() })
+        let quorum = Arc::default();
+        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -193,23 +200,21 @@ impl Group {
 
     /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
-        if self.is_silent() {
-            return Err(ProposeError::NotLeader { node: None });
-        }
-        self.unless_silent(self.try_propose(term, entry)).await.unwrap_or(Err(ProposeError::Unknown))
-    }
-
-    async fn try_propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
         self.used();
         let mut lease_renewed = false;
         loop {
+            if self.is_silent() {
+                return Err(ProposeError::NotLeader { node: None });
+            }
             let (responder, _committed, answer) = ProgressResponder::new();
             let proposal = Proposal(entry.clone());
             let request = self.raft.write(proposal).with_leader(term_leader(term)).responder(responder);
-            if let Err(error) = request.await {
-                return Err(ProposeError::Stopped(error.to_string()));
-            }
-            return match answer.await {
+            let request = async {
+                request.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+                Ok(answer.await)
+            };
+            let answer = self.unless_silent(request).await.unwrap_or(Err(ProposeError::Unknown))?;
+            return match answer {
                 Ok(Ok(response)) => {
                     let Answer(outcomes) = response.data;
                     Ok(outcomes)

@@ -36,11 +36,12 @@
 //!
 //! ## Silence
 //!
-//! A seat whose node's disk hangs is silent ([`crate::node::stall`]): to the others it is cut off, and it is safe as that is.
+//! A seat whose node's disk hangs is silent ([`crate::node::stall`]), and so is a leader that no majority answers
+//! ([`crate::node::quorum`]): to the others it is cut off, and it is safe as that is.
 //!
 //! ## Invariants and what guards each
 //!
-//! - A silent seat leads nobody, takes nothing in and answers what is certain: guarded by
+//! - A silent seat leads nobody, sends nothing and answers what is certain: guarded by
 //!   `sim_disk::a_node_whose_disk_hangs_serves_nobody_and_comes_back_by_itself`.
 //! - No vote and no entry that was answered is lost, whoever crashes; nothing is read before the new leader has
 //!   committed in its own term: guarded by `sim_cluster::a_power_cut_of_all_loses_nothing`,
@@ -81,5 +82,6 @@ pub mod machine;
 pub mod snapshot;
 pub mod pipeline;
 pub mod news;
+pub mod silence;
 pub mod network;
 pub mod group;

@@ -34,6 +34,7 @@ use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
 use super::pipeline::{Append, Ends, Failed, in_order};
+use super::silence::Silence;
 use super::snapshot;
 use super::types::{
     Seat, Types, Vote, encode_entry, log_id_from_wire, log_id_to_wire, vote_from_wire, vote_to_wire,
@@ -50,6 +51,8 @@ pub struct Network {
     pub clock: Clock,
     pub store: Store,
     pub counts: Arc<RaftCounts>,
+    /// While it lasts nothing is sent.
+    pub silence: Arc<Silence>,
 }
 
 /// One replica's line to another.
@@ -74,6 +77,10 @@ impl RaftNetworkFactory<Types> for Network {
 }
 
 impl Network {
+    fn way(&self) -> (Peers, Arc<Silence>) {
+        (self.peers.clone(), self.silence.clone())
+    }
+
     fn line(&self, replica: u64, seat: &Seat, class: Class) -> Line {
         Line { network: self.clone(), replica, node: NodeId(seat.node), class }
     }
@@ -89,13 +96,16 @@ fn refused(failure: wire::PeerFailure) -> Failed {
 }
 
 async fn call<R: Message + Default>(
-    peers: Peers,
+    (peers, silence): (Peers, Arc<Silence>),
     node: NodeId,
     class: Class,
     kind: u16,
     body: Bytes,
     timeout: Duration,
 ) -> Result<R, Failed> {
+    if silence.lasts() {
+        return Err(unreachable("this replica is silent"));
+    }
     let answer = tokio::time::timeout(timeout, async {
         let caller = peers.caller(node, class).await.map_err(unreachable)?;
         caller.call(kind, body).await.map_err(|error| match error {
@@ -127,7 +137,7 @@ impl Line {
         };
         let body = Bytes::from(message.encode_to_vec());
         let bytes = body.len();
-        (call(self.network.peers.clone(), self.node, self.class, kind::APPEND, body, timeout), bytes)
+        (call(self.network.way(), self.node, self.class, kind::APPEND, body, timeout), bytes)
     }
 
     async fn ballot(
@@ -144,9 +154,8 @@ impl Line {
             pre_vote,
         };
         let body = Bytes::from(message.encode_to_vec());
-        let peers = self.network.peers.clone();
         let reply: wire::BallotReply =
-            call(peers, self.node, Class::Control, kind::BALLOT, body, VOTE_TIMEOUT).await?;
+            call(self.network.way(), self.node, Class::Control, kind::BALLOT, body, VOTE_TIMEOUT).await?;
         if let Some(failure) = reply.failure {
             return Err(refused(failure));
         }
@@ -241,7 +250,10 @@ impl RaftNetworkV2<Types> for Line {
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let target = snapshot::Target { shard: self.network.shard, replica: self.replica, node: self.node };
-        let Network { peers, store, counts, .. } = &self.network;
+        let Network { peers, store, counts, silence, .. } = &self.network;
+        if silence.lasts() {
+            return Err(StreamingError::Unreachable(Unreachable::from_string("this replica is silent")));
+        }
         let sent = snapshot::send(peers, store, &counts.sent, target, &vote);
         tokio::select! {
             biased;
@@ -265,9 +277,9 @@ impl RaftNetworkV2<Types> for Line {
             last: request.last_log_id().map(log_id_to_wire),
         };
         let body = Bytes::from(message.encode_to_vec());
-        let peers = self.network.peers.clone();
         let reply: wire::LeaderTransferReply =
-            call(peers, self.node, Class::Control, kind::LEADER_TRANSFER, body, VOTE_TIMEOUT).await?;
+            call(self.network.way(), self.node, Class::Control, kind::LEADER_TRANSFER, body, VOTE_TIMEOUT)
+                .await?;
         match reply.failure {
             None => Ok(Ok(())),
             Some(failure) => Err(refused(failure)),

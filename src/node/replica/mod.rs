@@ -168,6 +168,7 @@ impl Replica {
             clock: parts.clock.clone(),
             store: store.clone(),
             counts: parts.raft_counts.clone(),
+            silence: Arc::default(),
         };
         let raft_log = Log::new(log.clone(), parts.raft_counts.clone());
         let group = Group::start(shard, id, network, raft_log, machine, applied, parts.roused.clone()).await;

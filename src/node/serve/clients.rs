@@ -176,14 +176,16 @@ impl Requests {
                 return Err(failure(FailureCode::FailureInvalid, message));
             }
         }
-        if grows(&write) {
+        let replica = self.shard(request.shard)?;
+        // Whoever leads instead may have room.
+        if grows(&write) && replica.group.leadership().here {
             self.room.check().map_err(|full| failure(FailureCode::FailureFull, full))?;
         }
         let pace = self.memory.pace();
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
-        let outcome = self.shard(request.shard)?.write(write).await;
+        let outcome = replica.write(write).await;
         if outcome.is_ok() && trouble(Point::LostAnswer) {
             return Err(failure(FailureCode::FailureUnknown, "the answer was lost"));
         }

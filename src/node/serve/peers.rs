@@ -37,7 +37,7 @@ impl Requests {
         let replica = self.shards.exactly(ShardId(shard), ReplicaId(replica)).ok_or_else(|| {
             refused(PeerFailureCode::PeerNoSuchReplica, format!("s{shard} r{replica} is not here"))
         })?;
-        match replica.group.is_silent() {
+        match replica.group.takes_nothing() {
             // What came in would pile up: nothing of it can be answered before it is on disk.
             true => Err(refused(PeerFailureCode::PeerBusy, "the disk hangs")),
             false => Ok(replica),

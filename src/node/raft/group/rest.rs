@@ -162,6 +162,11 @@ impl Group {
         result
     }
 
+    /// True unless it is at rest. A silent seat may be awake.
+    pub(super) fn is_awake(&self) -> bool {
+        self.rest.lock().state == State::Awake
+    }
+
     /// True while it sleeps: no ticks, and everybody else in the group had agreed.
     pub fn is_asleep(&self) -> bool {
         matches!(self.rest.lock().state, State::Asleep | State::Rousing { .. })

@@ -83,10 +83,10 @@ use super::shards::Shards;
 use super::stall;
 use super::wal::Wal;
 
-/// How often what rests here is looked at.
+/// From one pulse to the next.
+const PULSE_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked at who waits for its leader's word, while somebody does.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks from one pulse to the next.
-const LOOKS_PER_PULSE: u64 = 5;
 /// How long a pulse's answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_millis(400);
 /// A machine that has answered nothing for this long counts as dead to those who sleep.
@@ -221,17 +221,25 @@ impl Pulses {
 
     /// Works for ever.
     pub async fn run(self, peers: Peers, exec: Exec, settings: watch::Receiver<Settings>) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(PULSE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut exchange = None::<tokio::task::JoinHandle<()>>;
-        for look in 0u64.. {
-            looks.tick().await;
+        loop {
+            let somebody_waits = async {
+                self.0.shards.roused().noted().await;
+                tokio::time::sleep(LOOK_EVERY).await;
+            };
+            let is_pulse = tokio::select! {
+                biased;
+                _ = ticks.tick() => true,
+                () = somebody_waits => false,
+            };
             if stall::stalled(&self.0.wal).is_some() {
                 continue;
             }
             let mut calls = self.look();
             let under_way = exchange.as_ref().is_some_and(|exchange| !exchange.is_finished());
-            if look % LOOKS_PER_PULSE == 0 && !under_way {
+            if is_pulse && !under_way {
                 let after_ms = settings.borrow().hibernate_after_ms;
                 let after_ms = if trouble(Point::EarlySleep) { 1 } else { after_ms };
                 let after = (after_ms > 0).then(|| Duration::from_millis(after_ms));

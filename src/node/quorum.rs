@@ -49,7 +49,7 @@ use super::raft::group::{NO_QUORUM_AFTER, SILENCE};
 use super::shards::Shards;
 
 /// How often the leaders are looked at. Hundreds of groups at rest cost a few microseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Has leaders without a quorum fall silent and speak again, for ever.
 pub async fn watch(shards: Shards) {

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId};
@@ -54,17 +55,26 @@ pub struct Rest {
 /// Whether any group of this node may be waiting for its leader's word: hundreds would be looked at ten times a second for
 /// the few that do.
 #[derive(Debug, Default)]
-pub struct Roused(AtomicBool);
+pub struct Roused {
+    waits: AtomicBool,
+    noted: Notify,
+}
 
 impl Roused {
     /// A group waits.
     pub fn note(&self) {
-        self.0.store(true, Ordering::Release);
+        self.waits.store(true, Ordering::Release);
+        self.noted.notify_one();
+    }
+
+    /// Resolves once one has begun to wait, or was said to go on; at least once for all since it was last awaited.
+    pub async fn noted(&self) {
+        self.noted.notified().await;
     }
 
     /// True if one has begun to since this was asked last, or was said to go on.
     pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::AcqRel)
+        self.waits.swap(false, Ordering::AcqRel)
     }
 }
 

@@ -26,44 +26,27 @@ mod durable;
 mod faults;
 mod judge;
 mod planted;
+mod play;
+mod storm;
+mod story;
 mod times;
 mod totals;
 mod work;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use nodenomad::net::chance::Chance;
-use nodenomad::net::trouble::{Armed, arm, disarm};
-use tokio::time::{Instant, sleep};
 
-use durable::Durable;
-use faults::{Fault, Kind, Storm};
-use judge::Judge;
-use planted::Plan;
-use simulated::World;
-use simulated::trace::first_difference;
-use times::Times;
-use totals::{Told, Totals};
-use work::Work;
+use faults::Kind;
+use story::Story;
+use totals::Totals;
 
-/// How often all disks are looked at; and where a planted bug is to be seen.
-const DISKS_EVERY: Duration = Duration::from_secs(5);
-const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Seeds that `cargo test` runs once.
 const FIXED: std::ops::Range<u64> = 2..6;
 /// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong.
 const REPEATED: &str = "sim --seed 1 --twice";
 const REPEATED_LARGE: &str = "sim --seed 4 --nodes 7 --each --twice";
-/// Clients at work.
-const CLIENTS: u32 = 8;
-/// After the last fault has ended the first operation succeeds within this time.
-const FIRST_SUCCESS: Duration = Duration::from_secs(10);
-/// And every shard has three voters and equal replicas within this.
-const WHOLE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Parser)]
 struct Options {
@@ -104,133 +87,9 @@ struct Options {
     exact: bool,
 }
 
-/// One run: everything else follows from it.
-#[derive(Clone, Debug)]
-struct Story {
-    seed: u64,
-    nodes: usize,
-    faults: Vec<Fault>,
-    plan: Option<&'static Plan>,
-}
-
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
     let (from, to) = text.split_once("..").ok_or("write FROM..TO")?;
     Ok(from.parse().map_err(|_| "FROM is a number")?..to.parse().map_err(|_| "TO is a number")?)
-}
-
-impl Story {
-    fn draw(seed: u64, options: &Options, plan: Option<&'static Plan>) -> Story {
-        let chance = Chance::from_seed(seed ^ 0x5EED_0F57_0212);
-        // Drawn in any case, so that the rest does not depend on it.
-        let drawn = chance.between(3, 6);
-        let nodes = options.nodes.unwrap_or(drawn) as usize;
-        let kinds = match (options.faults.is_empty(), plan) {
-            (false, _) => options.faults.clone(),
-            (true, Some(plan)) => plan.kinds.to_vec(),
-            (true, None) => Kind::usual(),
-        };
-        let usual = (faults::STORM_MS, faults::FAULT_MAX_MS);
-        let faults = match options.each {
-            true => faults::draw_each(&chance, nodes, &kinds),
-            false => faults::draw(&chance, nodes, &kinds, plan.map_or(usual, |plan| plan.bounds_ms)),
-        };
-        Story { seed, nodes, faults, plan }
-    }
-
-    /// Lives through it, or twice; an error is the message of what was broken.
-    fn live(&self, twice: bool) -> Result<Told, String> {
-        let told = self.live_once()?;
-        if !twice {
-            return Ok(told);
-        }
-        if !simulated::SEEDED {
-            return Err(simulated::UNSEEDED.to_owned());
-        }
-        match first_difference(&told.trace, &self.live_once()?.trace) {
-            Some(difference) => Err(format!("run again it does not do the same, {difference}")),
-            None => Ok(told),
-        }
-    }
-
-    fn live_once(&self) -> Result<Told, String> {
-        let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
-        arm(match self.plan {
-            Some(plan) => trouble.with_bug(plan.bug, plan.points),
-            None => trouble,
-        });
-        let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
-        let lived = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        });
-        let troubles = disarm();
-        lived.map(|told| Told { troubles, ..told })
-    }
-
-    /// Leaves out faults as long as it still fails.
-    fn shrink(mut self, twice: bool) -> Story {
-        let mut at = 0;
-        while at < self.faults.len() {
-            let mut without = self.clone();
-            without.faults.remove(at);
-            match without.live(twice) {
-                Err(_) => self = without,
-                Ok(_) => at += 1,
-            }
-        }
-        self
-    }
-}
-
-async fn play(world: Rc<World>, story: Story) -> Told {
-    let judge = Rc::new(Judge::default());
-    let watching = tokio::task::spawn_local(judge.clone().watch(world.clone()));
-    let may_be_damaged = story.faults.iter().any(|fault| matches!(fault.kind, Kind::Eio | Kind::Rot));
-    let every = if story.plan.is_some() { DISKS_EVERY_PLANTED } else { DISKS_EVERY };
-    let disks = Durable::new(every, may_be_damaged);
-    let watching_disks = tokio::task::spawn_local(disks.clone().watch(world.clone()));
-    world.whole(story.nodes).await;
-    let (work, storm) = (Work::new(&world), Storm::new(&world));
-    let supervising = tokio::task::spawn_local(storm.clone().supervise());
-    let working = work.start(CLIENTS).await;
-    let times = Times::new();
-    let timing = times.start(&world).await;
-    let begin = Instant::now();
-    storm.rage(&story.faults).await;
-    storm.calm().await;
-
-    let (calm, done) = (Instant::now(), work.done.get());
-    while work.done.get() == done {
-        assert!(calm.elapsed() < FIRST_SUCCESS, "nothing succeeds after the faults\n{}", world.describe());
-        sleep(Duration::from_millis(10)).await;
-    }
-    work.stop(working).await;
-    times.stop(&world, timing).await;
-    let client = world.client("last").await;
-    world.wait_until_whole(&client).await;
-    work.read_all().await;
-    let digests = world.equal_digests(&client).await;
-    assert!(calm.elapsed() < WHOLE, "it takes {:?} until all replicas are equal", calm.elapsed());
-    judge.look(&world);
-    disks.look(&world);
-    for forever in [watching, watching_disks, supervising] {
-        assert!(!forever.is_finished(), "who looks on has seen nothing wrong");
-        forever.abort();
-    }
-    world.trace.note(&format!("{digests:?}"));
-    let (operations, undecided) = work.judge();
-    Told {
-        fired: storm.fired(),
-        operations: operations + times.done.get() as usize,
-        undecided,
-        unknown: work.unknown.get(),
-        stops: storm.stops(),
-        compared: judge.compared.get(),
-        disk_looks: disks.looks.get(),
-        simulated: begin.elapsed(),
-        trace: world.trace.text(),
-        ..Told::default()
-    }
 }
 
 /// The command that runs this again.

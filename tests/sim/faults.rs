@@ -1,8 +1,10 @@
 //! What goes wrong, and when: drawn from a seed, so that a run can be repeated, and a list, so that it can be made shorter.
 //!
-//! Each fault ends by itself. What cannot be done when its time comes (whoever is down cannot die) is not counted.
+//! Each fault ends by itself, but for one that is kept ([`EVER`]). As text, to be repeated from: `1200:kill:2:417:3000` kills
+//! the process on the second machine after 1.2 s, for 3 s, its other number being 417.
 
 use std::fmt;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use nodenomad::net::chance::Chance;
@@ -14,6 +16,12 @@ pub const FAULT_MAX_MS: u64 = 12_000;
 /// The same where each kind happens once.
 const SHORT_STORM_MS: u64 = 8_000;
 const SHORT_FAULT_MAX_MS: u64 = 3_000;
+/// How long a fault lasts that is never mended.
+pub const EVER: u64 = u64::MAX;
+/// How it is written.
+const EVER_TEXT: &str = "ever";
+/// Fewer nodes cannot lose one and have three voters again.
+const LOSE_FROM_NODES: usize = 4;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -32,6 +40,10 @@ pub enum Kind {
     Isolate,
     /// One machine does not hear another
     OneWay,
+    /// A machine hears nobody, and is heard
+    Deaf,
+    /// A machine is heard by nobody, and hears
+    Mute,
     /// The cluster falls apart into two
     Split,
     /// Each machine hears its two neighbours only
@@ -42,12 +54,18 @@ pub enum Kind {
     Reset,
     /// A disk neither does what it is asked nor says that it failed
     Hang,
+    /// A disk takes long over whatever it is asked to do
+    SlowDisk,
     /// A disk fails to read, write or sync, a few times
     Eio,
     /// A disk has no room
     Full,
     /// A clock jumps
     Clock,
+    /// A clock runs fast or slow, and is set right in the end
+    Drift,
+    /// A machine is gone for good, with its disk: one a run, of four or more, and not where a disk fails or rots as well
+    Lose,
     /// A log rots while its machine is off: of one machine only, for another must have what is lost. Not drawn unless asked for
     Rot,
 }
@@ -71,47 +89,100 @@ pub struct Fault {
     pub lasts_ms: u64,
 }
 
+impl Kind {
+    /// How it is written.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("all have names").get_name().to_owned()
+    }
+}
+
+impl Fault {
+    pub fn is_kept(&self) -> bool {
+        self.lasts_ms == EVER
+    }
+
+    /// Drawn from these kinds, within `storm_ms`, as long as `lasts_ms` at most.
+    fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Fault {
+        let (at_ms, kind) = (chance.between(0, storm_ms), chance.between(0, kinds.len() as u64));
+        let (machine, detail) = (chance.between(0, nodes as u64) as usize, chance.between(0, 1000));
+        Fault { at_ms, kind: kinds[kind as usize], machine, detail, lasts_ms: chance.between(100, lasts_ms) }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { at_ms, kind, machine, detail, lasts_ms } = self;
-        write!(f, "{at_ms:>6} ms  {kind:?} n{} ({detail}) for {lasts_ms} ms", machine + 1)
+        let Fault { at_ms, kind, machine, detail, .. } = self;
+        write!(f, "{at_ms}:{}:{}:{detail}:", kind.name(), machine + 1)?;
+        if self.is_kept() { f.write_str(EVER_TEXT) } else { write!(f, "{}", self.lasts_ms) }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let number =
+            |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number in a fault"));
+        let parts: Vec<&str> = text.trim().split(':').collect();
+        let [at_ms, kind, machine, detail, lasts_ms] = parts[..] else {
+            return Err(format!("`{text}` is not AT_MS:KIND:MACHINE:DETAIL:LASTS_MS"));
+        };
+        let machine = number(machine)?.checked_sub(1).ok_or("machines are counted from 1")? as usize;
+        let lasts_ms = if lasts_ms == EVER_TEXT { EVER } else { number(lasts_ms)? };
+        Ok(Fault {
+            at_ms: number(at_ms)?,
+            kind: Kind::from_str(kind, false)?,
+            machine,
+            detail: number(detail)?,
+            lasts_ms,
+        })
     }
 }
 
 /// The faults of a run, within `storm_ms`, each as long as `lasts_ms` at most.
 pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Vec<Fault> {
-    let count = chance.between(4, 14);
-    let mut faults: Vec<Fault> = (0..count)
-        .map(|_| {
-            let (at_ms, kind) = (chance.between(0, storm_ms), chance.between(0, kinds.len() as u64));
-            let kind = kinds[kind as usize];
+    let one = |_| {
+        let mut fault = Fault::draw(chance, nodes, kinds, (storm_ms, lasts_ms));
+        if matches!(fault.kind, Kind::Clock | Kind::Drift) {
             // Whoever is wrong about the time is so for long.
-            let lasts_ms = if kind == Kind::Clock { FAULT_MAX_MS } else { lasts_ms };
-            Fault {
-                at_ms,
-                kind,
-                machine: chance.between(0, nodes as u64) as usize,
-                detail: chance.between(0, 1000),
-                lasts_ms: chance.between(100, lasts_ms),
-            }
-        })
-        .collect();
+            fault.lasts_ms = chance.between(100, FAULT_MAX_MS);
+        }
+        fault
+    };
+    sorted(nodes, (0..chance.between(4, 14)).map(one).collect())
+}
+
+/// One fault of each kind, soon after one another: a short run in which everything happens. Last of all one is lost, if
+/// at all: whoever fails then is not whole in time.
+pub fn draw_each(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
+    let one = |kind: &Kind| {
+        let bounds = (SHORT_STORM_MS, SHORT_FAULT_MAX_MS);
+        let mut fault = Fault::draw(chance, nodes, std::slice::from_ref(kind), bounds);
+        if *kind == Kind::Lose {
+            (fault.at_ms, fault.lasts_ms) = (SHORT_STORM_MS, FAULT_MAX_MS);
+        }
+        fault
+    };
+    sorted(nodes, kinds.iter().map(one).collect())
+}
+
+/// By time, without those that so few nodes cannot have.
+fn sorted(nodes: usize, mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.retain(|fault| fault.kind != Kind::Lose || nodes >= LOSE_FROM_NODES);
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
 
-/// One fault of each kind, soon after one another: a short run in which everything happens.
-pub fn draw_each(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = kinds
-        .iter()
-        .map(|kind| Fault {
-            at_ms: chance.between(0, SHORT_STORM_MS),
-            kind: *kind,
-            machine: chance.between(0, nodes as u64) as usize,
-            detail: chance.between(0, 1000),
-            lasts_ms: chance.between(100, SHORT_FAULT_MAX_MS),
-        })
-        .collect();
-    faults.sort_by_key(|fault| fault.at_ms);
-    faults
+/// That what is written can be read: asked whenever the program runs without arguments.
+pub fn check_text() {
+    for (n, kind) in Kind::value_variants().iter().enumerate() {
+        for lasts_ms in [0, 3000, EVER] {
+            let fault = Fault { at_ms: 1200, kind: *kind, machine: n, detail: 417, lasts_ms };
+            assert_eq!(fault.to_string().parse(), Ok(fault), "{fault}");
+        }
+    }
+    assert_eq!(Fault::from_str("1200:kill:2:417:3000").map(|fault| fault.machine), Ok(1));
+    for wrong in ["", "1:kill:2:3", "1:kill:0:3:4", "1:murder:2:3:4", "1:kill:2:3:4:5", "x:kill:2:3:4"] {
+        assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
+    }
 }

@@ -35,7 +35,7 @@ mod work;
 
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use nodenomad::net::chance::Chance;
 
 use faults::Kind;
@@ -103,11 +103,7 @@ fn again(story: &Story, options: &Options) -> String {
         command += " --twice";
     }
     if !options.faults.is_empty() {
-        let names: Vec<String> = options
-            .faults
-            .iter()
-            .map(|kind| kind.to_possible_value().expect("all have names").get_name().to_owned())
-            .collect();
+        let names: Vec<String> = options.faults.iter().map(|kind| kind.name()).collect();
         command += &format!(" --faults {}", names.join(","));
     }
     command
@@ -156,6 +152,9 @@ fn main() -> ExitCode {
         (None, None) => Box::new(FIXED),
     };
     let repeated = || if is_fixed { repeat() } else { Ok(()) };
+    if is_fixed {
+        faults::check_text();
+    }
     match live_all(seeds, &options).and_then(|()| repeated()) {
         Err(failed) => failed,
         Ok(()) if is_fixed && !planted::quick(&options) => ExitCode::FAILURE,

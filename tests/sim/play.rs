@@ -20,6 +20,8 @@ const DISKS_EVERY: Duration = Duration::from_secs(5);
 const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Clients at work.
 const CLIENTS: u32 = 8;
+/// Who is silent for longer is replaced, where one is lost.
+const SILENT_AFTER: &str = "10s";
 /// After the last fault has ended the first operation succeeds within this time.
 const FIRST_SUCCESS: Duration = Duration::from_secs(10);
 /// And every shard has three voters and equal replicas within this.
@@ -33,7 +35,10 @@ pub async fn play(world: Rc<World>, story: Story) -> Told {
     let every = if story.plan.is_some() { DISKS_EVERY_PLANTED } else { DISKS_EVERY };
     let disks = Durable::new(every, may_be_damaged);
     let watching_disks = tokio::task::spawn_local(disks.clone().watch(world.clone()));
-    world.whole(story.nodes).await;
+    let whole = world.whole(story.nodes).await;
+    if story.faults.iter().any(|fault| fault.kind == Kind::Lose) {
+        world.configure(&whole, "silent_after_ms", SILENT_AFTER).await;
+    }
     let (work, storm) = (Work::new(&world), Storm::new(&world));
     let supervising = tokio::task::spawn_local(storm.clone().supervise());
     let working = work.start(CLIENTS).await;

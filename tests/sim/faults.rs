@@ -70,6 +70,10 @@ pub enum Kind {
     Rot,
 }
 
+/// Faults as they are written, with commas between; perhaps none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule(pub Vec<Fault>);
+
 impl Kind {
     /// Those that are drawn if nobody asks for others.
     pub fn usual() -> Vec<Kind> {
@@ -90,6 +94,23 @@ pub struct Fault {
 }
 
 impl Kind {
+    /// Those that may be kept for ever, with all others in order.
+    const KEPT: [Kind; 8] = [
+        Kind::Kill,
+        Kind::Pause,
+        Kind::Isolate,
+        Kind::Deaf,
+        Kind::Mute,
+        Kind::Hang,
+        Kind::SlowDisk,
+        Kind::Full,
+    ];
+
+    /// True if a shard may have lost a replica by it, and cannot do without another until that is made anew.
+    pub fn takes_replicas(self) -> bool {
+        matches!(self, Kind::Eio | Kind::Rot | Kind::Lose)
+    }
+
     /// How it is written.
     pub fn name(self) -> String {
         self.to_possible_value().expect("all have names").get_name().to_owned()
@@ -139,6 +160,22 @@ impl FromStr for Fault {
     }
 }
 
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        f.write_str(&faults.join(","))
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Schedule, String> {
+        let faults = text.split(',').filter(|one| !one.trim().is_empty());
+        faults.map(str::parse).collect::<Result<_, _>>().map(Schedule)
+    }
+}
+
 /// The faults of a run, within `storm_ms`, each as long as `lasts_ms` at most.
 pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Vec<Fault> {
     let one = |_| {
@@ -149,7 +186,7 @@ pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms):
         }
         fault
     };
-    sorted(nodes, (0..chance.between(4, 14)).map(one).collect())
+    (0..chance.between(4, 14)).map(one).collect()
 }
 
 /// One fault of each kind, soon after one another: a short run in which everything happens. Last of all one is lost, if
@@ -163,23 +200,30 @@ pub fn draw_each(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
         }
         fault
     };
-    sorted(nodes, kinds.iter().map(one).collect())
+    kinds.iter().map(one).collect()
+}
+
+/// One that is never mended; late, so that there is something to fall upon.
+pub fn draw_kept(chance: &Chance, nodes: usize) -> Fault {
+    let fault = Fault::draw(chance, nodes, &Kind::KEPT, (STORM_MS / 2, FAULT_MAX_MS));
+    Fault { at_ms: fault.at_ms + STORM_MS / 2, lasts_ms: EVER, ..fault }
 }
 
 /// By time, without those that so few nodes cannot have.
-fn sorted(nodes: usize, mut faults: Vec<Fault>) -> Vec<Fault> {
-    faults.retain(|fault| fault.kind != Kind::Lose || nodes >= LOSE_FROM_NODES);
+pub fn sorted(nodes: usize, mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.retain(|fault| fault.machine < nodes && (fault.kind != Kind::Lose || nodes >= LOSE_FROM_NODES));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
 
 /// That what is written can be read: asked whenever the program runs without arguments.
 pub fn check_text() {
-    for (n, kind) in Kind::value_variants().iter().enumerate() {
-        for lasts_ms in [0, 3000, EVER] {
-            let fault = Fault { at_ms: 1200, kind: *kind, machine: n, detail: 417, lasts_ms };
-            assert_eq!(fault.to_string().parse(), Ok(fault), "{fault}");
-        }
+    let all = Kind::value_variants().iter().enumerate().flat_map(|(machine, kind)| {
+        let fault = Fault { at_ms: 1200, kind: *kind, machine, detail: 417, lasts_ms: 0 };
+        [0, 3000, EVER].map(|lasts_ms| Fault { lasts_ms, ..fault })
+    });
+    for schedule in [Schedule(all.collect()), Schedule(Vec::new())] {
+        assert_eq!(schedule.to_string().parse(), Ok(schedule.clone()), "{schedule}");
     }
     assert_eq!(Fault::from_str("1200:kill:2:417:3000").map(|fault| fault.machine), Ok(1));
     for wrong in ["", "1:kill:2:3", "1:kill:0:3:4", "1:murder:2:3:4", "1:kill:2:3:4:5", "x:kill:2:3:4"] {

@@ -8,6 +8,9 @@
 //! cargo test --release --test sim -- --seeds 1..1000 --faults kill,split
 //! cargo test --release --test sim -- --seed 42 --shrink           # the fewest faults with which it still fails
 //! cargo test --release --test sim -- --seed 42 --twice            # whether it does the same again, to the letter
+//! cargo test --release --test sim -- --seed 42 --schedule 1200:kill:2:417:3000   # with exactly these faults
+//! cargo test --release --test sim -- --seeds 1..100 --mode liveness   # one machine stays broken, the others must go on
+//! cargo test --release --test sim -- --seed 42 --rounds 80        # one cluster for about an hour, in bounded memory
 //! cargo test --release --test sim -- --plant ack-before-fsync      # how soon a planted bug is seen; `all`: each of them
 //! ```
 //!
@@ -22,9 +25,12 @@
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod alive;
 mod durable;
 mod faults;
 mod judge;
+mod lists;
+mod memory;
 mod planted;
 mod play;
 mod storm;
@@ -38,8 +44,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use nodenomad::net::chance::Chance;
 
-use faults::Kind;
-use story::Story;
+use faults::{Kind, Schedule};
+use story::{Mode, Story};
 use totals::Totals;
 
 /// Seeds that `cargo test` runs once.
@@ -68,6 +74,15 @@ struct Options {
     /// Kinds of faults [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Exactly these faults, each AT_MS:KIND:MACHINE:DETAIL:LASTS_MS, such as 1200:kill:2:417:3000
+    #[arg(long, value_name = "FAULT,...", conflicts_with_all = ["each", "faults", "plant"])]
+    schedule: Option<Schedule>,
+    /// What is asked of a run
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// Storms that one cluster lives through, each judged; memory must not grow
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["shrink", "twice", "plant"])]
+    rounds: u64,
     /// After a failure, looks for the fewest faults with which it still fails
     #[arg(long)]
     shrink: bool,
@@ -96,13 +111,21 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
 fn again(story: &Story, options: &Options) -> String {
     let mut command =
         format!("cargo test --release --test sim -- --seed {} --nodes {}", story.seed, story.nodes);
-    if options.each {
+    if options.each && !options.shrink {
         command += " --each";
     }
     if options.twice {
         command += " --twice";
     }
-    if !options.faults.is_empty() {
+    if options.rounds > 1 {
+        command += &format!(" --rounds {}", options.rounds);
+    }
+    if options.mode != Mode::default() {
+        command += " --mode liveness";
+    }
+    if options.shrink || options.schedule.is_some() {
+        command += &format!(" --schedule '{}'", Schedule(story.rounds[0].clone()));
+    } else if !options.faults.is_empty() {
         let names: Vec<String> = options.faults.iter().map(|kind| kind.name()).collect();
         command += &format!(" --faults {}", names.join(","));
     }
@@ -115,7 +138,9 @@ fn fail(story: &Story, options: &Options, why: &str) -> ExitCode {
     let how =
         if options.shrink { "the fewest faults found" } else { "its faults (--shrink looks for fewer)" };
     println!("{how}, {} nodes:", story.nodes);
-    story.faults.iter().for_each(|fault| println!("  {fault}"));
+    for (round, faults) in story.rounds.iter().enumerate() {
+        faults.iter().for_each(|fault| println!("  round {}: {fault}", round + 1));
+    }
     println!("\nagain, at commit {}: {}", commit(), again(&story, options));
     ExitCode::FAILURE
 }
@@ -177,9 +202,9 @@ fn live_all(seeds: impl Iterator<Item = u64>, options: &Options) -> Result<(), E
         let story = Story::draw(seed, options, None);
         let told = story.live(options.twice).map_err(|why| fail(&story, options, &why))?;
         if options.seed.is_some() {
-            println!("seed {seed}: trace {}", blake3::hash(told.trace.as_bytes()).to_hex());
+            println!("seed {seed}: trace {}", told.hash);
         }
-        totals.add(told);
+        totals.add(&told);
         totals.show();
     }
     println!("{}", totals.last_line());

@@ -149,7 +149,7 @@ impl Storm {
         if fault.kind != Kind::Lose {
             return is_free;
         }
-        let harmed = |other: &Fault| matches!(other.kind, Kind::Eio | Kind::Rot) || other.is_kept();
+        let harmed = |other: &Fault| other.kind.takes_replicas() || other.is_kept();
         let all = || (0..self.world.count()).map(|n| self.world.machine(n));
         is_free
             && self.rotten.get().is_none()
@@ -201,7 +201,9 @@ impl Storm {
             Kind::Slow => world.net.set_latency(Duration::ZERO, Duration::from_millis(SLOW_MS)),
             Kind::Reset => world.net.reset(&machine.address),
             Kind::Hang => machine.gate.close(),
-            Kind::SlowDisk => machine.slow_down(SLOW_DISK_FROM_MS + detail % (SLOW_DISK_MS - SLOW_DISK_FROM_MS)),
+            Kind::SlowDisk => {
+                machine.slow_down(SLOW_DISK_FROM_MS + detail % (SLOW_DISK_MS - SLOW_DISK_FROM_MS))
+            }
             Kind::Eio => machine.disk.borrow().fail(act(fault), 1 + detail as u32 % 7),
             Kind::Full => machine.disk.borrow().leave_free(NEARLY_FULL_BYTES),
             Kind::Clock => {

@@ -24,6 +24,7 @@
 //! - A replica id that was in a job and is in no membership at its end is retired, for good (failures.md row 3); who
 //!   votes is not removed: guarded by `tests::a_new_node_that_dies_on_the_way_leaves_nothing_behind`,
 //!   `tests::a_new_replica_that_is_damaged_on_the_way_is_given_up`,
+//!   `tests::a_new_replica_that_is_retired_on_the_way_is_not_added_again`,
 //!   `tests::whoever_votes_is_not_removed_even_if_the_record_says_it_is_time`.
 //! - The map follows the shard's own log and never goes back: guarded by
 //!   `tests::the_map_follows_the_log_and_never_goes_back`.
@@ -79,6 +80,8 @@ pub struct Observation {
     pub gone: BTreeSet<NodeId>,
     /// Replicas whose own nodes say that they have lost data: they will never catch up.
     pub damaged: BTreeSet<ReplicaId>,
+    /// Replicas that are retired: their nodes do not have them, or remove them.
+    pub retired: BTreeSet<ReplicaId>,
 }
 
 /// What to do next. Steps on the membership are made for the membership seen and are refused if it changed.
@@ -116,6 +119,8 @@ pub enum Reason {
     Gone(NodeId),
     #[error("{0} is damaged")]
     Damaged(ReplicaId),
+    #[error("{0} is retired")]
+    Retired(ReplicaId),
     #[error("too few of the shard's future voters are alive")]
     NoQuorum,
     #[error("the shard's members are not those the job was made for")]
@@ -221,11 +226,13 @@ impl Task<'_> {
     /// Why a replica will never be a voter.
     fn hopeless(&self, member: Member) -> Option<Reason> {
         let (id, node) = (ReplicaId(member.replica), NodeId(member.node));
-        match (self.seen.gone.contains(&node), self.seen.damaged.contains(&id)) {
-            (true, _) => Some(Reason::Gone(node)),
-            (false, true) => Some(Reason::Damaged(id)),
-            (false, false) => None,
-        }
+        let reasons = [
+            (self.seen.gone.contains(&node), Reason::Gone(node)),
+            (self.seen.damaged.contains(&id), Reason::Damaged(id)),
+            // The map dropped it while the job had taken it out for a reason that is gone.
+            (self.seen.retired.contains(&id), Reason::Retired(id)),
+        ];
+        reasons.into_iter().find_map(|(is_so, reason)| is_so.then_some(reason))
     }
 
     /// What is missing for a replica to be a learner that has caught up; `None`: nothing.

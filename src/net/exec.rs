@@ -6,12 +6,15 @@
 //!
 //! Nothing else in this program starts a thread or a task.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::chance::Chance;
 use super::trouble::{Point, trouble};
 
 /// What a consumer takes where there is trouble.
@@ -26,9 +29,12 @@ pub enum Exec {
     Inline { delay: Duration, gate: Option<&'static Gate> },
 }
 
-/// Holds blocking work up while it is closed: what a device that hangs does to a simulated node.
-#[derive(Debug)]
-pub struct Gate(watch::Sender<bool>);
+/// Holds blocking work up while it is closed, and makes it slow: what a device that hangs or labours does to a simulated node.
+pub struct Gate {
+    open: watch::Sender<bool>,
+    /// The longest that a piece of work takes, in milliseconds, and who draws how long.
+    slow: Mutex<Option<(u64, Chance)>>,
+}
 
 /// The sending side of a consumer. When the last clone goes, the consumer ends after what is queued.
 pub struct Queue<J>(mpsc::Sender<J>);
@@ -41,26 +47,44 @@ pub struct QueueClosed;
 impl Gate {
     /// An open one. It lives as long as the process: tasks that nobody waits for may still stand at it.
     pub fn new() -> &'static Gate {
-        Box::leak(Box::new(Gate(watch::Sender::new(true))))
+        Box::leak(Box::new(Gate { open: watch::Sender::new(true), slow: Mutex::new(None) }))
     }
 
     /// Blocking work that begins from now on waits.
     pub fn close(&self) {
-        self.0.send_replace(false);
+        self.open.send_replace(false);
     }
 
     /// All that waits goes on.
     pub fn open(&self) {
-        self.0.send_replace(true);
+        self.open.send_replace(true);
+    }
+
+    /// Each piece of blocking work that begins from now on takes a drawn time more, up to `max_ms`; zero: no longer.
+    pub fn slow_down(&self, max_ms: u64, chance: Chance) {
+        *self.slow.lock() = (max_ms > 0).then_some((max_ms, chance));
+    }
+
+    /// What the next piece of work takes more.
+    fn slowness(&self) -> Duration {
+        let slow = self.slow.lock();
+        let drawn_ms = slow.as_ref().map_or(0, |(max_ms, chance)| chance.between(1, max_ms + 1));
+        Duration::from_millis(drawn_ms)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gate").field(&*self.open.borrow()).finish()
     }
 }
 
 /// What blocking work waits for before it is done inline.
 async fn pass(delay: Duration, gate: Option<&'static Gate>) {
-    tokio::time::sleep(delay).await;
+    tokio::time::sleep(delay + gate.map_or(Duration::ZERO, Gate::slowness)).await;
     if let Some(gate) = gate {
         // The sender lives for ever.
-        let _ = gate.0.subscribe().wait_for(|open| *open).await;
+        let _ = gate.open.subscribe().wait_for(|open| *open).await;
     }
 }
 

@@ -10,7 +10,8 @@
 //! | *one place a replica* | a replica's id is on one machine only, whatever became of it |
 //! | *nobody damaged* | where no disk fails or rots, no replica is given up |
 //!
-//! A replica that was given up counts as having what it had: it will not vote again, and another takes its place.
+//! A replica that was given up counts as having what it had: it will not vote again, and another takes its place. So does
+//! one on a machine that is lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,44 +1,27 @@
 //! What goes wrong, and when: drawn from a seed, so that a run can be repeated, and a list, so that it can be made shorter.
 //!
-//! Each fault ends by itself. What cannot be done when its time comes (whoever is down cannot die) is not counted.
+//! Each fault ends by itself, but for one that is kept ([`EVER`]). As text, to be repeated from: `1200:kill:2:417:3000` kills
+//! the process on the second machine after 1.2 s, for 3 s, its other number being 417.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
-use std::time::Duration;
+use std::str::FromStr;
 
 use clap::ValueEnum;
-use futures_util::FutureExt;
 use nodenomad::net::chance::Chance;
-use nodenomad::node::disk::sim::Act;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
-
-use crate::simulated::World;
 
 /// How long faults go on after the first.
 pub const STORM_MS: u64 = 40_000;
-/// A disk that stops in the middle of something does so within this time, or the power goes anyway.
-const STOP_WITHIN: Duration = Duration::from_millis(400);
-/// Writes and syncs after which it does so, at most.
-const STOP_AFTER_ACTS: u32 = 60;
-/// Places of a log at which it rots.
-const ROT_PLACES: u64 = 3;
 /// A fault lasts as long as this, at most.
 pub const FAULT_MAX_MS: u64 = 12_000;
 /// The same where each kind happens once.
 const SHORT_STORM_MS: u64 = 8_000;
 const SHORT_FAULT_MAX_MS: u64 = 3_000;
-/// Free bytes of a disk that is all but full.
-const NEARLY_FULL_BYTES: u64 = 64 << 10;
-/// The longest that a piece of data travels on a slow network, milliseconds.
-const SLOW_MS: u64 = 120;
-/// How far a clock jumps, milliseconds: less than what the cluster forgives.
-const CLOCK_JUMP_MS: u64 = 200;
-
-/// How soon a process that has ended by itself is noticed, and is started again after that.
-const SUPERVISE_EVERY: Duration = Duration::from_millis(500);
+/// How long a fault lasts that is never mended.
+pub const EVER: u64 = u64::MAX;
+/// How it is written.
+const EVER_TEXT: &str = "ever";
+/// Fewer nodes cannot lose one and have three voters again.
+const LOSE_FROM_NODES: usize = 4;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -57,6 +40,10 @@ pub enum Kind {
     Isolate,
     /// One machine does not hear another
     OneWay,
+    /// A machine hears nobody, and is heard
+    Deaf,
+    /// A machine is heard by nobody, and hears
+    Mute,
     /// The cluster falls apart into two
     Split,
     /// Each machine hears its two neighbours only
@@ -67,15 +54,25 @@ pub enum Kind {
     Reset,
     /// A disk neither does what it is asked nor says that it failed
     Hang,
+    /// A disk takes long over whatever it is asked to do
+    SlowDisk,
     /// A disk fails to read, write or sync, a few times
     Eio,
     /// A disk has no room
     Full,
     /// A clock jumps
     Clock,
+    /// A clock runs fast or slow, and is set right in the end
+    Drift,
+    /// A machine is gone for good, with its disk: one a run, of four or more, and not where a disk fails or rots as well
+    Lose,
     /// A log rots while its machine is off: of one machine only, for another must have what is lost. Not drawn unless asked for
     Rot,
 }
+
+/// Faults as they are written, with commas between; perhaps none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule(pub Vec<Fault>);
 
 impl Kind {
     /// Those that are drawn if nobody asks for others.
@@ -96,266 +93,133 @@ pub struct Fault {
     pub lasts_ms: u64,
 }
 
+impl Kind {
+    /// Those that may be kept for ever, with all others in order. Not a full disk: whoever leads there goes on leading and
+    /// refuses what grows.
+    const KEPT: [Kind; 7] =
+        [Kind::Kill, Kind::Pause, Kind::Isolate, Kind::Deaf, Kind::Mute, Kind::Hang, Kind::SlowDisk];
+
+    /// True if a shard may have lost a replica by it, and cannot do without another until that is made anew.
+    pub fn takes_replicas(self) -> bool {
+        matches!(self, Kind::Eio | Kind::Rot | Kind::Lose)
+    }
+
+    /// How it is written.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("all have names").get_name().to_owned()
+    }
+}
+
+impl Fault {
+    pub fn is_kept(&self) -> bool {
+        self.lasts_ms == EVER
+    }
+
+    /// Drawn from these kinds, within `storm_ms`, as long as `lasts_ms` at most.
+    fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Fault {
+        let (at_ms, kind) = (chance.between(0, storm_ms), chance.between(0, kinds.len() as u64));
+        let (machine, detail) = (chance.between(0, nodes as u64) as usize, chance.between(0, 1000));
+        Fault { at_ms, kind: kinds[kind as usize], machine, detail, lasts_ms: chance.between(100, lasts_ms) }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fault { at_ms, kind, machine, detail, lasts_ms } = self;
-        write!(f, "{at_ms:>6} ms  {kind:?} n{} ({detail}) for {lasts_ms} ms", machine + 1)
+        let Fault { at_ms, kind, machine, detail, .. } = self;
+        write!(f, "{at_ms}:{}:{}:{detail}:", kind.name(), machine + 1)?;
+        if self.is_kept() { f.write_str(EVER_TEXT) } else { write!(f, "{}", self.lasts_ms) }
+    }
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let number =
+            |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number in a fault"));
+        let parts: Vec<&str> = text.trim().split(':').collect();
+        let [at_ms, kind, machine, detail, lasts_ms] = parts[..] else {
+            return Err(format!("`{text}` is not AT_MS:KIND:MACHINE:DETAIL:LASTS_MS"));
+        };
+        let machine = number(machine)?.checked_sub(1).ok_or("machines are counted from 1")? as usize;
+        let lasts_ms = if lasts_ms == EVER_TEXT { EVER } else { number(lasts_ms)? };
+        Ok(Fault {
+            at_ms: number(at_ms)?,
+            kind: Kind::from_str(kind, false)?,
+            machine,
+            detail: number(detail)?,
+            lasts_ms,
+        })
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> = self.0.iter().map(Fault::to_string).collect();
+        f.write_str(&faults.join(","))
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Schedule, String> {
+        let faults = text.split(',').filter(|one| !one.trim().is_empty());
+        faults.map(str::parse).collect::<Result<_, _>>().map(Schedule)
     }
 }
 
 /// The faults of a run, within `storm_ms`, each as long as `lasts_ms` at most.
 pub fn draw(chance: &Chance, nodes: usize, kinds: &[Kind], (storm_ms, lasts_ms): (u64, u64)) -> Vec<Fault> {
-    let count = chance.between(4, 14);
-    let mut faults: Vec<Fault> = (0..count)
-        .map(|_| {
-            let (at_ms, kind) = (chance.between(0, storm_ms), chance.between(0, kinds.len() as u64));
-            let kind = kinds[kind as usize];
+    let one = |_| {
+        let mut fault = Fault::draw(chance, nodes, kinds, (storm_ms, lasts_ms));
+        if matches!(fault.kind, Kind::Clock | Kind::Drift) {
             // Whoever is wrong about the time is so for long.
-            let lasts_ms = if kind == Kind::Clock { FAULT_MAX_MS } else { lasts_ms };
-            Fault {
-                at_ms,
-                kind,
-                machine: chance.between(0, nodes as u64) as usize,
-                detail: chance.between(0, 1000),
-                lasts_ms: chance.between(100, lasts_ms),
-            }
-        })
-        .collect();
-    faults.sort_by_key(|fault| fault.at_ms);
-    faults
+            fault.lasts_ms = chance.between(100, FAULT_MAX_MS);
+        }
+        fault
+    };
+    (0..chance.between(4, 14)).map(one).collect()
 }
 
-/// One fault of each kind, soon after one another: a short run in which everything happens.
+/// One fault of each kind, soon after one another: a short run in which everything happens. Last of all one is lost, if
+/// at all: whoever fails then is not whole in time.
 pub fn draw_each(chance: &Chance, nodes: usize, kinds: &[Kind]) -> Vec<Fault> {
-    let mut faults: Vec<Fault> = kinds
-        .iter()
-        .map(|kind| Fault {
-            at_ms: chance.between(0, SHORT_STORM_MS),
-            kind: *kind,
-            machine: chance.between(0, nodes as u64) as usize,
-            detail: chance.between(0, 1000),
-            lasts_ms: chance.between(100, SHORT_FAULT_MAX_MS),
-        })
-        .collect();
+    let one = |kind: &Kind| {
+        let bounds = (SHORT_STORM_MS, SHORT_FAULT_MAX_MS);
+        let mut fault = Fault::draw(chance, nodes, std::slice::from_ref(kind), bounds);
+        if *kind == Kind::Lose {
+            (fault.at_ms, fault.lasts_ms) = (SHORT_STORM_MS, FAULT_MAX_MS);
+        }
+        fault
+    };
+    kinds.iter().map(one).collect()
+}
+
+/// One that is never mended; late, so that there is something to fall upon.
+pub fn draw_kept(chance: &Chance, nodes: usize) -> Fault {
+    let fault = Fault::draw(chance, nodes, &Kind::KEPT, (STORM_MS / 2, FAULT_MAX_MS));
+    Fault { at_ms: fault.at_ms + STORM_MS / 2, lasts_ms: EVER, ..fault }
+}
+
+/// By time, without those that so few nodes cannot have.
+pub fn sorted(nodes: usize, mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.retain(|fault| fault.machine < nodes && (fault.kind != Kind::Lose || nodes >= LOSE_FROM_NODES));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }
 
-/// What is done to a world, and what was.
-pub struct Storm {
-    world: Rc<World>,
-    fired: RefCell<BTreeMap<Kind, u64>>,
-    stops: Cell<u64>,
-    /// Whose log rots.
-    rotten: Cell<Option<usize>>,
-}
-
-impl Storm {
-    pub fn new(world: &Rc<World>) -> Rc<Storm> {
-        Rc::new(Storm {
-            world: world.clone(),
-            fired: RefCell::default(),
-            stops: Cell::new(0),
-            rotten: Cell::default(),
-        })
+/// That what is written can be read: asked whenever the program runs without arguments.
+pub fn check_text() {
+    let all = Kind::value_variants().iter().enumerate().flat_map(|(machine, kind)| {
+        let fault = Fault { at_ms: 1200, kind: *kind, machine, detail: 417, lasts_ms: 0 };
+        [0, 3000, EVER].map(|lasts_ms| Fault { lasts_ms, ..fault })
+    });
+    for schedule in [Schedule(all.collect()), Schedule(Vec::new())] {
+        assert_eq!(schedule.to_string().parse(), Ok(schedule.clone()), "{schedule}");
     }
-
-    /// How often each kind of fault really happened.
-    pub fn fired(&self) -> BTreeMap<Kind, u64> {
-        self.fired.borrow().clone()
+    assert_eq!(Fault::from_str("1200:kill:2:417:3000").map(|fault| fault.machine), Ok(1));
+    for wrong in ["", "1:kill:2:3", "1:kill:0:3:4", "1:murder:2:3:4", "1:kill:2:3:4:5", "x:kill:2:3:4"] {
+        assert!(wrong.parse::<Fault>().is_err(), "{wrong}");
     }
-
-    /// How often a node ended by itself.
-    pub fn stops(&self) -> u64 {
-        self.stops.get()
-    }
-
-    /// Starts whoever ends by itself again, for ever, as a service manager does.
-    pub async fn supervise(self: Rc<Self>) {
-        loop {
-            sleep(SUPERVISE_EVERY).await;
-            for n in 0..self.world.count() {
-                let machine = self.world.machine(n);
-                if machine.is_running() && machine.node().stopped().now_or_never().is_some() {
-                    self.stops.set(self.stops.get() + 1);
-                    machine.die();
-                    let storm = self.clone();
-                    tokio::task::spawn_local(async move {
-                        sleep(SUPERVISE_EVERY).await;
-                        storm.start(n).await;
-                    });
-                }
-            }
-        }
-    }
-
-    /// Lets all of them happen at their times, and end.
-    pub async fn rage(self: &Rc<Self>, faults: &[Fault]) {
-        let mut under_way: Vec<JoinHandle<()>> = Vec::new();
-        let mut now_ms = 0;
-        for fault in faults {
-            sleep(Duration::from_millis(fault.at_ms - now_ms)).await;
-            now_ms = fault.at_ms;
-            under_way.push(tokio::task::spawn_local(self.clone().strike(*fault)));
-        }
-        for one in under_way {
-            one.await.expect("faults do not panic");
-        }
-    }
-
-    async fn strike(self: Rc<Self>, fault: Fault) {
-        if !self.begin(fault) {
-            return;
-        }
-        *self.fired.borrow_mut().entry(fault.kind).or_default() += 1;
-        sleep(Duration::from_millis(fault.lasts_ms)).await;
-        self.end(fault).await;
-    }
-
-    /// False if it cannot happen.
-    fn begin(&self, fault: Fault) -> bool {
-        let world = &self.world;
-        let machine = world.machine(fault.machine);
-        match fault.kind {
-            Kind::Kill | Kind::Power | Kind::Crash | Kind::Pause | Kind::Eio | Kind::Rot
-                if !machine.is_running() =>
-            {
-                return false;
-            }
-            Kind::Kill => machine.die(),
-            Kind::Power => machine.cut(),
-            Kind::Crash => {
-                machine.disk.borrow().stop_after(fault.detail as u32 % STOP_AFTER_ACTS);
-                tokio::task::spawn_local(async move {
-                    sleep(STOP_WITHIN).await;
-                    machine.cut();
-                });
-            }
-            Kind::Rot => return self.rot(fault),
-            Kind::Blackout => world.cut_all(),
-            Kind::Pause => machine.pause(),
-            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => return self.block(fault, true),
-            Kind::Slow => world.net.set_latency(Duration::ZERO, Duration::from_millis(SLOW_MS)),
-            Kind::Reset => world.net.reset(&machine.address),
-            Kind::Hang => machine.gate.close(),
-            Kind::Eio => machine.disk.borrow().fail(act(fault), 1 + fault.detail as u32 % 7),
-            Kind::Full => machine.disk.borrow().leave_free(NEARLY_FULL_BYTES),
-            Kind::Clock => {
-                machine
-                    .wall
-                    .set_offset_ms((fault.detail % (2 * CLOCK_JUMP_MS)) as i64 - CLOCK_JUMP_MS as i64);
-            }
-        }
-        true
-    }
-
-    async fn end(&self, fault: Fault) {
-        let world = &self.world;
-        let machine = world.machine(fault.machine);
-        match fault.kind {
-            Kind::Kill | Kind::Power | Kind::Rot => self.start(fault.machine).await,
-            Kind::Crash => {
-                sleep(STOP_WITHIN).await;
-                self.start(fault.machine).await;
-            }
-            Kind::Blackout => {
-                for n in 0..world.count() {
-                    self.start(n).await;
-                }
-            }
-            Kind::Pause => machine.resume(),
-            Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => _ = self.block(fault, false),
-            Kind::Slow => world.net.set_latency(Duration::from_micros(50), Duration::from_micros(500)),
-            Kind::Reset => {}
-            Kind::Hang => machine.gate.open(),
-            Kind::Eio => machine.disk.borrow().fail(act(fault), 0),
-            Kind::Full => machine.disk.borrow().set_capacity(u64::MAX),
-            Kind::Clock => machine.wall.set_offset_ms(0),
-        }
-    }
-
-    /// Starts a machine that is down, unless somebody else does; again and again while its disk does not let it.
-    async fn start(&self, n: usize) {
-        let machine = self.world.machine(n);
-        while machine.is_down() {
-            if let Err(error) = machine.try_start().await {
-                assert!(error_of_the_disk(&error), "start: {} does not: {error:?}", machine.address);
-                sleep(Duration::from_millis(500)).await;
-            }
-        }
-    }
-
-    /// Mends all that may be left of faults, and starts everybody.
-    pub async fn calm(&self) {
-        let world = &self.world;
-        for n in 0..world.count() {
-            let machine = world.machine(n);
-            for other in 0..n {
-                world.part(n, other, false);
-            }
-            machine.gate.open();
-            machine.resume();
-            machine.wall.set_offset_ms(0);
-            for act in [Act::Read, Act::Write, Act::Sync] {
-                machine.disk.borrow().fail(act, 0);
-            }
-            machine.disk.borrow().set_capacity(u64::MAX);
-        }
-        for n in 0..world.count() {
-            self.start(n).await;
-        }
-    }
-
-    /// The log of a machine rots; false if that of another one has.
-    fn rot(&self, fault: Fault) -> bool {
-        if self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
-            return false;
-        }
-        self.rotten.set(Some(fault.machine));
-        let machine = self.world.machine(fault.machine);
-        machine.cut();
-        let segments =
-            machine.files("wal").into_iter().filter(|path| path.to_string_lossy().contains("wal-"));
-        let segments: Vec<_> = segments.collect();
-        let path = &segments[fault.detail as usize % segments.len()];
-        machine.rot(path, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
-        true
-    }
-
-    /// False if it concerns no pair of machines: three are a ring anyway, and a split may leave all on one side.
-    fn block(&self, fault: Fault, blocked: bool) -> bool {
-        let count = self.world.count();
-        let pairs = (0..count).flat_map(|a| (0..count).map(move |b| (a, b))).filter(|(a, b)| a != b);
-        let first = fault.machine;
-        let second = (first + 1 + fault.detail as usize % (count - 1)) % count;
-        let concerned = |(a, b): &(usize, usize)| match fault.kind {
-            Kind::Isolate => *a == first || *b == first,
-            Kind::OneWay => (*a, *b) == (first, second),
-            Kind::Split => (fault.detail >> a & 1) != (fault.detail >> b & 1),
-            _ => (a + 1) % count != *b && (b + 1) % count != *a,
-        };
-        let mut any = false;
-        for (a, b) in pairs.filter(concerned) {
-            any = true;
-            let (from, to) = (&self.world.machine(a).address, &self.world.machine(b).address);
-            self.world.net.partition_one_way(from, to, blocked);
-        }
-        any
-    }
-}
-
-fn act(fault: Fault) -> Act {
-    [Act::Read, Act::Write, Act::Sync][fault.detail as usize % 3]
-}
-
-/// True if an error says that the disk did not do what it was asked.
-fn error_of_the_disk(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<std::io::Error>().is_some() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -63,6 +63,14 @@ impl Judge {
         check_ranges(world);
     }
 
+    /// Forgets what was compared so far, and who is dead; not whose terms these are.
+    pub fn forget(&self, world: &World) {
+        self.entries.take();
+        let lives = |(n, starts): &Process| world.machine(*n).starts() == *starts;
+        self.applied.borrow_mut().retain(|(process, _), _| lives(process));
+        self.terms.borrow_mut().retain(|(process, _), _| lives(process));
+    }
+
     fn look_at(&self, process: Process, node: &Node) {
         for replica in node.shards.all().iter() {
             let (shard, id) = (replica.shard, replica.id);

@@ -8,6 +8,9 @@
 //! cargo test --release --test sim -- --seeds 1..1000 --faults kill,split
 //! cargo test --release --test sim -- --seed 42 --shrink           # the fewest faults with which it still fails
 //! cargo test --release --test sim -- --seed 42 --twice            # whether it does the same again, to the letter
+//! cargo test --release --test sim -- --seed 42 --schedule 1200:kill:2:417:3000   # with exactly these faults
+//! cargo test --release --test sim -- --seeds 1..100 --mode liveness   # one machine stays broken, the others must go on
+//! cargo test --release --test sim -- --seed 42 --rounds 80        # one cluster for about an hour, in bounded memory
 //! cargo test --release --test sim -- --plant ack-before-fsync      # how soon a planted bug is seen; `all`: each of them
 //! ```
 //!
@@ -22,48 +25,34 @@
 #[path = "../simulated/mod.rs"]
 mod simulated;
 
+mod alive;
 mod durable;
 mod faults;
 mod judge;
+mod lists;
+mod memory;
 mod planted;
+mod play;
+mod storm;
+mod story;
 mod times;
 mod totals;
 mod work;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::rc::Rc;
-use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use nodenomad::net::chance::Chance;
-use nodenomad::net::trouble::{Armed, arm, disarm};
-use tokio::time::{Instant, sleep};
 
-use durable::Durable;
-use faults::{Fault, Kind, Storm};
-use judge::Judge;
-use planted::Plan;
-use simulated::World;
-use simulated::trace::first_difference;
-use times::Times;
-use totals::{Told, Totals};
-use work::Work;
+use faults::{Kind, Schedule};
+use story::{Mode, Story};
+use totals::Totals;
 
-/// How often all disks are looked at; and where a planted bug is to be seen.
-const DISKS_EVERY: Duration = Duration::from_secs(5);
-const DISKS_EVERY_PLANTED: Duration = Duration::from_millis(500);
 /// Seeds that `cargo test` runs once.
 const FIXED: std::ops::Range<u64> = 2..6;
 /// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong.
 const REPEATED: &str = "sim --seed 1 --twice";
-const REPEATED_LARGE: &str = "sim --seed 4 --nodes 7 --each --twice";
-/// Clients at work.
-const CLIENTS: u32 = 8;
-/// After the last fault has ended the first operation succeeds within this time.
-const FIRST_SUCCESS: Duration = Duration::from_secs(10);
-/// And every shard has three voters and equal replicas within this.
-const WHOLE: Duration = Duration::from_secs(60);
+const REPEATED_LARGE: &str = "sim --seed 5 --nodes 7 --each --twice";
 
 #[derive(Clone, Debug, Parser)]
 struct Options {
@@ -85,6 +74,15 @@ struct Options {
     /// Kinds of faults [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
+    /// Exactly these faults, each AT_MS:KIND:MACHINE:DETAIL:LASTS_MS, such as 1200:kill:2:417:3000
+    #[arg(long, value_name = "FAULT,...", conflicts_with_all = ["each", "faults", "plant"])]
+    schedule: Option<Schedule>,
+    /// What is asked of a run
+    #[arg(long, value_enum, default_value_t)]
+    mode: Mode,
+    /// Storms that one cluster lives through, each judged; memory must not grow
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["shrink", "twice", "plant"])]
+    rounds: u64,
     /// After a failure, looks for the fewest faults with which it still fails
     #[arg(long)]
     shrink: bool,
@@ -104,151 +102,31 @@ struct Options {
     exact: bool,
 }
 
-/// One run: everything else follows from it.
-#[derive(Clone, Debug)]
-struct Story {
-    seed: u64,
-    nodes: usize,
-    faults: Vec<Fault>,
-    plan: Option<&'static Plan>,
-}
-
 fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
     let (from, to) = text.split_once("..").ok_or("write FROM..TO")?;
     Ok(from.parse().map_err(|_| "FROM is a number")?..to.parse().map_err(|_| "TO is a number")?)
-}
-
-impl Story {
-    fn draw(seed: u64, options: &Options, plan: Option<&'static Plan>) -> Story {
-        let chance = Chance::from_seed(seed ^ 0x5EED_0F57_0212);
-        // Drawn in any case, so that the rest does not depend on it.
-        let drawn = chance.between(3, 6);
-        let nodes = options.nodes.unwrap_or(drawn) as usize;
-        let kinds = match (options.faults.is_empty(), plan) {
-            (false, _) => options.faults.clone(),
-            (true, Some(plan)) => plan.kinds.to_vec(),
-            (true, None) => Kind::usual(),
-        };
-        let usual = (faults::STORM_MS, faults::FAULT_MAX_MS);
-        let faults = match options.each {
-            true => faults::draw_each(&chance, nodes, &kinds),
-            false => faults::draw(&chance, nodes, &kinds, plan.map_or(usual, |plan| plan.bounds_ms)),
-        };
-        Story { seed, nodes, faults, plan }
-    }
-
-    /// Lives through it, or twice; an error is the message of what was broken.
-    fn live(&self, twice: bool) -> Result<Told, String> {
-        let told = self.live_once()?;
-        if !twice {
-            return Ok(told);
-        }
-        if !simulated::SEEDED {
-            return Err(simulated::UNSEEDED.to_owned());
-        }
-        match first_difference(&told.trace, &self.live_once()?.trace) {
-            Some(difference) => Err(format!("run again it does not do the same, {difference}")),
-            None => Ok(told),
-        }
-    }
-
-    fn live_once(&self) -> Result<Told, String> {
-        let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
-        arm(match self.plan {
-            Some(plan) => trouble.with_bug(plan.bug, plan.points),
-            None => trouble,
-        });
-        let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));
-        let lived = catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-        });
-        let troubles = disarm();
-        lived.map(|told| Told { troubles, ..told })
-    }
-
-    /// Leaves out faults as long as it still fails.
-    fn shrink(mut self, twice: bool) -> Story {
-        let mut at = 0;
-        while at < self.faults.len() {
-            let mut without = self.clone();
-            without.faults.remove(at);
-            match without.live(twice) {
-                Err(_) => self = without,
-                Ok(_) => at += 1,
-            }
-        }
-        self
-    }
-}
-
-async fn play(world: Rc<World>, story: Story) -> Told {
-    let judge = Rc::new(Judge::default());
-    let watching = tokio::task::spawn_local(judge.clone().watch(world.clone()));
-    let may_be_damaged = story.faults.iter().any(|fault| matches!(fault.kind, Kind::Eio | Kind::Rot));
-    let every = if story.plan.is_some() { DISKS_EVERY_PLANTED } else { DISKS_EVERY };
-    let disks = Durable::new(every, may_be_damaged);
-    let watching_disks = tokio::task::spawn_local(disks.clone().watch(world.clone()));
-    world.whole(story.nodes).await;
-    let (work, storm) = (Work::new(&world), Storm::new(&world));
-    let supervising = tokio::task::spawn_local(storm.clone().supervise());
-    let working = work.start(CLIENTS).await;
-    let times = Times::new();
-    let timing = times.start(&world).await;
-    let begin = Instant::now();
-    storm.rage(&story.faults).await;
-    storm.calm().await;
-
-    let (calm, done) = (Instant::now(), work.done.get());
-    while work.done.get() == done {
-        assert!(calm.elapsed() < FIRST_SUCCESS, "nothing succeeds after the faults\n{}", world.describe());
-        sleep(Duration::from_millis(10)).await;
-    }
-    work.stop(working).await;
-    times.stop(&world, timing).await;
-    let client = world.client("last").await;
-    world.wait_until_whole(&client).await;
-    work.read_all().await;
-    let digests = world.equal_digests(&client).await;
-    assert!(calm.elapsed() < WHOLE, "it takes {:?} until all replicas are equal", calm.elapsed());
-    judge.look(&world);
-    disks.look(&world);
-    for forever in [watching, watching_disks, supervising] {
-        assert!(!forever.is_finished(), "who looks on has seen nothing wrong");
-        forever.abort();
-    }
-    world.trace.note(&format!("{digests:?}"));
-    let (operations, undecided) = work.judge();
-    Told {
-        fired: storm.fired(),
-        operations: operations + times.done.get() as usize,
-        undecided,
-        unknown: work.unknown.get(),
-        stops: storm.stops(),
-        compared: judge.compared.get(),
-        disk_looks: disks.looks.get(),
-        simulated: begin.elapsed(),
-        trace: world.trace.text(),
-        ..Told::default()
-    }
 }
 
 /// The command that runs this again.
 fn again(story: &Story, options: &Options) -> String {
     let mut command =
         format!("cargo test --release --test sim -- --seed {} --nodes {}", story.seed, story.nodes);
-    if options.each {
+    if options.each && !options.shrink {
         command += " --each";
     }
     if options.twice {
         command += " --twice";
     }
-    if !options.faults.is_empty() {
-        let names: Vec<String> = options
-            .faults
-            .iter()
-            .map(|kind| kind.to_possible_value().expect("all have names").get_name().to_owned())
-            .collect();
+    if options.rounds > 1 {
+        command += &format!(" --rounds {}", options.rounds);
+    }
+    if options.mode != Mode::default() {
+        command += " --mode liveness";
+    }
+    if options.shrink || options.schedule.is_some() {
+        command += &format!(" --schedule '{}'", Schedule(story.rounds[0].clone()));
+    } else if !options.faults.is_empty() {
+        let names: Vec<String> = options.faults.iter().map(|kind| kind.name()).collect();
         command += &format!(" --faults {}", names.join(","));
     }
     command
@@ -260,7 +138,9 @@ fn fail(story: &Story, options: &Options, why: &str) -> ExitCode {
     let how =
         if options.shrink { "the fewest faults found" } else { "its faults (--shrink looks for fewer)" };
     println!("{how}, {} nodes:", story.nodes);
-    story.faults.iter().for_each(|fault| println!("  {fault}"));
+    for (round, faults) in story.rounds.iter().enumerate() {
+        faults.iter().for_each(|fault| println!("  round {}: {fault}", round + 1));
+    }
     println!("\nagain, at commit {}: {}", commit(), again(&story, options));
     ExitCode::FAILURE
 }
@@ -297,6 +177,9 @@ fn main() -> ExitCode {
         (None, None) => Box::new(FIXED),
     };
     let repeated = || if is_fixed { repeat() } else { Ok(()) };
+    if is_fixed {
+        faults::check_text();
+    }
     match live_all(seeds, &options).and_then(|()| repeated()) {
         Err(failed) => failed,
         Ok(()) if is_fixed && !planted::quick(&options) => ExitCode::FAILURE,
@@ -319,9 +202,9 @@ fn live_all(seeds: impl Iterator<Item = u64>, options: &Options) -> Result<(), E
         let story = Story::draw(seed, options, None);
         let told = story.live(options.twice).map_err(|why| fail(&story, options, &why))?;
         if options.seed.is_some() {
-            println!("seed {seed}: trace {}", blake3::hash(told.trace.as_bytes()).to_hex());
+            println!("seed {seed}: trace {}", told.hash);
         }
-        totals.add(told);
+        totals.add(&told);
         totals.show();
     }
     println!("{}", totals.last_line());

@@ -60,6 +60,8 @@ struct Mortal {
 pub struct Times {
     next: Cell<u64>,
     stop: Cell<bool>,
+    /// Each has a set of its own: what is late from the one before harms nobody.
+    round: Cell<u64>,
     pub done: Cell<u64>,
     /// Key, timestamp, and the value to be found at it.
     past: RefCell<Vec<(String, Timestamp, Option<String>)>>,
@@ -81,6 +83,7 @@ impl Times {
         Rc::new(Times {
             next: Cell::new(0),
             stop: Cell::new(false),
+            round: Cell::new(1),
             done: Cell::new(0),
             past: RefCell::default(),
             read_at: RefCell::default(),
@@ -91,6 +94,7 @@ impl Times {
     }
 
     pub async fn start(self: &Rc<Self>, world: &World) -> Vec<JoinHandle<()>> {
+        self.stop.set(false);
         let mut working = Vec::new();
         for number in 0..HANDS {
             let client = world.client(&format!("times-{number}")).await;
@@ -109,6 +113,20 @@ impl Times {
         let hand =
             Hand { times: self.clone(), client: world.client("times").await, chance: world.chance.fork() };
         assert!(hand.scan_set().await, "the set can be read in the end");
+    }
+
+    /// Goes on with another set; what was is remembered only as far as nothing may be written there.
+    pub fn forget(&self) {
+        self.past.take();
+        self.mortal.take();
+        self.tried.take();
+        self.added.take();
+        self.round.set(self.round.get() + 1);
+    }
+
+    /// What the names of the elements of the set have in them.
+    fn set(&self) -> String {
+        format!("/set{}-", self.round.get())
     }
 
     /// No write to this key that begins now may be stamped at or below it.
@@ -267,7 +285,7 @@ impl Hand {
 
     async fn add(&self) -> bool {
         let n = self.times.next();
-        let key = format!("{}/set-{n}", letter(n));
+        let key = format!("{}{}{n}", letter(n), self.times.set());
         self.times.tried.borrow_mut().insert(key.clone());
         let floor = self.times.floor(&key);
         let Ok(stamp) = self.client.put(key.as_bytes(), "1").await else { return false };
@@ -285,7 +303,8 @@ impl Hand {
         let rows: Result<Vec<Row>, _> = self.client.range(RangeQuery::new(all)).try_collect().await;
         let Ok(rows) = rows else { return false };
         let names = rows.iter().map(|row| String::from_utf8_lossy(&row.key).into_owned());
-        let found: Vec<String> = names.filter(|name| name.contains("/set-")).collect();
+        let set = self.times.set();
+        let found: Vec<String> = names.filter(|name| name.contains(&set)).collect();
         assert!(found.is_sorted_by(|a, b| a < b), "set: a scan shows elements twice or in another order");
         let found: BTreeSet<String> = found.into_iter().collect();
         let missing: Vec<&String> = sure.difference(&found).collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use nodenomad::net::trouble::Point;
 
+use crate::alive::Alive;
 use crate::faults::Kind;
 
 /// Between two plain lines.
@@ -24,7 +25,29 @@ pub struct Told {
     pub compared: u64,
     pub disk_looks: u64,
     pub simulated: Duration,
+    /// Where a machine stayed broken: how long the others took.
+    pub alive: Option<Alive>,
+    /// All lines, where they are kept; and their hash.
     pub trace: String,
+    pub hash: String,
+}
+
+impl Told {
+    /// Adds what another showed.
+    pub fn add(&mut self, told: &Told) {
+        told.fired.iter().for_each(|(kind, fired)| *self.fired.entry(*kind).or_default() += fired);
+        told.troubles.iter().for_each(|(point, fired)| *self.troubles.entry(*point).or_default() += fired);
+        self.operations += told.operations;
+        self.unknown += told.unknown;
+        self.stops += told.stops;
+        self.undecided += told.undecided;
+        self.compared += told.compared;
+        self.disk_looks += told.disk_looks;
+        self.simulated += told.simulated;
+        if let Some(alive) = told.alive {
+            self.alive = Some(self.alive.unwrap_or_default().worse(alive));
+        }
+    }
 }
 
 /// Runs so far.
@@ -43,18 +66,9 @@ impl Totals {
         Totals { begin: Instant::now(), shown: Duration::ZERO, count: 0, sum }
     }
 
-    pub fn add(&mut self, told: Told) {
-        let sum = &mut self.sum;
+    pub fn add(&mut self, told: &Told) {
         self.count += 1;
-        told.fired.iter().for_each(|(kind, fired)| *sum.fired.entry(*kind).or_default() += fired);
-        told.troubles.iter().for_each(|(point, fired)| *sum.troubles.entry(*point).or_default() += fired);
-        sum.operations += told.operations;
-        sum.unknown += told.unknown;
-        sum.stops += told.stops;
-        sum.undecided += told.undecided;
-        sum.compared += told.compared;
-        sum.disk_looks += told.disk_looks;
-        sum.simulated += told.simulated;
+        self.sum.add(told);
     }
 
     /// A live line on a terminal, a plain one every so often elsewhere.
@@ -89,7 +103,11 @@ impl Totals {
 
     /// All there is to say in the end.
     pub fn last_line(&self) -> String {
-        format!("{}; points of trouble: {}", self.line(), counts(&self.sum.troubles))
+        let alive = self.sum.alive.map_or(String::new(), |alive| {
+            let Alive { first, gap } = alive;
+            format!("; without the machine that stayed broken the first write took {first:?}, the longest gap {gap:?}")
+        });
+        format!("{}; points of trouble: {}{alive}", self.line(), counts(&self.sum.troubles))
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Work {
     pub failed: Cell<u64>,
     pub unknown: Cell<u64>,
     stop: Cell<bool>,
+    /// Each has its own keys: what is late from the one before harms nobody.
+    round: Cell<u64>,
 }
 
 /// One client.
@@ -63,11 +65,13 @@ impl Work {
             failed: Cell::new(0),
             unknown: Cell::new(0),
             stop: Cell::new(false),
+            round: Cell::new(1),
         })
     }
 
     /// Puts `count` clients to work, each with a session of its own.
     pub async fn start(self: &Rc<Self>, count: u32) -> Vec<JoinHandle<()>> {
+        self.stop.set(false);
         let mut working = Vec::new();
         for number in 0..count {
             let client = self.world.client(&format!("worker-{number}")).await;
@@ -92,7 +96,7 @@ impl Work {
         let (work, chance) = (self.clone(), self.world.chance.fork());
         let mut hand = Hand { work, client, number: u32::MAX, chance, seen: BTreeMap::new() };
         let failed = self.failed.get();
-        for key in registers().chain(counters()) {
+        for key in self.registers().chain(self.counters()) {
             hand.get(key).await;
         }
         hand.scan().await;
@@ -124,18 +128,42 @@ impl Work {
         (operations, undecided)
     }
 
+    /// Goes on with other keys; of those so far nothing is remembered.
+    pub fn forget(&self) {
+        self.histories.take();
+        self.round.set(self.round.get() + 1);
+    }
+
     fn now(&self) -> u64 {
         self.begin.elapsed().as_nanos() as u64
     }
+
+    /// Keys of values.
+    fn registers(&self) -> impl Iterator<Item = String> + use<> {
+        let round = self.round.get();
+        (0..REGISTERS)
+            .map(move |n| format!("{}/register-{round}", char::from(b'a' + (n * 26 / REGISTERS) as u8)))
+    }
+
+    fn counters(&self) -> impl Iterator<Item = String> + use<> {
+        let round = self.round.get();
+        (0..COUNTERS)
+            .map(move |n| format!("{}/counter-{round}", char::from(b'a' + (n * 26 / COUNTERS) as u8)))
+    }
 }
 
-/// Keys of values.
-fn registers() -> impl Iterator<Item = String> {
-    (0..REGISTERS).map(|n| format!("{}/register", char::from(b'a' + (n * 26 / REGISTERS) as u8)))
+/// All keys that anybody here writes.
+fn everything() -> KeyRange {
+    KeyRange { start: Key::from_name(b"a").expect("a key"), end: Some(Key::from_name(b"~").expect("a key")) }
 }
 
-fn counters() -> impl Iterator<Item = String> {
-    (0..COUNTERS).map(|n| format!("{}/counter", char::from(b'a' + (n * 26 / COUNTERS) as u8)))
+/// Deletes whatever is there.
+pub async fn delete_all(client: &Client) {
+    let rows: Result<Vec<_>, Error> = client.range(RangeQuery::new(everything())).try_collect().await;
+    for row in rows.unwrap_or_else(|error| panic!("all can be read in the end: {error}")) {
+        let deleted = client.delete(&row.key).await;
+        deleted.unwrap_or_else(|error| panic!("{:?} can be deleted in the end: {error}", row.key));
+    }
 }
 
 fn value_bytes(value: u64) -> Vec<u8> {
@@ -150,7 +178,8 @@ fn number_of(value: &[u8]) -> u64 {
 impl Hand {
     async fn run(mut self) {
         while !self.work.stop.get() {
-            let register = registers().nth(self.chance.between(0, REGISTERS) as usize).expect("it is one");
+            let register =
+                self.work.registers().nth(self.chance.between(0, REGISTERS) as usize).expect("it is one");
             // Some only read: they do not learn from writes that fail who leads.
             let kinds = if self.number % 3 == 2 { READS_BELOW } else { 100 };
             match self.chance.between(0, kinds) {
@@ -160,7 +189,7 @@ impl Hand {
                 75..80 => self.delete(register).await,
                 80..95 => {
                     let n = self.chance.between(0, COUNTERS) as usize;
-                    self.incr(counters().nth(n).expect("it is one")).await;
+                    self.incr(self.work.counters().nth(n).expect("it is one")).await;
                 }
                 _ => self.scan().await,
             }
@@ -211,11 +240,8 @@ impl Hand {
     /// Reads all keys at once: of each, what was there or that nothing was.
     async fn scan(&mut self) {
         let begin = self.work.now();
-        let all = KeyRange {
-            start: Key::from_name(b"a").expect("a key"),
-            end: Some(Key::from_name(b"~").expect("a key")),
-        };
-        let rows: Result<Vec<_>, Error> = self.client.range(RangeQuery::new(all)).try_collect().await;
+        let rows: Result<Vec<_>, Error> =
+            self.client.range(RangeQuery::new(everything())).try_collect().await;
         let rows = rows.map(|rows| {
             rows.iter().map(|row| (row.key.to_vec(), number_of(&row.value))).collect::<BTreeMap<_, _>>()
         });
@@ -224,7 +250,7 @@ impl Hand {
                 self.tell(String::new(), begin, Err::<(), _>(error), |()| Action::Get { found: None }, None)
             }
             Ok(rows) => {
-                for key in registers().chain(counters()) {
+                for key in self.work.registers().chain(self.work.counters()) {
                     let found = rows.get(key.as_bytes()).copied();
                     self.tell(key, begin, Ok(()), |()| Action::Get { found }, None);
                 }

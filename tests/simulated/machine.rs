@@ -45,6 +45,7 @@ pub struct Machine {
     process: RefCell<Option<Process>>,
     paused: Rc<Pause>,
     starts: Cell<u64>,
+    lost: Cell<bool>,
 }
 
 /// Whether a process is stopped where it stands (SIGSTOP), and who lets it go on.
@@ -92,6 +93,7 @@ impl Machine {
             process: RefCell::default(),
             paused: Rc::default(),
             starts: Cell::new(0),
+            lost: Cell::new(false),
         }
     }
 
@@ -108,6 +110,7 @@ impl Machine {
             process: RefCell::default(),
             paused: Rc::default(),
             starts: Cell::new(0),
+            lost: Cell::new(false),
         }
     }
 
@@ -144,6 +147,7 @@ impl Machine {
             wal: wal_options(),
             store: store_options(),
         };
+        assert!(!self.is_lost(), "what is lost does not come back");
         self.starts.set(self.starts.get() + 1);
         let set = LocalSet::new();
         let starting = set.spawn_local(Node::start(parts));
@@ -200,6 +204,27 @@ impl Machine {
         let after = self.disk.borrow().process_death();
         self.disk.replace(after);
         self.kill();
+    }
+
+    /// The machine is gone for good, with its disk: what is on it from now on only tells what it had.
+    pub fn lose(&self) {
+        self.cut();
+        self.lost.set(true);
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.lost.get()
+    }
+
+    /// From now on each act of the disk takes a drawn time more, up to `max_ms`; zero: no longer.
+    pub fn slow_down(&self, max_ms: u64) {
+        self.gate.slow_down(max_ms, self.chance.fork());
+    }
+
+    /// The clock shows true time, and goes on as it should.
+    pub fn set_clock_right(&self) {
+        self.wall.set_rate_permille(0);
+        self.wall.set_offset_ms(0);
     }
 
     /// Nothing of the process runs until it is resumed, while time goes on.

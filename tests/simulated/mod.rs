@@ -38,7 +38,7 @@ pub const SEEDED: bool = cfg!(tokio_unstable);
 /// What to say where it does not.
 pub const UNSEEDED: &str = "built without `--cfg tokio_unstable`, so the seed does not decide all: add that to RUSTFLAGS, \
                             which replaces what .cargo/config.toml says";
-/// No run takes longer than this, in simulated time.
+/// No run takes longer than this, in simulated time, unless it says so.
 const RUN_LIMIT: Duration = Duration::from_secs(1800);
 
 const LOOK_FOR_PANICS_EVERY: Duration = Duration::from_millis(100);
@@ -90,6 +90,11 @@ pub fn run<F: Future>(test: &'static str, seed: u64, body: impl Fn(Rc<World>) ->
 
 /// The same; a panic is all that is told of a failure.
 pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::Output {
+    live_within(RUN_LIMIT, seed, body)
+}
+
+/// The same, for as long as this in simulated time.
+pub fn live_within<F: Future>(limit: Duration, seed: u64, body: impl Fn(Rc<World>) -> F) -> F::Output {
     count_panics();
     let _log = show_log();
     let chance = Chance::from_seed(seed);
@@ -103,9 +108,9 @@ pub fn live_through<F: Future>(seed: u64, body: impl Fn(Rc<World>) -> F) -> F::O
         let done = tokio::select! {
             biased;
             () = panicked() => panic!("a task has panicked"),
-            done = tokio::time::timeout(RUN_LIMIT, body(world.clone())) => done,
+            done = tokio::time::timeout(limit, body(world.clone())) => done,
         };
-        let done = done.unwrap_or_else(|_| panic!("not over after {RUN_LIMIT:?} of simulated time"));
+        let done = done.unwrap_or_else(|_| panic!("not over after {limit:?} of simulated time"));
         world.end();
         done
     });

@@ -1,6 +1,6 @@
 //! What happened in a run, line by line with its time: what a run that is repeated must repeat to the letter.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use tokio::time::Instant;
 
@@ -10,13 +10,27 @@ const TRACE_VARIABLE: &str = "NOMAD_SIM_TRACE";
 pub struct Trace {
     begin: Instant,
     shown: bool,
+    /// Whether all lines are kept, or their hash only.
+    kept: Cell<bool>,
     text: RefCell<String>,
+    hash: RefCell<blake3::Hasher>,
 }
 
 impl Trace {
     pub fn new() -> Trace {
-        let shown = std::env::var_os(TRACE_VARIABLE).is_some();
-        Trace { begin: Instant::now(), shown, text: RefCell::default() }
+        Trace {
+            begin: Instant::now(),
+            shown: std::env::var_os(TRACE_VARIABLE).is_some(),
+            kept: Cell::new(true),
+            text: RefCell::default(),
+            hash: RefCell::default(),
+        }
+    }
+
+    /// From now on no line is kept, so that a run can be long.
+    pub fn keep_hash_only(&self) {
+        self.kept.set(false);
+        self.text.take();
     }
 
     /// Adds a line.
@@ -25,12 +39,20 @@ impl Trace {
         if self.shown {
             eprint!("{line}");
         }
-        *self.text.borrow_mut() += &line;
+        self.hash.borrow_mut().update(line.as_bytes());
+        if self.kept.get() {
+            *self.text.borrow_mut() += &line;
+        }
     }
 
-    /// All lines so far.
+    /// All lines so far, if they are kept.
     pub fn text(&self) -> String {
         self.text.borrow().clone()
+    }
+
+    /// The hash of all lines so far.
+    pub fn hash(&self) -> String {
+        self.hash.borrow().finalize().to_hex().to_string()
     }
 }
 

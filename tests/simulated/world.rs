@@ -185,21 +185,30 @@ impl World {
     }
 
     /// Waits until every shard has its voters and nobody else: three, the meta shard five if there are so many nodes,
-    /// which all others follow.
+    /// which all others follow. What is lost votes nowhere, but for the meta shard if nobody is there in its stead.
     pub async fn wait_until_whole(&self, client: &Client) {
         let meta_voters = if self.count() < 5 { 3 } else { 5 };
+        let lost: Vec<NodeId> = self.lost().into_iter().map(|n| self.machine(n).id()).collect();
+        let meta_living = meta_voters.min(self.count() - lost.len());
         self.until("every shard has its voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
             map.shards().count() == SPLIT_AT.len() + 2
                 && map.shards().all(|shard| {
-                    let voters = shard.replicas.iter().filter(|one| one.voter).count();
+                    let voters = || shard.replicas.iter().filter(|one| one.voter);
+                    let living = voters().filter(|one| !lost.contains(&one.node)).count();
+                    let all = (voters().count(), living, shard.replicas.len());
                     match shard.shard {
-                        ShardId(0) => voters == meta_voters && shard.replicas.len() == self.count(),
-                        _ => voters == 3 && shard.replicas.len() == 3,
+                        ShardId(0) => all == (meta_voters, meta_living, self.count()),
+                        _ => all == (3, 3, 3),
                     }
                 })
         })
         .await;
+    }
+
+    /// The machines that are gone for good.
+    pub fn lost(&self) -> Vec<usize> {
+        (0..self.count()).filter(|n| self.machine(*n).is_lost()).collect()
     }
 
     /// Looks again and again until it is so.
@@ -252,14 +261,16 @@ impl World {
     }
 
     /// Waits until all replicas of every shard have applied the same entries; their digests must be equal. Returns them.
+    /// What is lost is not asked.
     pub async fn equal_digests(&self, client: &Client) -> Vec<(ShardId, Vec<u8>)> {
         let found = RefCell::new(Vec::new());
+        let lost: Vec<NodeId> = self.lost().into_iter().map(|n| self.machine(n).id()).collect();
         self.until("all replicas have applied the same", SETTLE_LIMIT, || async {
             found.borrow_mut().clear();
             let Ok(map) = client.refresh().await else { return false };
             for shard in map.shards() {
                 let mut told = Vec::new();
-                for replica in &shard.replicas {
+                for replica in shard.replicas.iter().filter(|one| !lost.contains(&one.node)) {
                     match client.digest(replica.node, shard.shard).await {
                         Ok(digest) => told.push(digest),
                         Err(_) => return false,

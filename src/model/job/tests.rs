@@ -116,6 +116,7 @@ impl World {
             alive: (1..=9).map(NodeId).filter(|node| !self.dead.contains(node)).collect(),
             gone: self.gone.clone(),
             damaged: BTreeSet::new(),
+            retired: self.retired.clone(),
         }
     }
 
@@ -423,6 +424,31 @@ fn a_new_replica_that_is_damaged_on_the_way_is_given_up() {
     seen.damaged = [ReplicaId(4)].into();
     let given_up = Step::Abandon { reason: damaged, retired: vec![ReplicaId(4)] };
     assert_eq!(next(&job, Some(&seen)), given_up);
+}
+
+/// A node that was thought gone for a moment: its learner was removed, and the map, which had it already, has retired it.
+/// Added again it would vote, and its node removes it.
+#[test]
+fn a_new_replica_that_is_retired_on_the_way_is_not_added_again() {
+    let add = ReplicaRecord { replica: 4, node: 4, role: ReplicaRole::RoleVoter.into() };
+    let job = |phase: JobPhase| JobRecord {
+        add: Some(add),
+        remove: 3,
+        phase: phase.into(),
+        ..promotion(&[1, 2, 4])
+    };
+    let mut seen = observation(&[1, 2, 3], &[]);
+    seen.retired = [ReplicaId(4)].into();
+    let retired = Reason::Retired(ReplicaId(4));
+    let given_up = Step::Abandon { reason: retired, retired: vec![ReplicaId(4)] };
+    assert_eq!(next(&job(JobPhase::JobLearn), Some(&seen)), given_up);
+    // Or a late request has added it.
+    let mut seen = observation(&[1, 2, 3], &[4]);
+    seen.matched.insert(ReplicaId(4), seen.last_index);
+    seen.retired = [ReplicaId(4)].into();
+    for phase in [JobPhase::JobLearn, JobPhase::JobPromote] {
+        assert_eq!(next(&job(phase), Some(&seen)), Step::RemoveMember(ReplicaId(4)), "{phase:?}");
+    }
 }
 
 #[test]

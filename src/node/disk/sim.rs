@@ -267,6 +267,11 @@ impl SimDisk {
         self.state.lock().capacity_bytes = Some(bytes);
     }
 
+    /// What the files on it hold.
+    pub fn used_bytes(&self) -> u64 {
+        self.state.lock().used_bytes()
+    }
+
     /// Flips one bit of a file, on the disk and in memory.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u32) {
         let mut state = self.state.lock();

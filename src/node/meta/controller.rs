@@ -180,6 +180,19 @@ impl Controller {
         Ok(change)
     }
 
+    /// Of a job's replica and a shard's members, those that are retired by now: the map may have dropped one since it was
+    /// looked at.
+    fn retired(&self, job: &JobRecord, membership: &Membership) -> Result<BTreeSet<ReplicaId>, MetaError> {
+        let members = membership.members.iter().map(|member| member.replica);
+        let mut retired = BTreeSet::new();
+        for id in members.chain(job.add.iter().map(|add| add.replica)).map(ReplicaId) {
+            if self.records.read(&SystemKey::Retired(id))?.is_some() {
+                retired.insert(id);
+            }
+        }
+        Ok(retired)
+    }
+
     /// Reserves what a proposed job needs and records it.
     async fn create(&self, cluster: &Cluster, proposal: Proposal) -> Result<(), MetaError> {
         let (id, mut change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
@@ -221,7 +234,10 @@ impl Controller {
             Some(leader) => self.ask(leader, shard, None, None).await,
             None => None,
         };
-        let observation = reply.as_ref().map(|reply| observation(cluster, reply, liveness));
+        let mut observation = reply.as_ref().map(|reply| observation(cluster, reply, liveness));
+        if let Some(observation) = &mut observation {
+            observation.retired = self.retired(job, &observation.membership)?;
+        }
         let step = job::next(job, observation.as_ref());
         let (Some(leader), Some(reply)) = (leader, reply) else { return Ok(()) };
         match step {
@@ -327,6 +343,7 @@ fn observation(cluster: &Cluster, reply: &PlacementReply, liveness: &Liveness) -
         alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
         gone: nodes.into_iter().filter(gone).collect(),
         damaged: liveness.damaged.clone(),
+        retired: BTreeSet::new(),
     }
 }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use futures_util::FutureExt;
 use nodenomad::net::chance::Chance;
-use nodenomad::node::disk::sim::Act;
+use nodenomad::node::disk::sim::{Act, Loss};
+use nodenomad::node::wal::frame::{Found, Header, SECTOR, read_batch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::simulated::World;
 
@@ -37,6 +38,12 @@ const SLOW_MS: u64 = 120;
 /// How far a clock jumps, milliseconds: less than what the cluster forgives.
 const CLOCK_JUMP_MS: u64 = 200;
 
+/// The power of all goes when a client has just been promised something, or after this time.
+const PROMISE_WITHIN: Duration = Duration::from_secs(1);
+/// After that all clocks are behind, milliseconds at most, until they are set.
+const CLOCKS_BEHIND_MS: u64 = 800;
+const CLOCKS_SET_AFTER: Duration = Duration::from_secs(2);
+
 /// How soon a process that has ended by itself is noticed, and is started again after that.
 const SUPERVISE_EVERY: Duration = Duration::from_millis(500);
 
@@ -49,7 +56,7 @@ pub enum Kind {
     Power,
     /// The same in the middle of whatever the disk is asked to do
     Crash,
-    /// The power of all machines goes
+    /// The power of all machines goes, often just when somebody was promised something; their clocks come back behind
     Blackout,
     /// A process stands still, time does not
     Pause,
@@ -204,6 +211,9 @@ impl Storm {
     }
 
     async fn strike(self: Rc<Self>, fault: Fault) {
+        if fault.kind == Kind::Blackout {
+            let _ = timeout(PROMISE_WITHIN, self.world.promised.notified()).await;
+        }
         if !self.begin(fault) {
             return;
         }
@@ -225,14 +235,23 @@ impl Storm {
             Kind::Kill => machine.die(),
             Kind::Power => machine.cut(),
             Kind::Crash => {
-                machine.disk.borrow().stop_after(fault.detail as u32 % STOP_AFTER_ACTS);
+                let acts = fault.detail as u32 % STOP_AFTER_ACTS;
+                // Half of the time what was to be synced is there but for one sector.
+                let loss = if fault.detail < 500 { Loss::Holed } else { Loss::Drawn };
+                match loss {
+                    Loss::Holed => machine.disk.borrow().stop_at_sync(acts),
+                    _ => machine.disk.borrow().stop_after(acts),
+                }
                 tokio::task::spawn_local(async move {
                     sleep(STOP_WITHIN).await;
-                    machine.cut();
+                    machine.cut_with(loss);
                 });
             }
             Kind::Rot => return self.rot(fault),
-            Kind::Blackout => world.cut_all(),
+            Kind::Blackout => {
+                world.cut_all();
+                self.set_clocks(-((fault.detail % CLOCKS_BEHIND_MS) as i64));
+            }
             Kind::Pause => machine.pause(),
             Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => return self.block(fault, true),
             Kind::Slow => world.net.set_latency(Duration::ZERO, Duration::from_millis(SLOW_MS)),
@@ -262,6 +281,8 @@ impl Storm {
                 for n in 0..world.count() {
                     self.start(n).await;
                 }
+                sleep(CLOCKS_SET_AFTER).await;
+                self.set_clocks(0);
             }
             Kind::Pause => machine.resume(),
             Kind::Isolate | Kind::OneWay | Kind::Split | Kind::Ring => _ = self.block(fault, false),
@@ -272,6 +293,10 @@ impl Storm {
             Kind::Full => machine.disk.borrow().set_capacity(u64::MAX),
             Kind::Clock => machine.wall.set_offset_ms(0),
         }
+    }
+
+    fn set_clocks(&self, offset_ms: i64) {
+        (0..self.world.count()).for_each(|n| self.world.machine(n).wall.set_offset_ms(offset_ms));
     }
 
     /// Starts a machine that is down, unless somebody else does; again and again while its disk does not let it.
@@ -306,9 +331,10 @@ impl Storm {
         }
     }
 
-    /// The log of a machine rots; false if that of another one has.
+    /// The log of a machine rots; false if that of another one has. Not the first one's: its file may still say that nobody
+    /// else has what it has, and then it rightly does not start. Nor the last batch: nobody can tell that from a torn one.
     fn rot(&self, fault: Fault) -> bool {
-        if self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
+        if fault.machine == 0 || self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
             return false;
         }
         self.rotten.set(Some(fault.machine));
@@ -318,7 +344,11 @@ impl Storm {
             machine.files("wal").into_iter().filter(|path| path.to_string_lossy().contains("wal-"));
         let segments: Vec<_> = segments.collect();
         let path = &segments[fault.detail as usize % segments.len()];
-        machine.rot(path, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
+        let end = match segments.iter().max() == Some(path) {
+            true => last_batch(machine.content(path)),
+            false => usize::MAX,
+        };
+        machine.rot_below(path, end, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
         true
     }
 
@@ -342,6 +372,16 @@ impl Storm {
         }
         any
     }
+}
+
+/// Where the last batch of a segment begins.
+fn last_batch(segment: Vec<u8>) -> usize {
+    let Some(header) = Header::decode(&segment) else { return 0 };
+    let (segment, mut last, mut end) = (segment.into(), SECTOR, SECTOR);
+    while let Found::Batch { head, .. } = read_batch(&segment, end, header.seed) {
+        (last, end) = (head.begin, head.end);
+    }
+    last as usize
 }
 
 fn act(fault: Fault) -> Act {

@@ -23,6 +23,7 @@
 mod simulated;
 
 mod durable;
+mod epochs;
 mod faults;
 mod judge;
 mod planted;
@@ -94,6 +95,9 @@ struct Options {
     /// Plants this bug and tries seeds until it is seen; `all` for each one
     #[arg(long, value_name = "BUG", conflicts_with_all = ["seeds", "forever", "shrink", "twice"])]
     plant: Option<String>,
+    /// With --plant, leaves the bug out: nothing may be seen then
+    #[arg(long, requires = "plant")]
+    sound: bool,
     /// What `cargo test` hands to all tests: the names to run
     #[arg(hide = true)]
     names: Vec<String>,
@@ -155,7 +159,7 @@ impl Story {
     fn live_once(&self) -> Result<Told, String> {
         let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
         arm(match self.plan {
-            Some(plan) => trouble.with_bug(plan.bug, plan.points),
+            Some(plan) => plan.arm(trouble),
             None => trouble,
         });
         let run = || simulated::live_through(self.seed, |world| play(world, self.clone()));

@@ -183,7 +183,11 @@ impl Requests {
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
-        let outcome = self.shard(request.shard)?.write(write).await;
+        let replica = self.shard(request.shard)?;
+        if planted(Bug::EpochAtReceipt) && write.epoch != replica.store.state(|state| state.epoch) {
+            return Err(failure(FailureCode::FailureWrongShard, "made for another epoch"));
+        }
+        let outcome = replica.write(write).await;
         if outcome.is_ok() && trouble(Point::LostAnswer) {
             return Err(failure(FailureCode::FailureUnknown, "the answer was lost"));
         }

@@ -140,7 +140,7 @@ fn counters() -> impl Iterator<Item = String> {
 }
 
 fn value_bytes(value: u64) -> Vec<u8> {
-    let most = if value % 3 == 0 { LARGE_FILLER_MAX } else { FILLER_MAX };
+    let most = if value.is_multiple_of(3) { LARGE_FILLER_MAX } else { FILLER_MAX };
     format!("{value}:{}", "v".repeat((value.wrapping_mul(7919) % most) as usize)).into_bytes()
 }
 

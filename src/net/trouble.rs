@@ -12,68 +12,90 @@
 //! cost nothing. With it they are false on every thread that has not been armed, so tests with real processes are not
 //! touched.
 
-/// Where there may be trouble.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Point {
-    /// The log writes what has gathered before all of it is gathered.
-    SmallBatch,
-    /// The log goes on in its next segment before this one is full.
-    EarlySegment,
-    /// A shard is flushed though there is memory left.
-    EarlyFlush,
-    /// Logs that are in files are forgotten, so that who lags behind needs a file.
-    EarlyForget,
-    /// Old versions are swept.
-    EarlySweep,
-    /// A leader that was used a moment ago falls quiet.
-    EarlySleep,
-    /// A write was applied and its answer is lost.
-    LostAnswer,
-    /// A page of a range has two rows.
-    SmallPage,
-    /// An append has one entry.
-    SmallAppend,
-    /// An append has a stream of its own.
-    OwnStream,
-    /// A replica takes its time before it applies.
-    SlowApply,
-    /// The log takes its time before it writes.
-    SlowConsumer,
+/// An enum that knows all its variants, so that none can be left out where each is meant.
+macro_rules! listed {
+    ($(#[$of_enum:meta])* pub enum $name:ident { $($(#[$of_variant:meta])* $variant:ident,)* }) => {
+        $(#[$of_enum])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$of_variant])* $variant,)*
+        }
+
+        impl $name {
+            /// All there are.
+            pub const ALL: &[$name] = &[$($name::$variant),*];
+        }
+    };
 }
 
-/// What may be planted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
-    /// Entries are acknowledged that are not synced yet.
-    AckBeforeFsync,
-    /// A vote is cast that is in memory only.
-    VoteNotDurable,
-    /// Rows go into the file in one transaction, the index of the entry they come from in the next.
-    AppliedApart,
-    /// A leader answers a linearizable read without asking whether it still leads.
-    ReadWithoutRound,
-    /// What was torn at the end of the log counts as written.
-    TornTail,
-    /// The log ends at the first bad record, though good ones follow.
-    EndAtBadRecord,
-    /// The log forgets what is applied, flushed or not.
-    PurgePastDurable,
-    /// A write that is sent again is a new one.
-    RetryAppliedTwice,
-    /// A file is written before the log that it follows from is synced.
-    FlushOvertakesLog,
-    /// A segment begins without the votes that the one before it held.
-    VoteRecycled,
-    /// A replica that takes the place of a damaged one gets its id.
-    IdReused,
-    /// A replica that has lost a part of its log goes on with the rest.
-    DamagedVotes,
-    /// Whether a key has expired is judged by the clock of whoever is asked.
-    LocalExpiry,
-    /// A new leader does not go past the ceiling of those before it.
-    CeilingIgnored,
-    /// A replica forgets history that the shard remembers.
-    OwnGarbage,
+listed! {
+    /// Where there may be trouble.
+    pub enum Point {
+        /// The log writes what has gathered before all of it is gathered.
+        SmallBatch,
+        /// The log goes on in its next segment before this one is full.
+        EarlySegment,
+        /// A shard is flushed though there is memory left.
+        EarlyFlush,
+        /// Logs that are in files are forgotten, so that who lags behind needs a file.
+        EarlyForget,
+        /// Old versions are swept.
+        EarlySweep,
+        /// A leader that was used a moment ago falls quiet.
+        EarlySleep,
+        /// A write was applied and its answer is lost.
+        LostAnswer,
+        /// A page of a range has two rows.
+        SmallPage,
+        /// An append has one entry.
+        SmallAppend,
+        /// An append has a stream of its own.
+        OwnStream,
+        /// A replica takes its time before it applies.
+        SlowApply,
+        /// The log takes its time before it writes.
+        SlowConsumer,
+    }
+}
+
+listed! {
+    /// What may be planted.
+    pub enum Bug {
+        /// Entries are acknowledged that are not synced yet.
+        AckBeforeFsync,
+        /// A vote is cast that is in memory only.
+        VoteNotDurable,
+        /// Rows go into the file in one transaction, the index of the entry they come from in the next.
+        AppliedApart,
+        /// A leader answers a linearizable read without asking whether it still leads.
+        ReadWithoutRound,
+        /// What was torn at the end of the log counts as written.
+        TornTail,
+        /// The log ends at the first bad record, though good ones follow.
+        EndAtBadRecord,
+        /// The log forgets what is applied, flushed or not.
+        PurgePastDurable,
+        /// A write that is sent again is a new one.
+        RetryAppliedTwice,
+        /// A file is written before the log that it follows from is synced.
+        FlushOvertakesLog,
+        /// A segment begins without the votes that the one before it held.
+        VoteRecycled,
+        /// A replica that takes the place of a damaged one gets its id.
+        IdReused,
+        /// A replica that has lost a part of its log goes on with the rest.
+        DamagedVotes,
+        /// Whether a key has expired is judged by the clock of whoever is asked.
+        LocalExpiry,
+        /// A new leader does not go past the ceiling of those before it.
+        CeilingIgnored,
+        /// A replica forgets history that the shard remembers.
+        OwnGarbage,
+        /// A shard's file that was received is installed though it is older than what is there.
+        StaleSnapshot,
+        /// Whether a write was made for the shard as it is is judged where it comes in, not where it is applied.
+        EpochAtReceipt,
+    }
 }
 
 #[cfg(feature = "simulation")]
@@ -101,21 +123,6 @@ mod armed {
     use super::{Bug, Point};
     use crate::net::chance::Chance;
 
-    /// All points.
-    const POINTS: [Point; 12] = [
-        Point::SmallBatch,
-        Point::EarlySegment,
-        Point::EarlyFlush,
-        Point::EarlyForget,
-        Point::EarlySweep,
-        Point::EarlySleep,
-        Point::LostAnswer,
-        Point::SmallPage,
-        Point::SmallAppend,
-        Point::OwnStream,
-        Point::SlowApply,
-        Point::SlowConsumer,
-    ];
     /// Whether a run has a point at all is drawn, and how often it fires then, in thousandths, up to this.
     const PERMILLE_MAX: u64 = 200;
 
@@ -139,15 +146,20 @@ mod armed {
                 0 => (point, 0),
                 _ => (point, chance.between(1, PERMILLE_MAX)),
             };
-            let odds = POINTS.into_iter().map(odds).collect();
-            let fired = POINTS.into_iter().map(|point| (point, 0)).collect();
+            let odds = Point::ALL.iter().copied().map(odds).collect();
+            let fired = Point::ALL.iter().map(|point| (*point, 0)).collect();
             Armed { chance, odds, fired, bug: None }
         }
 
-        /// With a bug, and points that show it.
-        pub fn with_bug(mut self, bug: Bug, points: &[(Point, u64)]) -> Armed {
-            self.bug = Some(bug);
+        /// With these points, in thousandths.
+        pub fn with_points(mut self, points: &[(Point, u64)]) -> Armed {
             self.odds.extend(points.iter().copied());
+            self
+        }
+
+        /// With a bug.
+        pub fn with_bug(mut self, bug: Bug) -> Armed {
+            self.bug = Some(bug);
             self
         }
     }
@@ -188,7 +200,8 @@ mod tests {
 
     #[test]
     fn nothing_happens_on_a_thread_that_is_not_armed() {
-        arm(Armed::draw(Chance::from_seed(1)).with_bug(Bug::TornTail, &[(Point::SmallBatch, 1000)]));
+        let armed = Armed::draw(Chance::from_seed(1)).with_points(&[(Point::SmallBatch, 1000)]);
+        arm(armed.with_bug(Bug::TornTail));
         assert!(trouble(Point::SmallBatch) && planted(Bug::TornTail) && !planted(Bug::OwnGarbage));
         std::thread::spawn(|| assert!(!trouble(Point::SmallBatch) && !planted(Bug::TornTail)))
             .join()

@@ -2,12 +2,13 @@
 //!
 //! | judged | how |
 //! |---|---|
-//! | *quorum on disk* | what a shard has applied, a quorum of its voters have in their logs |
-//! | *acknowledged on disk* | what a replica has acknowledged to its leader is in its log for good |
+//! | *quorum on disk* | what a shard has applied, a quorum of its voters have in their logs or files |
+//! | *acknowledged on disk* | what a replica has acknowledged to its leader is in its log, or its file, for good |
 //! | *votes on disk* | of a term that somebody leads in, a quorum of voters know |
 //! | *purged within the file* | no log is forgotten beyond what the shard's file holds |
 //! | *file behind its log* | no file holds what the log beside it does not, unless it takes the log's place |
 //! | *one place a replica* | a replica's id is on one machine only, whatever became of it |
+//! | *one life a replica* | a replica that was given up or removed is never there again under its id |
 //! | *nobody damaged* | where no disk fails or rots, no replica is given up |
 //!
 //! A replica that was given up counts as having what it had: it will not vote again, and another takes its place. So does
@@ -36,6 +37,8 @@ pub struct Durable {
     may_be_damaged: bool,
     /// What each replica has acknowledged of what its shard has applied.
     acknowledged: RefCell<HashMap<ReplicaId, u64>>,
+    /// Replicas that had a log; false: and have none any more.
+    living: RefCell<BTreeMap<ReplicaId, bool>>,
     pub looks: Cell<u64>,
 }
 
@@ -44,7 +47,13 @@ type Logs = BTreeMap<ReplicaId, Option<GroupState>>;
 
 impl Durable {
     pub fn new(every: Duration, may_be_damaged: bool) -> Rc<Durable> {
-        Rc::new(Durable { every, may_be_damaged, acknowledged: RefCell::default(), looks: Cell::new(0) })
+        Rc::new(Durable {
+            every,
+            may_be_damaged,
+            acknowledged: RefCell::default(),
+            living: RefCell::default(),
+            looks: Cell::new(0),
+        })
     }
 
     /// Never ends.
@@ -69,6 +78,7 @@ impl Durable {
                 assert!(elsewhere.is_none(), "one place a replica: r{} is on two machines", id.0);
             }
         }
+        self.check_lives(&logs);
         let running = machines.iter().zip(&disks).filter(|(machine, _)| machine.is_running());
         let running: Vec<_> = running.map(|(machine, disk)| (machine.node(), disk)).collect();
         for (node, disk) in &running {
@@ -84,10 +94,21 @@ impl Durable {
         for shard in shards {
             let replicas: Vec<&Replica> =
                 all.iter().filter(|one| one.shard == shard).map(|one| &**one).collect();
-            self.check_shard(shard, &replicas, &logs);
+            self.check_shard(shard, &replicas, &logs, &disks);
         }
         // Last, for it says least.
         assert!(damage.is_empty() || self.may_be_damaged, "nobody damaged: {damage:?}");
+    }
+
+    fn check_lives(&self, logs: &Logs) {
+        let mut living = self.living.borrow_mut();
+        for (id, log) in logs {
+            let lives = living.entry(*id).or_insert(true);
+            assert!(*lives || log.is_none(), "one life a replica: {id} was given up or removed, and is back");
+        }
+        for (id, lives) in living.iter_mut() {
+            *lives = logs.get(id).is_some_and(Option::is_some);
+        }
     }
 
     /// What the leader knows to be on its followers' disks.
@@ -104,7 +125,7 @@ impl Durable {
         }
     }
 
-    fn check_shard(&self, shard: ShardId, replicas: &[&Replica], logs: &Logs) {
+    fn check_shard(&self, shard: ShardId, replicas: &[&Replica], logs: &Logs, disks: &[SimDisk]) {
         let furthest = replicas.iter().max_by_key(|replica| replica.applied().borrow().index);
         let Some(furthest) = furthest else { return };
         let (Some(applied), membership) = furthest.store.applied() else { return };
@@ -113,25 +134,28 @@ impl Durable {
             Some(None) => true,
             None => false,
         };
-        let quorum_has = |what: &dyn Fn(&GroupState) -> bool| {
+        // Where a file was received the log may still end before it.
+        let reaches = |voter: u64, index: u64| {
+            has(voter, &|state| state.last.is_some_and(|last| last.index >= index))
+                || disks.iter().any(|disk| file_holds(disk, shard, ReplicaId(voter)) >= Some(index))
+        };
+        let quorum = |has: &dyn Fn(u64) -> bool| {
             membership.configs.iter().all(|set| {
-                let having = set.replicas.iter().filter(|voter| has(**voter, what)).count();
+                let having = set.replicas.iter().filter(|voter| has(**voter)).count();
                 having > set.replicas.len() / 2
             })
         };
-        let reaches = |state: &GroupState| state.last.is_some_and(|last| last.index >= applied.index);
         assert!(
-            quorum_has(&reaches),
+            quorum(&|voter| reaches(voter, applied.index)),
             "quorum on disk: {} of {shard} has applied {}, the disks have {logs:?}",
             furthest.id,
             applied.index
         );
         for voter in membership.configs.iter().flat_map(|set| &set.replicas) {
             let Some(floor) = self.acknowledged.borrow().get(&ReplicaId(*voter)).copied() else { continue };
-            let reaches = |state: &GroupState| state.last.is_some_and(|last| last.index >= floor);
             let found = logs.get(&ReplicaId(*voter));
             assert!(
-                has(*voter, &reaches),
+                reaches(*voter, floor),
                 "acknowledged on disk: r{voter} of {shard} has acknowledged {floor}, its disk has {found:?}"
             );
         }
@@ -141,12 +165,19 @@ impl Durable {
             let settled = leader.store.applied().0.is_some_and(|applied| applied.term == term);
             let knows = |state: &GroupState| state.vote.as_ref().is_some_and(|vote| vote.term >= term);
             assert!(
-                !settled || applied.term != term || quorum_has(&knows),
+                !settled || applied.term != term || quorum(&|voter| has(voter, &knows)),
                 "votes on disk: {} of {shard} leads in term {term}, the disks have {logs:?}",
                 leader.id
             );
         }
     }
+}
+
+/// Up to which entry a disk has a replica's file.
+fn file_holds(disk: &SimDisk, shard: ShardId, id: ReplicaId) -> Option<u64> {
+    let path = directory(shard, id).join(FILE_NAME);
+    let (basis, _) = store::inspect(disk, &path, shard).ok()?;
+    Some(basis.applied?.index)
 }
 
 /// Compares a replica's file with its log, as both are on the disk. `known`: the log as its process knows it.

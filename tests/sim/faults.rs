@@ -32,7 +32,7 @@ pub enum Kind {
     Power,
     /// The same in the middle of whatever the disk is asked to do
     Crash,
-    /// The power of all machines goes
+    /// The power of all machines goes, often just when somebody was promised something; their clocks come back behind
     Blackout,
     /// A process stands still, time does not
     Pause,

@@ -2,11 +2,12 @@
 //!
 //! | judged | how |
 //! |---|---|
-//! | election safety | of a shard and term, never two replicas that lead |
-//! | no committed entry changes; logs match | what was once applied at an index of a shard is the same entry everywhere, for ever |
-//! | what is applied is monotone | for a replica as long as its process lives |
+//! | *election safety* | of a shard and term, never two replicas that lead |
+//! | *log matching*: no committed entry changes | what was once applied at an index of a shard is the same entry everywhere, for ever |
+//! | *monotone applied* | for a replica as long as its process lives |
 //! | *ranges* tile the key space | all replicas of a shard know the same range, no two shards have a key in common, and none is left out |
-//! | terms are monotone | likewise: what was not on disk yet may be lost with it |
+//! | *monotone terms* | likewise: what was not on disk yet may be lost with it |
+//! | *epoch* | no write takes effect among other members than it was made for (`epochs`) |
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -15,10 +16,12 @@ use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
 use nodenomad::model::key::KeyRange;
+use nodenomad::node::replica::Replica;
 use nodenomad::node::running::Node;
 use nodenomad::node::wal::GroupId;
 use tokio::time::sleep;
 
+use crate::epochs::Epochs;
 use crate::simulated::World;
 use crate::simulated::world::SPLIT_AT;
 
@@ -39,6 +42,7 @@ pub struct Judge {
     /// How far each replica's log was compared, and what it had applied; by process.
     applied: RefCell<HashMap<(Process, ReplicaId), (u64, u64)>>,
     terms: RefCell<HashMap<(Process, ReplicaId), u64>>,
+    epochs: Epochs,
     pub looks: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -78,29 +82,38 @@ impl Judge {
             let term = status.leadership.term;
             if status.leadership.here {
                 let leader = *self.leaders.borrow_mut().entry((shard, term)).or_insert(id);
-                assert_eq!(leader, id, "two replicas of {shard} lead in term {term}");
+                assert_eq!(leader, id, "election safety: two replicas of {shard} lead in term {term}");
             }
             let before = self.terms.borrow_mut().insert((process, id), term).unwrap_or(0);
-            assert!(before <= term, "{id} of {shard} was in term {before} and is in {term}");
+            assert!(before <= term, "monotone terms: {id} of {shard} was in {before} and is in {term}");
             let mut applied = self.applied.borrow_mut();
             let (compared, last) = applied.entry((process, id)).or_default();
-            assert!(*last <= status.applied.index, "{id} of {shard} had applied {last} and takes it back");
+            assert!(
+                *last <= status.applied.index,
+                "monotone applied: {id} of {shard} had applied {last} and takes it back"
+            );
             *last = status.applied.index;
             if *compared < *last {
-                *compared = self.compare(node, shard, id, *compared + 1, *last).unwrap_or(*last);
+                *compared = self.compare(node, replica, *compared + 1, *last).unwrap_or(*last);
             }
+            self.epochs.catch_up(replica);
         }
     }
 
     /// How far was compared; `None` if the log no longer has it.
-    fn compare(&self, node: &Node, shard: ShardId, id: ReplicaId, from: u64, to: u64) -> Option<u64> {
+    fn compare(&self, node: &Node, replica: &Replica, from: u64, to: u64) -> Option<u64> {
+        let (shard, id) = (replica.shard, replica.id);
         let log = node.wal.group(GroupId(id.0));
         let purged = log.state().purged.map_or(0, |point| point.index);
         let records = log.read(from.max(purged + 1)..to + 1, READ_MAX_BYTES).ok()?;
         for record in &records {
             let (at, told) = (record.point.index, (record.point.term, crc32c::crc32c(&record.bytes)));
             let known = *self.entries.borrow_mut().entry((shard, at)).or_insert(told);
-            assert_eq!(known, told, "{id} has applied another entry at {at} of {shard} than others before");
+            assert_eq!(
+                known, told,
+                "log matching: {id} has applied another entry at {at} of {shard} than others before"
+            );
+            self.epochs.follow(replica, record);
             self.compared.set(self.compared.get() + 1);
         }
         records.last().map(|record| record.point.index)

@@ -27,6 +27,7 @@ mod simulated;
 
 mod alive;
 mod durable;
+mod epochs;
 mod faults;
 mod judge;
 mod lists;
@@ -92,6 +93,9 @@ struct Options {
     /// Plants this bug and tries seeds until it is seen; `all` for each one
     #[arg(long, value_name = "BUG", conflicts_with_all = ["seeds", "forever", "shrink", "twice"])]
     plant: Option<String>,
+    /// With --plant, leaves the bug out: nothing may be seen then
+    #[arg(long, requires = "plant")]
+    sound: bool,
     /// What `cargo test` hands to all tests: the names to run
     #[arg(hide = true)]
     names: Vec<String>,

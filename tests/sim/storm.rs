@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use nodenomad::net::chance::Chance;
-use nodenomad::node::disk::sim::Act;
+use nodenomad::node::disk::sim::{Act, Loss};
+use nodenomad::node::wal::frame::{Found, Header, SECTOR, read_batch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::faults::{Fault, Kind};
 use crate::simulated::World;
@@ -32,6 +33,11 @@ const SLOW_DISK_MS: u64 = 100;
 const SLOW_DISK_FROM_MS: u64 = 5;
 /// How far a clock jumps, or is off when it has run fast or slow, milliseconds: less than what the cluster forgives.
 const CLOCK_JUMP_MS: u64 = 200;
+/// The power of all goes when a client has just been promised something, or after this time.
+const PROMISE_WITHIN: Duration = Duration::from_secs(1);
+/// After that all clocks are behind, milliseconds at most, until they are set.
+const CLOCKS_BEHIND_MS: u64 = 800;
+const CLOCKS_SET_AFTER: Duration = Duration::from_secs(2);
 /// What a clock gains or loses a second, at most, milliseconds.
 const DRIFT_MAX_PERMILLE: u64 = 50;
 /// What waits until it may happen does so for so long.
@@ -107,6 +113,9 @@ impl Storm {
     }
 
     async fn strike(self: Rc<Self>, fault: Fault) {
+        if fault.kind == Kind::Blackout {
+            let _ = timeout(PROMISE_WITHIN, self.world.promised.notified()).await;
+        }
         if !self.begin_in_time(fault).await {
             return;
         }
@@ -116,7 +125,7 @@ impl Storm {
         }
         if fault.kind == Kind::Crash {
             sleep(STOP_WITHIN).await;
-            self.world.machine(fault.machine).cut();
+            self.world.machine(fault.machine).cut_with(loss(fault));
         }
         sleep(Duration::from_millis(fault.lasts_ms)).await;
         self.end(fault).await;
@@ -191,9 +200,16 @@ impl Storm {
             }
             Kind::Kill => machine.die(),
             Kind::Power => machine.cut(),
-            Kind::Crash => machine.disk.borrow().stop_after(detail as u32 % STOP_AFTER_ACTS),
+            Kind::Crash => {
+                let (acts, disk) = (detail as u32 % STOP_AFTER_ACTS, machine.disk.borrow());
+                if loss(fault) == Loss::Holed { disk.stop_at_sync(acts) } else { disk.stop_after(acts) }
+            }
             Kind::Rot => return self.rot(fault),
-            Kind::Blackout => self.others().for_each(|n| world.machine(n).cut()),
+            Kind::Blackout => self.others().for_each(|n| {
+                let machine = world.machine(n);
+                machine.cut();
+                machine.wall.set_offset_ms(-((detail % CLOCKS_BEHIND_MS) as i64));
+            }),
             Kind::Pause => machine.pause(),
             Kind::Isolate | Kind::OneWay | Kind::Deaf | Kind::Mute | Kind::Split | Kind::Ring => {
                 return self.pairs().any(|(a, b)| blocks(fault, a, b, world.count()));
@@ -225,6 +241,8 @@ impl Storm {
                 for n in 0..world.count() {
                     self.start(n).await;
                 }
+                sleep(CLOCKS_SET_AFTER).await;
+                self.others().for_each(|n| world.machine(n).set_clock_right());
             }
             Kind::Pause => machine.resume(),
             Kind::Isolate | Kind::OneWay | Kind::Deaf | Kind::Mute | Kind::Split | Kind::Ring => self.link(),
@@ -287,9 +305,10 @@ impl Storm {
         self.calm().await;
     }
 
-    /// The log of a machine rots; false if that of another one has.
+    /// The log of a machine rots; false if that of another one has. Not the first one's: its file may still say that nobody
+    /// else has what it has, and then it rightly does not start. Nor the last batch: nobody can tell that from a torn one.
     fn rot(&self, fault: Fault) -> bool {
-        if self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
+        if fault.machine == 0 || self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
             return false;
         }
         self.rotten.set(Some(fault.machine));
@@ -299,7 +318,11 @@ impl Storm {
             machine.files("wal").into_iter().filter(|path| path.to_string_lossy().contains("wal-"));
         let segments: Vec<_> = segments.collect();
         let path = &segments[fault.detail as usize % segments.len()];
-        machine.rot(path, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
+        let end = match segments.iter().max() == Some(path) {
+            true => last_batch(machine.content(path)),
+            false => usize::MAX,
+        };
+        machine.rot_below(path, end, 1 + fault.detail % ROT_PLACES, &Chance::from_seed(fault.detail));
         true
     }
 
@@ -332,6 +355,21 @@ fn blocks(fault: Fault, a: usize, b: usize, count: usize) -> bool {
         Kind::Ring => (a + 1) % count != b && (b + 1) % count != a,
         _ => false,
     }
+}
+
+/// What a crash loses: half of the time what was to be synced is there but for one sector.
+fn loss(fault: Fault) -> Loss {
+    if fault.detail < 500 { Loss::Holed } else { Loss::Drawn }
+}
+
+/// Where the last batch of a segment begins.
+fn last_batch(segment: Vec<u8>) -> usize {
+    let Some(header) = Header::decode(&segment) else { return 0 };
+    let (segment, mut last, mut end) = (segment.into(), SECTOR, SECTOR);
+    while let Found::Batch { head, .. } = read_batch(&segment, end, header.seed) {
+        (last, end) = (head.begin, head.end);
+    }
+    last as usize
 }
 
 /// True if it concerns no machine more than others.

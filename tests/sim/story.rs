@@ -84,7 +84,7 @@ impl Story {
     fn live_once(&self) -> Result<Told, String> {
         let trouble = Armed::draw(Chance::from_seed(self.seed ^ 0x7201_0B1E));
         arm(match self.plan {
-            Some(plan) => trouble.with_bug(plan.bug, plan.points),
+            Some(plan) => plan.arm(trouble),
             None => trouble,
         });
         let run = || simulated::live_within(self.limit(), self.seed, |world| play(world, self.clone()));

@@ -19,10 +19,12 @@ use nodenomad::client::{Cas, Client, PutOptions, RangeQuery, ReadOptions, Row};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::model::time::Timestamp;
 use nodenomad::net::chance::Chance;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::simulated::World;
+use crate::simulated::machine::EPOCH_MS;
 use crate::simulated::world::SPLIT_AT;
 
 /// Keys whose past is asked for.
@@ -39,6 +41,8 @@ const NEAR: Duration = Duration::from_millis(150);
 const WATCHES: u32 = 8;
 /// How far ahead of what it has seen a client asks, milliseconds: less than what a node believes.
 const AHEAD_MS: u64 = 480;
+/// How far ahead of the true time it asks if it wants to go as far as most clocks allow.
+const NEARLY_MS: u64 = 450;
 /// How far the cluster's clock may be off the true one, milliseconds: what a clock is off at first, what it jumps, and
 /// what others ahead may pull it along.
 const CLOCK_OFF_MS: u64 = 1100;
@@ -76,6 +80,9 @@ struct Hand {
     times: Rc<Times>,
     client: Client,
     chance: Chance,
+    promised: Rc<Notify>,
+    /// When the simulated world began.
+    begin: Instant,
 }
 
 impl Times {
@@ -98,7 +105,7 @@ impl Times {
         let mut working = Vec::new();
         for number in 0..HANDS {
             let client = world.client(&format!("times-{number}")).await;
-            let hand = Hand { times: self.clone(), client, chance: world.chance.fork() };
+            let hand = self.hand(world, client);
             working.push(tokio::task::spawn_local(hand.run()));
         }
         working
@@ -110,8 +117,7 @@ impl Times {
         for one in working {
             one.await.expect("clients do not panic");
         }
-        let hand =
-            Hand { times: self.clone(), client: world.client("times").await, chance: world.chance.fork() };
+        let hand = self.hand(world, world.client("times").await);
         assert!(hand.scan_set().await, "the set can be read in the end");
     }
 
@@ -127,6 +133,11 @@ impl Times {
     /// What the names of the elements of the set have in them.
     fn set(&self) -> String {
         format!("/set{}-", self.round.get())
+    }
+
+    fn hand(self: &Rc<Self>, world: &World, client: Client) -> Hand {
+        let (chance, promised, begin) = (world.chance.fork(), world.promised.clone(), world.begin);
+        Hand { times: self.clone(), client, chance, promised, begin }
     }
 
     /// No write to this key that begins now may be stamped at or below it.
@@ -218,8 +229,14 @@ impl Hand {
     /// Reads at a time that has not come yet.
     async fn read_ahead(&self) -> bool {
         let key = self.past_key();
-        let at = Timestamp::from_ms(self.client.seen().ms() + self.chance.between(1, AHEAD_MS));
+        let seen = self.client.seen().ms();
+        let at = match self.chance.between(0, 2) {
+            0 => seen + self.chance.between(1, AHEAD_MS),
+            _ => (seen + 1).max(EPOCH_MS + self.begin.elapsed().as_millis() as u64 + NEARLY_MS),
+        };
+        let at = Timestamp::from_ms(at);
         let Some(found) = self.at(&key, at).await else { return false };
+        self.promised.notify_waiters();
         self.remember(key, at, found);
         true
     }

@@ -175,13 +175,24 @@ impl Machine {
         names.iter().map(|name| Path::new(dir).join(name)).collect()
     }
 
-    /// Flips bits of a file where something is written, `count` times.
-    pub fn rot(&self, path: &Path, count: u64, chance: &Chance) {
+    /// What is in a file.
+    pub fn content(&self, path: &Path) -> Vec<u8> {
         let file = self.disk().open(path, false).unwrap();
         let mut bytes = vec![0; file.len().unwrap() as usize];
         file.read_at(0, &mut bytes).unwrap();
-        let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
-        for _ in 0..count {
+        bytes
+    }
+
+    /// Flips bits of a file where something is written, `count` times.
+    pub fn rot(&self, path: &Path, count: u64, chance: &Chance) {
+        self.rot_below(path, usize::MAX, count, chance);
+    }
+
+    /// The same before the `end`-th byte.
+    pub fn rot_below(&self, path: &Path, end: usize, count: u64, chance: &Chance) {
+        let bytes = self.content(path);
+        let written: Vec<usize> = (0..bytes.len().min(end)).filter(|at| bytes[*at] != 0).collect();
+        for _ in 0..if written.is_empty() { 0 } else { count } {
             let at = written[chance.between(0, written.len() as u64) as usize];
             self.disk.borrow().flip_bit(path, at as u64, chance.between(0, 8) as u32);
         }

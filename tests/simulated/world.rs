@@ -17,6 +17,7 @@ use nodenomad::net::wire::{AdminRequest, ConfigSet, JoinReply, JoinRequest, Toke
 use nodenomad::node::member::{Bootstrap, Member, Seed};
 use nodenomad::node::meta::join;
 use nodenomad::node::wal::GroupId;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::machine::{EPOCH_MS, EXEC, Machine};
@@ -34,6 +35,8 @@ pub struct World {
     pub chance: Chance,
     pub begin: Instant,
     pub trace: Trace,
+    /// Told when a client has just been promised something of the future: the worst moment for the power to go.
+    pub promised: Rc<Notify>,
     clients: Cell<u64>,
 }
 
@@ -45,6 +48,7 @@ impl World {
             chance,
             begin: Instant::now(),
             trace: Trace::new(),
+            promised: Rc::default(),
             clients: Cell::new(0),
         }
     }
@@ -220,7 +224,7 @@ impl World {
             }
         };
         if timeout(limit, so).await.is_err() {
-            panic!("not so after {:?}: {what}\n{}", begin.elapsed(), self.describe());
+            panic!("settling in time: not so after {:?}: {what}\n{}", begin.elapsed(), self.describe());
         }
     }
 
@@ -282,7 +286,7 @@ impl World {
                 for digest in &told {
                     assert_eq!(
                         digest.digest, told[0].digest,
-                        "replicas of {} differ at one index",
+                        "equal replicas: those of {} differ at one index",
                         shard.shard
                     );
                 }

@@ -51,6 +51,8 @@ pub enum Loss {
     All,
     /// All of it is kept, but for the end of each file's last write.
     Torn,
+    /// All of it is kept, but for one sector of each file's last write, often in the middle.
+    Holed,
 }
 
 /// What becomes of one write.
@@ -61,6 +63,8 @@ enum Fate {
     CutShort,
     /// Some of its sectors are kept.
     Holed,
+    /// All of its sectors are kept but one.
+    OneGone,
     Kept,
 }
 
@@ -91,6 +95,8 @@ struct State {
     changed: Passage,
     /// So many more writes and syncs are done, and none after them.
     acts_left: Option<u32>,
+    /// The first that is not done is a sync.
+    stops_at_sync: bool,
 }
 
 #[derive(Clone, Default)]
@@ -234,7 +240,14 @@ impl SimDisk {
     /// After so many more writes and syncs none is done any more, until the power is cut: that this happens in the middle
     /// of something takes no more than the right number.
     pub fn stop_after(&self, acts: u32) {
-        self.state.lock().acts_left = Some(acts);
+        let mut state = self.state.lock();
+        (state.acts_left, state.stops_at_sync) = (Some(acts), false);
+    }
+
+    /// The same, and what is not done any more begins with a sync: all that it was to follow is written.
+    pub fn stop_at_sync(&self, acts: u32) {
+        let mut state = self.state.lock();
+        (state.acts_left, state.stops_at_sync) = (Some(acts), true);
     }
 
     /// A disk of its own that holds what this one would if the power went now and nothing unsynced stayed, below a directory.
@@ -307,10 +320,11 @@ impl State {
 
     fn check_works(&mut self, act: Act) -> io::Result<()> {
         if let Some(left) = self.acts_left.as_mut().filter(|_| act != Act::Read) {
-            if *left == 0 {
+            if *left == 0 && (act == Act::Sync || !self.stops_at_sync) {
+                self.stops_at_sync = false;
                 return Err(io::Error::from_raw_os_error(EIO));
             }
-            *left -= 1;
+            *left = left.saturating_sub(1);
         }
         match self.failing.get_mut(&act) {
             Some(count) if *count > 0 => {
@@ -336,7 +350,7 @@ impl State {
             let lost = || match loss {
                 Loss::Drawn => chance.between(0, 2) == 0,
                 Loss::All => true,
-                Loss::Torn => false,
+                Loss::Torn | Loss::Holed => false,
             };
             if now != durable && lost() {
                 match durable {
@@ -358,13 +372,20 @@ impl FileState {
                 Loss::Drawn => Fate::draw(chance),
                 Loss::All => Fate::Lost,
                 Loss::Torn if Some(n) == last => Fate::CutShort,
-                Loss::Torn => Fate::Kept,
+                Loss::Holed if Some(n) == last => Fate::OneGone,
+                Loss::Torn | Loss::Holed => Fate::Kept,
             };
             match (pending, fate) {
                 (_, Fate::Lost) => {}
                 (Pending::SetLen(len), _) => self.durable.set_len(len),
                 (Pending::Write { offset, bytes }, Fate::Holed) => {
                     for (n, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| chance.between(0, 4) > 0) {
+                        self.durable.write(offset + (n * SECTOR) as u64, sector);
+                    }
+                }
+                (Pending::Write { offset, bytes }, Fate::OneGone) => {
+                    let gone = chance.between(0, bytes.len().div_ceil(SECTOR) as u64) as usize;
+                    for (n, sector) in bytes.chunks(SECTOR).enumerate().filter(|(n, _)| *n != gone) {
                         self.durable.write(offset + (n * SECTOR) as u64, sector);
                     }
                 }
@@ -597,6 +618,10 @@ mod tests {
                 "what came before the last is whole"
             );
             assert!(torn[SECTOR..].iter().all(|byte| *byte == 2));
+            let holed = after(Loss::Holed);
+            assert_eq!(holed[..SECTOR], [1; SECTOR], "what came before the last is whole");
+            let kept = holed[SECTOR..].chunks(SECTOR).filter(|sector| **sector == [2; SECTOR]);
+            assert_eq!(kept.count(), 3, "one is gone");
         }
     }
 
@@ -633,6 +658,9 @@ mod tests {
         let after = disk.power_cut(&Chance::from_seed(1));
         let file = after.open(Path::new("d/a"), false).unwrap();
         assert!(file.write_at(0, b"again").is_ok() && file.sync_data().is_ok());
+        after.stop_at_sync(0);
+        assert!(file.write_at(0, b"whole").is_ok() && file.write_at(5, b"!").is_ok());
+        assert!(file.sync_data().is_err() && file.write_at(0, b"late").is_err());
     }
 
     #[test]

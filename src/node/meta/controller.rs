@@ -196,15 +196,14 @@ impl Controller {
     /// Reserves what a proposed job needs and records it.
     async fn create(&self, cluster: &Cluster, proposal: Proposal) -> Result<(), MetaError> {
         let (id, mut change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
-        let reused = proposal.remove.filter(|_| planted(Bug::IdReused));
         let replica = match proposal.add {
             None => ReplicaId(0),
-            Some(node) => match reserved_meta_replica(cluster, &proposal, node).or(reused) {
+            Some(node) => match reserved_meta_replica(cluster, &proposal, node) {
                 Some(replica) => replica,
                 None => {
-                    let (replica, with_replica) = self.records.take_ids(change, Counter::Replica, 1)?;
-                    change = with_replica;
-                    ReplicaId(replica)
+                    let replica;
+                    (replica, change) = self.take_replica(cluster, change)?;
+                    replica
                 }
             },
         };
@@ -213,6 +212,18 @@ impl Controller {
         self.records.commit(change.put(&name, record.encode_to_vec(), None)).await?;
         tracing::info!(shard = %proposal.shard, add = ?proposal.add, remove = ?proposal.remove, reason = %proposal.reason, "placement job");
         Ok(())
+    }
+
+    /// Takes the id of a new replica as part of `change`.
+    fn take_replica(&self, cluster: &Cluster, change: Change) -> Result<(ReplicaId, Change), MetaError> {
+        if planted(Bug::IdReused)
+            && let Some(free) = (1..100).map(ReplicaId).find(|id| cluster.map.is_retired(*id))
+            && let Some((_, stamp)) = self.records.read(&SystemKey::Retired(free))?
+        {
+            return Ok((free, change.delete(&SystemKey::Retired(free), stamp)));
+        }
+        let (replica, change) = self.records.take_ids(change, Counter::Replica, 1)?;
+        Ok((ReplicaId(replica), change))
     }
 
     /// Does the next step of a job.

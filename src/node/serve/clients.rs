@@ -185,6 +185,9 @@ impl Requests {
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }
+        if planted(Bug::EpochAtReceipt) && write.epoch != replica.store.state(|state| state.epoch) {
+            return Err(failure(FailureCode::FailureWrongShard, "made for another epoch"));
+        }
         let outcome = replica.write(write).await;
         if outcome.is_ok() && trouble(Point::LostAnswer) {
             return Err(failure(FailureCode::FailureUnknown, "the answer was lost"));

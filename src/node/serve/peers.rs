@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::model::id::{ReplicaId, ShardId};
 use crate::model::time::Timestamp;
 use crate::net::rpc::FrameStream;
+use crate::net::trouble::{Bug, planted};
 use crate::net::wire::{self, PeerFailure, PeerFailureCode};
 use crate::node::raft::group::ConfirmError;
 use crate::node::raft::machine::{SnapshotMeta, SnapshotSource};
@@ -195,8 +196,11 @@ impl Requests {
         // Its digest only says that it is what was sent; once openraft has it, what is wrong with it stops the replica.
         replica.store.check_received(&file, &last).await.map_err(|error| failed(&error))?;
         let meta = SnapshotMeta { last_log_id: Some(log_id_from_wire(&last)), last_membership };
-        let installed = replica.group.install(vote, meta, SnapshotSource::Received(file)).await;
+        let installed = replica.group.install(vote, meta, SnapshotSource::Received(file.clone())).await;
         let vote = installed.map_err(|error| refused(PeerFailureCode::PeerFailed, error))?;
+        if planted(Bug::StaleSnapshot) && self.disk.exists(&file).is_ok_and(|unwanted| unwanted) {
+            replica.store.install(&file, &last).await.map_err(|error| failed(&error))?;
+        }
         tracing::info!(shard = %replica.shard, index = last.index, "snapshot installed");
         Ok(vote_to_wire(&vote))
     }

@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
+use nodenomad::model::wire;
 use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::SimDisk;
 use nodenomad::node::replica::{Replica, directory};
@@ -139,17 +140,31 @@ impl Durable {
             has(voter, &|state| state.last.is_some_and(|last| last.index >= index))
                 || disks.iter().any(|disk| file_holds(disk, shard, ReplicaId(voter)) >= Some(index))
         };
+        // A leader counts by the newest members in its log, applied or not; those of before are joined with them until that is
+        // committed.
+        let newer = |other: &wire::Membership| index(other) > index(&membership);
+        let later = replicas.iter().map(|one| one.group.status().membership).filter(newer);
+        let memberships: Vec<wire::Membership> = later.chain([membership.clone()]).collect();
         let quorum = |has: &dyn Fn(u64) -> bool| {
-            membership.configs.iter().all(|set| {
+            let of_set = |set: &wire::VoterSet| {
                 let having = set.replicas.iter().filter(|voter| has(**voter)).count();
                 having > set.replicas.len() / 2
-            })
+            };
+            memberships.iter().any(|membership| membership.configs.iter().all(of_set))
+        };
+        let told = || {
+            let of = |voter: &u64| {
+                let file = disks.iter().filter_map(|disk| file_holds(disk, shard, ReplicaId(*voter))).max();
+                format!("r{voter}: log {:?}, file {file:?}", logs.get(&ReplicaId(*voter)))
+            };
+            membership.configs.iter().flat_map(|set| &set.replicas).map(of).collect::<Vec<_>>().join("; ")
         };
         assert!(
             quorum(&|voter| reaches(voter, applied.index)),
-            "quorum on disk: {} of {shard} has applied {}, the disks have {logs:?}",
+            "quorum on disk: {} of {shard} has applied {}, its voters' disks have {}",
             furthest.id,
-            applied.index
+            applied.index,
+            told()
         );
         for voter in membership.configs.iter().flat_map(|set| &set.replicas) {
             let Some(floor) = self.acknowledged.borrow().get(&ReplicaId(*voter)).copied() else { continue };
@@ -166,11 +181,17 @@ impl Durable {
             let knows = |state: &GroupState| state.vote.as_ref().is_some_and(|vote| vote.term >= term);
             assert!(
                 !settled || applied.term != term || quorum(&|voter| has(voter, &knows)),
-                "votes on disk: {} of {shard} leads in term {term}, the disks have {logs:?}",
-                leader.id
+                "votes on disk: {} of {shard} leads in term {term}, its voters' disks have {}",
+                leader.id,
+                told()
             );
         }
     }
+}
+
+/// The entry that made these the members.
+fn index(membership: &wire::Membership) -> Option<u64> {
+    membership.log_id.map(|id| id.index)
 }
 
 /// Up to which entry a disk has a replica's file.

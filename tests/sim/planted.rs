@@ -21,7 +21,7 @@ const SEEDS_SOUND: u64 = 20;
 /// What all of them may take in `cargo test`.
 const QUICK: Duration = Duration::from_secs(60);
 /// Whose messages begin with their names.
-const JUDGES: [&str; 21] = [
+const JUDGES: [&str; 22] = [
     "acknowledged on disk",
     "ceiling",
     "election safety",
@@ -31,6 +31,7 @@ const JUDGES: [&str; 21] = [
     "file behind its log",
     "history",
     "linearizability",
+    "lists",
     "log matching",
     "monotone applied",
     "monotone terms",
@@ -85,7 +86,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
     Plan {
         bug: Some(Bug::AppliedApart),
         name: "applied-apart",
-        judges: &["equal replicas", "set", "linearizability"],
+        judges: &["equal replicas", "set", "linearizability", "lists"],
         kinds: &[Kind::Crash],
         points: &[(Point::EarlyFlush, 500)],
         bounds_ms: (6_000, 2_000),
@@ -94,7 +95,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
     Plan {
         bug: Some(Bug::ReadWithoutRound),
         name: "read-without-round",
-        judges: &["linearizability"],
+        judges: &["linearizability", "lists"],
         kinds: &[Kind::Isolate, Kind::Split],
         points: &[],
         bounds_ms: (12_000, 12_000),
@@ -103,7 +104,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
     Plan {
         bug: Some(Bug::RetryAppliedTwice),
         name: "retry-applied-twice",
-        judges: &["linearizability"],
+        judges: &["linearizability", "lists"],
         kinds: &[Kind::Reset, Kind::Kill],
         points: &[(Point::LostAnswer, 100)],
         bounds_ms: (2_000, 2_000),
@@ -112,11 +113,11 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
     Plan {
         bug: Some(Bug::TornTail),
         name: "torn-tail",
-        judges: &["log matching", "equal replicas", "linearizability"],
+        judges: &["log matching", "equal replicas", "linearizability", "lists"],
         kinds: &[Kind::Crash],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 4,
+        quick: 53,
     },
     Plan {
         bug: Some(Bug::EndAtBadRecord),
@@ -143,7 +144,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Rot],
         points: &[],
         bounds_ms: (20_000, 500),
-        quick: 3,
+        quick: 2,
     },
     Plan {
         bug: Some(Bug::PurgePastDurable),
@@ -179,7 +180,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Clock],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 1000,
+        quick: 2,
     },
     Plan {
         bug: Some(Bug::CeilingIgnored),
@@ -188,7 +189,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Blackout],
         points: &[],
         bounds_ms: (20_000, 150),
-        quick: 6,
+        quick: 52,
     },
     Plan {
         bug: Some(Bug::OwnGarbage),

@@ -220,6 +220,8 @@ impl Storm {
             Kind::SlowDisk => {
                 machine.slow_down(SLOW_DISK_FROM_MS + detail % (SLOW_DISK_MS - SLOW_DISK_FROM_MS))
             }
+            // What cannot be read is given up; and see `rot` for the first one.
+            Kind::Eio if act(fault) == Act::Read && fault.machine == 0 => return false,
             Kind::Eio => machine.disk.borrow().fail(act(fault), 1 + detail as u32 % 7),
             Kind::Full => machine.disk.borrow().leave_free(NEARLY_FULL_BYTES),
             Kind::Clock => {

@@ -94,10 +94,17 @@ pub struct Fault {
 }
 
 impl Kind {
-    /// Those that may be kept for ever, with all others in order. Not a full disk: whoever leads there goes on leading and
-    /// refuses what grows.
-    const KEPT: [Kind; 7] =
-        [Kind::Kill, Kind::Pause, Kind::Isolate, Kind::Deaf, Kind::Mute, Kind::Hang, Kind::SlowDisk];
+    /// Those that may be kept for ever, with all others in order.
+    const KEPT: [Kind; 8] = [
+        Kind::Kill,
+        Kind::Pause,
+        Kind::Isolate,
+        Kind::Deaf,
+        Kind::Mute,
+        Kind::Hang,
+        Kind::SlowDisk,
+        Kind::Full,
+    ];
 
     /// True if a shard may have lost a replica by it, and cannot do without another until that is made anew.
     pub fn takes_replicas(self) -> bool {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use nodenomad::model::map::ClusterMap;
 use nodenomad::net::chance::Chance;
 use nodenomad::node::disk::sim::{Act, Loss};
 use nodenomad::node::wal::frame::{Found, Header, SECTOR, read_batch};
@@ -164,9 +165,10 @@ impl Storm {
             && self.rotten.get().is_none()
             && !self.active.borrow().iter().any(harmed)
             && all().all(|one| one.is_running() && one.node().shards.damaged().is_empty())
+            && all().all(|one| is_whole(&one.node().view.now().map))
     }
 
-    /// The same is not done twice at a time, nothing more is done to whoever stays out, and nobody is damaged when
+    /// The same is not done twice at a time, nothing more is done to whoever stays out, and nobody is damaged or lost when
     /// another is lost: a shard would lack both.
     fn is_left_out(&self, fault: Fault) -> bool {
         let clock = |kind| if kind == Kind::Drift { Kind::Clock } else { kind };
@@ -179,8 +181,20 @@ impl Storm {
         let lost = self.world.lost();
         is_out
             || lost.contains(&fault.machine) && !is_everywhere(fault.kind)
-            || is_damage && !lost.is_empty()
+            || (is_damage || fault.kind == Kind::Lose) && !lost.is_empty()
+            || fault.kind == Kind::Eio && !self.is_sound()
             || self.active.borrow().iter().any(same)
+    }
+
+    /// Nobody lacks anything: what cannot be read is given up, and two of three must not be at a time.
+    fn is_sound(&self) -> bool {
+        let takes = |other: &Fault| other.kind.takes_replicas();
+        let mut running = self.others().map(|n| self.world.machine(n)).filter(|one| one.is_running());
+        !self.active.borrow().iter().any(takes)
+            && running.all(|one| {
+                let node = one.node();
+                node.shards.damaged().is_empty() && is_whole(&node.view.now().map)
+            })
     }
 
     /// The machine of a fault that is kept.
@@ -372,6 +386,11 @@ fn last_batch(segment: Vec<u8>) -> usize {
         (last, end) = (head.begin, head.end);
     }
     last as usize
+}
+
+/// True if every shard has its voters, by a map, and nothing is under way.
+fn is_whole(map: &ClusterMap) -> bool {
+    map.jobs().next().is_none() && map.shards().all(|shard| shard.voters().count() >= 3)
 }
 
 /// True if it concerns no machine more than others.

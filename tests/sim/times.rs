@@ -118,7 +118,11 @@ impl Times {
             one.await.expect("clients do not panic");
         }
         let hand = self.hand(world, world.client("times").await);
-        assert!(hand.scan_set().await, "the set can be read in the end");
+        assert!(
+            hand.scan_set().await,
+            "settling in time: the set can be read in the end\n{}",
+            world.describe()
+        );
     }
 
     /// Goes on with another set; what was is remembered only as far as nothing may be written there.

@@ -77,7 +77,8 @@ impl Ledger {
         let hand = |writer: u64| Hand {
             client: client.clone(),
             chance: chance.fork(),
-            name: format!("writer-{writer}"),
+            // Of two ledgers of one world each has keys of its own.
+            name: format!("writer-{}-{writer}", self.begin_ms % 1_000_000),
             pause_ms,
         };
         (0..count).map(|writer| tokio::task::spawn_local(self.clone().work(hand(writer)))).collect()

@@ -25,22 +25,6 @@ impl World {
         self.machine(n).node().shards.get(shard).expect("it is here").group.status()
     }
 
-    /// Has one machine lead all shards, the meta shard too.
-    async fn lead_all(&self, n: usize) {
-        for shard in ALL {
-            self.until("it leads", Duration::from_secs(60), || async {
-                let leader = self.wait_for_leader(shard).await;
-                if leader != n {
-                    let to = self.machine(n).node().shards.get(shard).expect("it is here").id;
-                    let replica = self.machine(leader).node().shards.get(shard).expect("it leads");
-                    replica.group.transfer_leadership(to, Duration::from_secs(3)).await;
-                }
-                self.leader_of(shard) == Some(n)
-            })
-            .await;
-        }
-    }
-
     fn leads_nothing(&self, n: usize) -> bool {
         ALL.iter().all(|shard| self.leader_of(*shard).is_some_and(|leader| leader != n))
     }

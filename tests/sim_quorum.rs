@@ -16,22 +16,6 @@ const ALL: [ShardId; 4] = [ShardId(0), ShardId(1), ShardId(2), ShardId(3)];
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl World {
-    /// Has one machine lead all shards, the meta shard too.
-    async fn lead_all(&self, n: usize) {
-        for shard in ALL {
-            self.until("it leads", Duration::from_secs(60), || async {
-                let leader = self.wait_for_leader(shard).await;
-                if leader != n {
-                    let to = self.machine(n).node().shards.get(shard).expect("it is here").id;
-                    let replica = self.machine(leader).node().shards.get(shard).expect("it leads");
-                    replica.group.transfer_leadership(to, Duration::from_secs(3)).await;
-                }
-                self.leader_of(shard) == Some(n)
-            })
-            .await;
-        }
-    }
-
     fn silent(&self, n: usize, shard: ShardId) -> bool {
         self.machine(n).node().shards.get(shard).expect("it is here").group.is_silent()
     }

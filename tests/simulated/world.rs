@@ -334,6 +334,22 @@ impl World {
         self.leader_of(shard).expect("just waited for")
     }
 
+    /// Has one machine lead all shards, the meta shard too.
+    pub async fn lead_all(&self, n: usize) {
+        for shard in (0..SPLIT_AT.len() as u64 + 2).map(ShardId) {
+            self.until("it leads", Duration::from_secs(60), || async {
+                let leader = self.wait_for_leader(shard).await;
+                if leader != n {
+                    let to = self.machine(n).node().shards.get(shard).expect("it is here").id;
+                    let replica = self.machine(leader).node().shards.get(shard).expect("it leads");
+                    replica.group.transfer_leadership(to, Duration::from_secs(3)).await;
+                }
+                self.leader_of(shard) == Some(n)
+            })
+            .await;
+        }
+    }
+
     /// What each disk was told to write so far.
     pub fn disks(&self) -> Vec<Passage> {
         (0..self.count()).map(|n| self.machine(n).disk.borrow().changed()).collect()

@@ -33,9 +33,9 @@ use crate::node::disk::Disk;
 
 use super::backend::{BLOCK, Backend, Ended, Rot, Sums};
 use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
-use super::memtable::Versions;
 use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, STATE, run_name};
 use super::record::{self, Head, RunHead, Tally};
+use super::versions::Versions;
 
 /// Rows that one sweep looks at.
 pub const SWEEP_ROWS_MAX: usize = 8192;

@@ -12,7 +12,6 @@ use super::engine::{BoxError, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::guarded;
 use super::handle::{Basis, Place, Shared, Store, basis_of};
-use super::memtable::Memtable;
 
 impl Store {
     /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
@@ -65,9 +64,7 @@ impl Shared {
             return false;
         };
         assert_eq!(seen.applied, applier.applied, "readers see all that was applied when nobody is applying");
-        // The next one will probably hold as much.
-        let next = Memtable::with_room(seen.active.rows());
-        let mut table = std::mem::replace(&mut seen.active, next);
+        let mut table = std::mem::take(&mut seen.active);
         if let Some(elder) = &seen.frozen {
             table.absorb(elder); // left by a flush that was abandoned
         }

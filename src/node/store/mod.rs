@@ -82,6 +82,10 @@
 
 mod budget;
 
+mod versions;
+
+mod rows;
+
 mod memtable;
 pub(crate) mod record;
 

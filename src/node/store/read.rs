@@ -15,8 +15,9 @@ use crate::model::time::Timestamp;
 use super::engine::{Picture, Scan};
 use super::error::StoreError;
 use super::handle::{Seen, Shared, Store};
-use super::memtable::{Memtable, Versions};
+use super::memtable::Memtable;
 use super::record::row_bytes;
+use super::versions::Versions;
 
 /// Keys that one page looks at, dead ones included.
 pub const WALK_ROWS_MAX: usize = 4096;

@@ -130,6 +130,7 @@ impl Cluster {
             p50_us: latency.value_at_quantile(0.5) as f64,
             p99_us: latency.value_at_quantile(0.99) as f64,
             max_us: latency.max() as f64,
+            longest_after_s: None,
             ops: latency.len() as f64,
             errors,
             server_cpu_us: cpu * 1e6 / latency.len() as f64,

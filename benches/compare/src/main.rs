@@ -109,6 +109,8 @@ pub struct Measured {
     pub p50_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
+    /// When the longest began, after measuring did, where that is known.
+    pub longest_after_s: Option<f64>,
     pub errors: u64,
     pub ops: f64,
     /// Of all servers together, per operation.

@@ -124,6 +124,7 @@ impl Cluster {
             p50_us: field("/latency_us/p50"),
             p99_us: field("/latency_us/p99"),
             max_us: field("/latency_us/max"),
+            longest_after_s: result.pointer("/longest_after_s").and_then(Value::as_f64),
             ops: field("/ops"),
             errors: (field("/errors") + field("/unknown")) as u64,
             server_cpu_us: cpu * 1e6 / field("/ops"),

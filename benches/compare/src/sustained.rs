@@ -53,11 +53,12 @@ fn mean(minutes: &[Measured]) -> f64 {
 
 fn line(system: &str, minute: u32, measured: &Measured, servers: &Servers, dir: &Path) {
     println!(
-        "| {system}, {minute} | {:.0} | {:.2} | {:.1} | {:.0} | {:.0} | {:.0} | {:.0} | {} |",
+        "| {system}, {minute} | {:.0} | {:.2} | {:.1} | {:.0}{} | {:.0} | {:.0} | {:.0} | {} |",
         measured.per_second,
         measured.p50_us / 1000.0,
         measured.p99_us / 1000.0,
         measured.max_us / 1000.0,
+        measured.longest_after_s.map_or(String::new(), |after| format!(" (at {after:.1} s)")),
         measured.server_cpu_us,
         servers.rss_mib(),
         disk_mib(dir),

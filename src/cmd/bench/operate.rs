@@ -111,8 +111,8 @@ impl Operator {
             let (took, answered) = (begun.elapsed(), ended.is_answered());
             let live = if answered { &shared.live.answered } else { &shared.live.failed };
             live.fetch_add(1, Ordering::Relaxed);
-            if shared.pace.counts(begun) {
-                tally.record(kind, ended, took);
+            if let Some(after) = shared.pace.measured_after(begun) {
+                tally.record(kind, ended, after, took);
             }
             if shared.is_full() {
                 shared.pace.stop();

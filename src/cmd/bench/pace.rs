@@ -68,9 +68,9 @@ impl Pace {
         self.schedule.is_some()
     }
 
-    /// True if an operation that began or was due then is measured.
-    pub fn counts(&self, begun: Instant) -> bool {
-        begun >= self.measured_from
+    /// How long after measuring did an operation began or was due; `None`: before, and it is not measured.
+    pub fn measured_after(&self, begun: Instant) -> Option<Duration> {
+        begun.checked_duration_since(self.measured_from)
     }
 
     /// Ends the run early.
@@ -152,9 +152,9 @@ mod tests {
     async fn a_closed_loop_begins_at_once_until_the_end() {
         let pace = Pace::begin(Duration::from_secs(1), Duration::from_secs(10), None);
         let first = pace.next().await.expect("it has begun");
-        assert!(!pace.counts(first), "it warms up");
+        assert!(pace.measured_after(first).is_none(), "it warms up");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(pace.counts(pace.next().await.expect("it goes on")));
+        assert!(pace.measured_after(pace.next().await.expect("it goes on")).is_some());
         assert_eq!(pace.progress(), (Duration::from_secs(1), Duration::from_secs(11)));
         tokio::time::advance(Duration::from_secs(10)).await;
         assert!(pace.next().await.is_none() && !pace.was_cut_short());
@@ -171,7 +171,7 @@ mod tests {
         for number in 0..21 {
             let due = pace.next().await.expect("it is due");
             assert_eq!((due - pace.begin).as_millis(), number * 100);
-            assert_eq!(pace.counts(due), number >= 10);
+            assert_eq!(pace.measured_after(due).is_some(), number >= 10);
         }
         assert_eq!(schedule.due.available_permits(), 0, "the next is not due yet");
     }

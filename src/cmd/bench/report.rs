@@ -42,6 +42,9 @@ pub struct Report {
     pub seconds: f64,
     #[serde(flatten)]
     pub total: Measured,
+    /// When the operation that took longest began, in seconds after measuring did; absent if none was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_after_s: Option<f64>,
     pub operations: BTreeMap<&'static str, Measured>,
     /// True if the run was ended before its time.
     pub cut_short: bool,
@@ -97,6 +100,7 @@ impl Report {
             setting,
             seconds: rounded(seconds),
             total: Measured::new(&total, seconds),
+            longest_after_s: (total.answered() > 0).then(|| rounded(total.longest.after.as_secs_f64())),
             operations: operations.collect(),
             cut_short: false,
             not_begun: None,
@@ -143,6 +147,9 @@ impl Report {
         let mut lines = Vec::new();
         if self.cut_short {
             lines.push("cut short: this is what was measured until then".to_owned());
+        }
+        if let Some(after_s) = self.longest_after_s {
+            lines.push(format!("the longest of all began {after_s:.1} s after measuring did"));
         }
         // As many as there are clients may always be caught by the end.
         if let Some(late) = self.not_begun.filter(|late| *late > self.setting.clients) {
@@ -296,12 +303,12 @@ mod tests {
         let mut tally = Tally::default();
         for kind in [Kind::Get, Kind::Put, Kind::Cas, Kind::Incr, Kind::Scan] {
             for us in (1..2_000).chain([123_456, 999_999]) {
-                tally.record(kind, Ended::Done, Duration::from_micros(us * us));
+                tally.record(kind, Ended::Done, Duration::from_secs(us), Duration::from_micros(us * us));
             }
             for _ in 0..1_000 {
                 let trouble = Trouble { exit: Exit::Unknown, because: vec![] };
-                tally.record(kind, Ended::Unknown(trouble.clone()), Duration::ZERO);
-                tally.record(kind, Ended::Failed(trouble), Duration::ZERO);
+                tally.record(kind, Ended::Unknown(trouble.clone()), Duration::ZERO, Duration::ZERO);
+                tally.record(kind, Ended::Failed(trouble), Duration::ZERO, Duration::ZERO);
             }
         }
         Report::new(setting(Workload::Mixed), 2.0, &tally)
@@ -329,7 +336,7 @@ mod tests {
             (&json["ops"], &json["errors"], &json["unknown"]),
             (&10_005.into(), &5_000.into(), &5_000.into())
         );
-        assert_eq!(json["ops_per_s"], 5_002.5);
+        assert_eq!((&json["ops_per_s"], &json["longest_after_s"]), (&5_002.5.into(), &999_999.0.into()));
         let names =
             |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&json["latency_us"]), ["max", "p50", "p95", "p99", "p999"]);

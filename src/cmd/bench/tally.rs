@@ -42,6 +42,16 @@ pub struct Count {
     pub unknown: u64,
     /// Of those that were answered, in microseconds.
     pub latency_us: Histogram<u32>,
+    /// The one that took longest.
+    pub longest: Longest,
+}
+
+/// An operation that took longer than others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Longest {
+    pub took: Duration,
+    /// When it began, after measuring did.
+    pub after: Duration,
 }
 
 /// All operations of a client, or of all.
@@ -54,7 +64,8 @@ pub struct Tally {
 impl Default for Count {
     fn default() -> Count {
         let latency_us = Histogram::new(DIGITS).expect("as many digits as there may be");
-        Count { done: 0, condition_failed: 0, errors: 0, unknown: 0, latency_us }
+        let longest = Longest::default();
+        Count { done: 0, condition_failed: 0, errors: 0, unknown: 0, latency_us, longest }
     }
 }
 
@@ -71,11 +82,13 @@ impl Count {
         self.errors += other.errors;
         self.unknown += other.unknown;
         self.latency_us.add(&other.latency_us).expect("a histogram that grows takes everything");
+        self.longest = self.longest.max(other.longest);
     }
 }
 
 impl Tally {
-    pub fn record(&mut self, kind: Kind, ended: Ended, took: Duration) {
+    /// `after`: when it began, after measuring did.
+    pub fn record(&mut self, kind: Kind, ended: Ended, after: Duration, took: Duration) {
         let count = self.counts.entry(kind).or_default();
         let trouble = match ended {
             Ended::Done | Ended::ConditionFailed => {
@@ -86,6 +99,7 @@ impl Tally {
                 *field += 1;
                 let us = took.as_micros().clamp(1, LATENCY_MAX_US) as u64;
                 count.latency_us.record(us).expect("a histogram that grows takes everything");
+                count.longest = count.longest.max(Longest { took, after });
                 return;
             }
             Ended::Failed(trouble) => {
@@ -160,17 +174,18 @@ mod tests {
         let trouble = || Trouble { exit: Exit::Unreachable, because: vec!["gone".to_owned()] };
         let (mut one, mut other) = (Tally::default(), Tally::default());
         let ms = Duration::from_millis;
-        one.record(Kind::Put, Ended::Done, ms(2));
-        one.record(Kind::Cas, Ended::ConditionFailed, ms(3));
-        other.record(Kind::Put, Ended::Done, ms(4));
-        other.record(Kind::Put, Ended::Failed(trouble()), ms(9_000));
-        other.record(Kind::Put, Ended::Unknown(trouble()), ms(9_000));
+        one.record(Kind::Put, Ended::Done, ms(2), ms(2));
+        one.record(Kind::Cas, Ended::ConditionFailed, ms(3), ms(3));
+        other.record(Kind::Put, Ended::Done, ms(40), ms(4));
+        other.record(Kind::Put, Ended::Failed(trouble()), ms(9_000), ms(9_000));
+        other.record(Kind::Put, Ended::Unknown(trouble()), ms(9_000), ms(9_000));
         one.add(other);
         let counts: Vec<_> = one.counts().map(|(kind, count)| (kind, count.answered())).collect();
         assert_eq!(counts, [(Kind::Put, 2), (Kind::Cas, 1)]);
         let total = one.total();
         assert_eq!((total.done, total.condition_failed, total.errors, total.unknown), (2, 1, 1, 1));
         assert_eq!((total.latency_us.len(), total.latency_us.max() / 100), (3, 40));
+        assert_eq!(total.longest, Longest { took: ms(4), after: ms(40) });
         assert_eq!(one.trouble().unwrap().because, ["gone"]);
     }
 }

@@ -5,5 +5,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    nodenomad::node::heap::keep_freed();
     nodenomad::cmd::main(std::env::args_os())
 }

@@ -35,7 +35,7 @@ use openraft::raft::TransferLeaderRequest;
 use prost::Message;
 use tokio::time::{sleep, timeout};
 
-use simulated::machine::EXEC;
+use simulated::machine::{EXEC, GIVEN_BACK};
 use simulated::{Ledger, World, for_seeds};
 
 const SHARD: ShardId = ShardId(1);
@@ -258,6 +258,24 @@ fn a_flush_that_fails_stops_its_node() {
         machine.disk.borrow().fail(Act::Sync, 2);
         let stopped = timeout(Duration::from_secs(5), machine.node().stopped()).await;
         assert!(matches!(&stopped, Ok(Stopped::Disk(why)) if why.contains("storage")), "{stopped:?}");
+    });
+}
+
+#[test]
+fn what_a_flush_has_freed_is_given_back() {
+    for_seeds("what_a_flush_has_freed_is_given_back", [1], |world| async move {
+        world.bootstrap().await;
+        let before = GIVEN_BACK.get();
+        // More than the memtable should hold: a flush is due.
+        world.replica(0, SHARD).write(write_of(&"v".repeat(120_000), 0, None)).await.unwrap();
+        let given_back = async {
+            while GIVEN_BACK.get() == before {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Sooner than the next sweep.
+        timeout(Duration::from_secs(5), given_back).await.unwrap();
+        assert!(world.replica(0, SHARD).store.flushed().is_some());
     });
 }
 

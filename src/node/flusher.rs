@@ -11,6 +11,8 @@
 //!   `sim_cluster::the_logs_of_all_shards_share_one_budget`.
 //! - The budget is the setting's, also when that changes: guarded by
 //!   `metrics::the_memory_for_writes_is_what_the_setting_says`.
+//! - Memory that a flush has freed goes back to the system, on a thread that nobody waits for: guarded by
+//!   `sim_node::what_a_flush_has_freed_is_given_back`.
 //! - Memory is bounded: who applies waits for the flush: guarded by
 //!   `node::store::tests::flushing::who_waits_for_room_goes_on_after_a_flush`.
 
@@ -22,6 +24,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use crate::model::id::ShardId;
+use crate::net::exec::Exec;
 use crate::net::trouble::{Point, trouble};
 
 use super::histogram::Histogram;
@@ -73,6 +76,8 @@ pub struct Flusher {
     pub counts: Arc<FlushCounts>,
     pub room: Arc<Room>,
     pub memory: Arc<MemoryBudget>,
+    pub exec: Exec,
+    pub give_back: fn(),
 }
 
 impl Flusher {
@@ -125,6 +130,7 @@ impl Flusher {
         forget_logs(&self.shards.all(), keep_bytes).await;
         self.counts.flushed_bytes.inc_by(bytes);
         self.counts.flush_seconds.observe_time(start.elapsed());
+        self.exec.blocking(self.give_back).await; // what was flushed is free now
         tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
         Ok(())
     }
@@ -139,6 +145,7 @@ impl Flusher {
                 Ok(_) => self.counts.sweep_seconds.observe_time(start.elapsed()),
             }
         }
+        self.exec.blocking(self.give_back).await; // what else became free since the last time
         Ok(())
     }
 }

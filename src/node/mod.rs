@@ -33,6 +33,7 @@ pub mod meta;
 pub mod handover;
 pub mod flusher;
 pub mod serve;
+pub mod heap;
 pub mod process;
 pub mod metrics;
 pub mod http;

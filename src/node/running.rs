@@ -70,6 +70,8 @@ pub struct NodeParts {
     pub authority: Option<AuthorityRecord>,
     pub wal: WalOptions,
     pub store: StoreOptions,
+    /// Gives memory that is free back to the system; on a thread for blocking work.
+    pub give_back: fn(),
 }
 
 /// Why a node does not run.
@@ -230,8 +232,15 @@ impl Node {
             Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
-        let flusher =
-            Flusher { shards: shards.clone(), view: view.clone(), counts: flushes.clone(), room, memory };
+        let flusher = Flusher {
+            shards: shards.clone(),
+            view: view.clone(),
+            counts: flushes.clone(),
+            room,
+            memory,
+            exec: parts.exec,
+            give_back: parts.give_back,
+        };
         parts.exec.spawn(watch_flusher(flusher, stopped_sender));
         let metrics = Arc::new(Metrics::new(Sources {
             shards: shards.clone(),

@@ -35,6 +35,7 @@ use crate::net::wire::{AdminRequest, JoinRequest, TokenNew, admin_request};
 
 use super::disk::Disk;
 use super::disk::real::RealDisk;
+use super::heap;
 use super::member::{Bootstrap, Member, Seed, read_file, write_file};
 use super::meta::bootstrap::{FIRST_NODE, FIRST_REPLICA};
 use super::meta::join::{self, JoinError};
@@ -180,6 +181,7 @@ impl Server {
             authority: ready.authority.clone(),
             wal: WalOptions::default(),
             store: StoreOptions::new(MemoryBudget::new(memory_bytes() / 4)),
+            give_back: heap::give_back,
         })
         .await?;
         let admin = finish_bootstrap(&disk, &ready).map_err(|error| match error {

@@ -34,6 +34,11 @@ pub const EXEC: Exec = Exec::Inline { delay: DELAY, gate: None };
 /// When the simulated world begins, milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 
+thread_local! {
+    /// How often nodes of this world have given memory back.
+    pub static GIVEN_BACK: Cell<u64> = const { Cell::new(0) };
+}
+
 pub struct Machine {
     pub address: String,
     pub wall: Arc<SimWall>,
@@ -146,6 +151,7 @@ impl Machine {
             authority: None,
             wal: wal_options(),
             store: store_options(),
+            give_back: || GIVEN_BACK.set(GIVEN_BACK.get() + 1),
         };
         assert!(!self.is_lost(), "what is lost does not come back");
         self.starts.set(self.starts.get() + 1);

@@ -56,11 +56,6 @@ pub struct Bootstrap {
 }
 
 impl Member {
-    /// True if it knows of no other member.
-    pub fn is_alone(&self) -> bool {
-        self.seeds.iter().all(|seed| seed.node == self.node)
-    }
-
     /// The membership of this directory, if it has one.
     pub fn load(disk: &Arc<dyn Disk>) -> io::Result<Option<Member>> {
         let Some(bytes) = read_file(&**disk, Path::new(FILE))? else { return Ok(None) };

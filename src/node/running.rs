@@ -17,7 +17,7 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 
-use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::id::{NodeId, ShardId};
 use crate::model::wire::{AuthorityRecord, NodeRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
@@ -42,7 +42,7 @@ use super::meta::view::View;
 use super::metrics::{Metrics, Sources};
 use super::pulse::Pulses;
 use super::quorum;
-use super::replica::{ReplicaError, ReplicaParts};
+use super::replica::{self, ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, RequestCounts, Requests};
 use super::shards::{self, Shards};
@@ -88,8 +88,6 @@ pub enum NodeError {
     /// It must not vote or acknowledge again under its ids.
     #[error("this node has served before, and its write-ahead log is gone")]
     LogGone,
-    #[error("{shard} has no other voter than {replica}, which is damaged: {why}")]
-    Lost { shard: ShardId, replica: ReplicaId, why: String },
 }
 
 /// Why a running node stopped by itself.
@@ -132,8 +130,9 @@ impl Node {
         if parts.member.opened && listed.is_empty() && !Wal::is_in(&*parts.disk, Path::new("wal"))? {
             return Err(NodeError::LogGone);
         }
-        parts.wal.known = listed.iter().map(|(_, replica)| GroupId(replica.0)).collect();
-        parts.wal.alone = parts.member.is_alone();
+        let sole = replica::listed_sole(&*parts.disk).map_err(WalError::from)?;
+        parts.wal.sole = sole.iter().map(|(_, replica)| GroupId(replica.0)).collect();
+        parts.wal.known = listed.iter().chain(&sole).map(|(_, replica)| GroupId(replica.0)).collect();
         let (disk, exec, options) = (parts.disk.clone(), parts.exec, parts.wal.clone());
         let wal = parts.exec.blocking(move || Wal::open(disk, Path::new("wal"), exec, options)).await?;
 
@@ -153,7 +152,7 @@ impl Node {
             raft_counts: Arc::default(),
             counts: Arc::default(),
         };
-        let shards = Shards::new(replica_parts, parts.member.is_alone());
+        let shards = Shards::new(replica_parts);
         shards.open_all().await?;
         let records = Records::new(shards.clone());
         let own = own_record(&parts, clock.wall_ms());
@@ -162,8 +161,7 @@ impl Node {
             bootstrap::begin(&parts.member, first, &shards, &records, &chance, own, authority).await?;
         }
         let meta = shards.open(ShardId::META, parts.member.meta_replica).await?;
-        let damaged = shards.damaged();
-        if meta.is_none() && damaged.iter().all(|damaged| damaged.id != parts.member.meta_replica) {
+        if meta.is_none() && shards.damaged().iter().all(|damaged| damaged.id != parts.member.meta_replica) {
             return Err(NodeError::OtherMetaReplica);
         }
         if !parts.member.opened {
@@ -175,12 +173,6 @@ impl Node {
         drop(meta);
         let (stop, stopping) = watch::channel(false);
         let view = View::follow(shards.clone(), parts.exec, stop.subscribe());
-        let map = &view.now().map;
-        if let Some(sole) =
-            damaged.into_iter().find(|damaged| keeper::is_sole(map, damaged.shard, damaged.id))
-        {
-            return Err(NodeError::Lost { shard: sole.shard, replica: sole.id, why: sole.why });
-        }
 
         let reports = Reports::new(
             parts.member.node,
@@ -226,7 +218,8 @@ impl Node {
             settings_sender,
         ));
         parts.exec.spawn(keeper::follow_seat(reports.seat(), shards.clone(), standing));
-        parts.exec.spawn(watch_damage(shards.clone(), view.clone(), stopped_sender.clone()));
+        parts.exec.spawn(watch_damage(shards.clone(), stopped_sender.clone()));
+        parts.exec.spawn(follow_voters(shards.clone(), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let controller =
             Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
@@ -364,8 +357,14 @@ async fn accept(
     }
 }
 
-async fn watch_damage(shards: Shards, view: View, stopped: watch::Sender<Option<Stopped>>) {
-    let why = keeper::watch_damage(view, shards).await;
+async fn follow_voters(shards: Shards, stopped: watch::Sender<Option<Stopped>>) {
+    let why = keeper::follow_voters(shards).await;
+    tracing::error!(why, "this node cannot go on");
+    stopped.send_replace(Some(Stopped::Disk(why)));
+}
+
+async fn watch_damage(shards: Shards, stopped: watch::Sender<Option<Stopped>>) {
+    let why = keeper::watch_damage(shards).await;
     tracing::error!(why, "this node cannot go on");
     stopped.send_replace(Some(Stopped::Disk(why)));
 }

@@ -11,6 +11,7 @@
 //! node.json      where the running (or last) process listens
 //! wal/           the write-ahead log
 //! replicas/      a directory a replica
+//! sole/          a file for each of these that is the only voter of its shard: nobody else has what it has
 //! ```
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};

@@ -2,7 +2,7 @@
 //!
 //! A replica whose data is not what was written is *set aside*: it is closed, a file `damaged` in its directory says why, and
 //! from then on it is not opened again, whatever a later look finds. What it has stays until its id is retired, that is
-//! until another replica has taken its place.
+//! until another replica has taken its place. One that is its shard's only voter is never set aside: none can take its place.
 //!
 //! ## Invariants and what guards each
 //!
@@ -27,7 +27,9 @@ use super::disk::Disk;
 use super::member::{read_file, write_file};
 use super::raft::counts::RaftCounts;
 use super::raft::group::Roused;
-use super::replica::{Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, parse_directory};
+use super::replica::{
+    Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, is_sole, parse_directory,
+};
 use super::wal::WalError;
 
 /// Replicas a node holds at most.
@@ -48,8 +50,6 @@ pub struct Damaged {
 #[derive(Clone)]
 pub struct Shards {
     parts: ReplicaParts,
-    /// No other node has anything of what is here.
-    alone: bool,
     damaged: Arc<RwLock<BTreeMap<ReplicaId, Damaged>>>,
     open: Arc<RwLock<Open>>,
     /// One opening or closing at a time: two of the same replica would share its file.
@@ -94,9 +94,8 @@ impl Open {
 }
 
 impl Shards {
-    /// `alone`: what is damaged here cannot be had from elsewhere, so it is refused.
-    pub fn new(parts: ReplicaParts, alone: bool) -> Shards {
-        Shards { parts, alone, damaged: Arc::default(), open: Arc::default(), changing: Arc::default() }
+    pub fn new(parts: ReplicaParts) -> Shards {
+        Shards { parts, damaged: Arc::default(), open: Arc::default(), changing: Arc::default() }
     }
 
     /// Opens every replica that has a directory here, but for those that are damaged.
@@ -139,10 +138,10 @@ impl Shards {
                 self.open.write().change(|open| open.insert(shard, replica.clone()));
                 Ok(Some(replica))
             }
-            Err(error) if error.is_damage() && self.alone => {
-                Err(ReplicaError::Sole { shard, replica: id, source: error.into() })
-            }
             Err(error) if error.is_damage() => {
+                if is_sole(&*self.parts.disk, shard, id).map_err(WalError::from)? {
+                    return Err(ReplicaError::Sole { shard, replica: id, source: error.into() });
+                }
                 self.note_damage(shard, id, &chain(&error)).map_err(WalError::from)?;
                 Ok(None)
             }
@@ -150,17 +149,21 @@ impl Shards {
         }
     }
 
-    /// Closes a replica that turned out to be damaged; it is never opened again.
-    pub async fn set_aside(&self, replica: &Arc<Replica>, why: &str) -> io::Result<()> {
+    /// Closes a replica that turned out to be damaged; it is never opened again. False if nobody else votes in its shard:
+    /// then it is left as it is.
+    pub async fn set_aside(&self, replica: &Arc<Replica>, why: &str) -> io::Result<bool> {
         let _one = self.changing.lock().await;
         if self.exactly(replica.shard, replica.id).is_none() {
-            return Ok(());
+            return Ok(true);
+        }
+        if is_sole(&*self.parts.disk, replica.shard, replica.id)? {
+            return Ok(false);
         }
         self.note_damage(replica.shard, replica.id, why)?;
         self.open.write().change(|open| open.remove(&replica.shard));
         replica.group.shutdown().await;
         replica.store.close().await;
-        Ok(())
+        Ok(true)
     }
 
     fn note_damage(&self, shard: ShardId, id: ReplicaId, why: &str) -> io::Result<()> {

@@ -9,6 +9,7 @@
 //! | *file behind its log* | no file holds what the log beside it does not, unless it takes the log's place |
 //! | *one place a replica* | a replica's id is on one machine only, whatever became of it |
 //! | *one life a replica* | a replica that was given up or removed is never there again under its id |
+//! | *sole on disk* | no disk says that a replica is its shard's only voter if others vote |
 //! | *nobody damaged* | where no disk fails or rots, no replica is given up |
 //!
 //! A replica that was given up counts as having what it had: it will not vote again, and another takes its place. So does
@@ -24,7 +25,7 @@ use nodenomad::model::id::{ReplicaId, ShardId};
 use nodenomad::model::wire;
 use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::SimDisk;
-use nodenomad::node::replica::{Replica, directory};
+use nodenomad::node::replica::{Replica, directory, is_sole};
 use nodenomad::node::store::{self, FILE_NAME};
 use nodenomad::node::wal::{GroupId, GroupState, inspect};
 use tokio::time::sleep;
@@ -135,6 +136,14 @@ impl Durable {
             Some(None) => true,
             None => false,
         };
+        for voter in membership.configs.iter().flat_map(|set| &set.replicas) {
+            let says_so = |disk: &SimDisk| is_sole(disk, shard, ReplicaId(*voter)).is_ok_and(|sole| sole);
+            assert!(
+                membership.configs.iter().all(|set| set.replicas == [*voter]) || !disks.iter().any(says_so),
+                "sole on disk: r{voter} of {shard} has the file, and {:?} vote",
+                membership.configs
+            );
+        }
         // Where a file was received the log may still end before it.
         let reaches = |voter: u64, index: u64| {
             has(voter, &|state| state.last.is_some_and(|last| last.index >= index))

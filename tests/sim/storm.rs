@@ -234,8 +234,6 @@ impl Storm {
             Kind::SlowDisk => {
                 machine.slow_down(SLOW_DISK_FROM_MS + detail % (SLOW_DISK_MS - SLOW_DISK_FROM_MS))
             }
-            // What cannot be read is given up; and see `rot` for the first one.
-            Kind::Eio if act(fault) == Act::Read && fault.machine == 0 => return false,
             Kind::Eio => machine.disk.borrow().fail(act(fault), 1 + detail as u32 % 7),
             Kind::Full => machine.disk.borrow().leave_free(NEARLY_FULL_BYTES),
             Kind::Clock => {
@@ -321,10 +319,9 @@ impl Storm {
         self.calm().await;
     }
 
-    /// The log of a machine rots; false if that of another one has. Not the first one's: its file may still say that nobody
-    /// else has what it has, and then it rightly does not start. Nor the last batch: nobody can tell that from a torn one.
+    /// The log of a machine rots; false if that of another one has. Not the last batch: nobody can tell that from a torn one.
     fn rot(&self, fault: Fault) -> bool {
-        if fault.machine == 0 || self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
+        if self.rotten.get().is_some_and(|rotten| rotten != fault.machine) {
             return false;
         }
         self.rotten.set(Some(fault.machine));

@@ -235,7 +235,7 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
         }
         StartError::InsecureAddress { .. } => (Exit::Usage, "the same with --listen 127.0.0.1:7300"),
         StartError::Node(NodeError::Bootstrap(_)) => (Exit::Unreachable, AGAIN),
-        StartError::Node(NodeError::Lost { .. } | NodeError::Wal(WalError::Lost(_))) => (Exit::Damaged, LOST),
+        StartError::Node(NodeError::Wal(WalError::Lost(_))) => (Exit::Damaged, LOST),
         StartError::Node(NodeError::Replica(ReplicaError::Sole { .. })) => (Exit::Damaged, LOST),
         StartError::Node(_) => (Exit::Damaged, DAMAGED),
         StartError::FirstToken(_) => (Exit::Unreachable, AGAIN),

@@ -6,6 +6,8 @@
 //! 2. One change writes the cluster's first records, on the condition that there is no cluster id yet.
 //! 3. The user shards begin, each with one replica here.
 //!
+//! Before its first entry each replica notes that it is its shard's only voter.
+//!
 //! ## Invariants and what guards each
 //!
 //! - A cluster begins once, wherever its first start is cut: guarded by `sim_node::a_beginning_that_is_cut_goes_on`.
@@ -20,7 +22,7 @@ use crate::model::system::{Counter, SystemKey};
 use crate::model::wire::{AuthorityRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 use crate::net::chance::Chance;
 use crate::node::member::{Bootstrap, Member};
-use crate::node::replica::ReplicaError;
+use crate::node::replica::{BeginError, ReplicaError};
 use crate::node::shards::Shards;
 
 use super::records::{Change, MetaError, Records};
@@ -41,7 +43,7 @@ pub enum BootstrapError {
     #[error(transparent)]
     Meta(#[from] MetaError),
     #[error(transparent)]
-    Rejected(#[from] crate::node::replica::Rejected),
+    Begin(#[from] BeginError),
     #[error("the meta shard's replica is not this node's")]
     OtherReplica,
 }

@@ -1,5 +1,6 @@
 //! What every node does with what it sees of the cluster: it learns addresses and settings, opens the replicas that a job
-//! has reserved for it, and removes those that are retired.
+//! has reserved for it, and removes those that are retired. And what it does with what it sees of its replicas: it notes who
+//! votes alone, and sets aside who is damaged.
 //!
 //! A replica is opened only because the map names it (in a job, or as a learner), never because somebody asked for it; it is removed only
 //! because its id is listed as retired, never because it is absent.
@@ -13,6 +14,7 @@
 //!   `sim_node::a_disk_that_cannot_be_read_gives_no_wrong_answer`.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ use super::view::{Cluster, View};
 
 /// How often the replicas are looked at.
 const LOOK_FOR_DAMAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the only voter of a shard may be unknown as such.
+const FOLLOW_VOTERS_EVERY: Duration = Duration::from_secs(1);
 
 /// How long after a failure to open or remove a replica it is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -162,7 +167,7 @@ pub async fn follow_seat(
 
 /// Sets replicas aside that turn out to be damaged. Returns when that cannot be done for one, or when one has stopped
 /// because the disk did not do what it was asked, with what there is to say: the node must stop.
-pub async fn watch_damage(view: View, shards: Shards) -> String {
+pub async fn watch_damage(shards: Shards) -> String {
     loop {
         tokio::time::sleep(LOOK_FOR_DAMAGE_EVERY).await;
         for replica in shards.all().iter() {
@@ -175,21 +180,37 @@ pub async fn watch_damage(view: View, shards: Shards) -> String {
                     None => continue,
                 }
             }
-            if is_sole(&view.now().map, shard, id) {
-                return format!("{shard} has no other voter than {id}, which is damaged");
-            }
-            let set_aside = shards.set_aside(replica, "what was read is not what was written").await;
-            if let Err(error) = set_aside {
-                return format!("{id} of {shard} is damaged and could not be set aside: {error}");
+            match shards.set_aside(replica, "what was read is not what was written").await {
+                Ok(true) => {}
+                Ok(false) => return format!("{shard} has no other voter than {id}, which is damaged"),
+                Err(error) => {
+                    return format!("{id} of {shard} is damaged and could not be set aside: {error}");
+                }
             }
         }
     }
 }
 
-/// True if nobody else votes in the shard, so that nobody else has surely what this replica has.
-pub fn is_sole(map: &ClusterMap, shard: ShardId, id: ReplicaId) -> bool {
-    let Some(shard) = map.shard(shard) else { return false };
-    shard.voters().any(|voter| voter.id == id) && shard.voters().count() == 1
+/// Has whoever is its shard's only voter say so in its directory. Returns when the disk does not let it, with what there
+/// is to say: the node must stop.
+pub async fn follow_voters(shards: Shards) -> String {
+    loop {
+        tokio::time::sleep(FOLLOW_VOTERS_EVERY).await;
+        for replica in shards.all().iter() {
+            match replica.keep_sole().await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    tracing::warn!(shard = %replica.shard, "no room to note that nobody else votes in a shard");
+                }
+                Err(error) => {
+                    return format!(
+                        "whether anybody else votes in {} cannot be noted: {error}",
+                        replica.shard
+                    );
+                }
+            }
+        }
+    }
 }
 
 /// The replicas that should be here: those a job is making, and learners whose job is over.

@@ -7,6 +7,7 @@
 mod quorum;
 mod rest;
 mod silence;
+mod sole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -272,8 +273,9 @@ impl Group {
         self.change(ChangeMembers::AddNodes(nodes), seen).await
     }
 
-    /// Makes exactly these replicas the voters, by joint consensus. Those that stop voting stay as learners.
-    pub async fn change_voters(
+    /// Makes exactly these replicas the voters, by joint consensus. Those that stop voting stay as learners. What must be
+    /// done before it is `Replica::change_voters`, which nobody else may leave out.
+    pub(in crate::node) async fn change_voters(
         &self,
         voters: &[u64],
         seen: Option<&wire::LogId>,

@@ -20,7 +20,9 @@ mod counts;
 mod proposer;
 mod reads;
 mod rounds;
+mod sole;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -56,6 +58,8 @@ pub use proposer::QUEUE_MAX;
 pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};
 pub use rounds::{READERS_MAX, ReadRounds};
+use sole::Sole;
+pub use sole::{is_sole, listed as listed_sole};
 
 /// How long a replica waits for its leader to name a read index.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
@@ -92,6 +96,7 @@ pub struct Replica {
     clock: Clock,
     log: GroupLog,
     peers: Peers,
+    sole: Sole,
 }
 
 /// Why a replica cannot run.
@@ -117,6 +122,15 @@ pub enum ReplicaError {
         #[source]
         source: Box<ReplicaError>,
     },
+}
+
+/// Why a shard did not begin here. Repeating it is harmless.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("that this replica is the shard's only voter cannot be noted")]
+    Disk(#[from] io::Error),
 }
 
 impl ReplicaError {
@@ -149,15 +163,8 @@ impl Replica {
         parts.disk.create_dir(&dir).map_err(WalError::from)?;
         let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
         let log = parts.wal.group(GroupId(id.0));
-        if let Err(error) = align(&log, &store).await {
-            let voters = store.base().membership.configs.into_iter().flat_map(|set| set.replicas);
-            let mut voters = voters.peekable();
-            let is_sole = voters.peek().is_some() && voters.all(|voter| voter == id.0);
-            return Err(match is_sole && error.is_damage() {
-                true => ReplicaError::Sole { shard, replica: id, source: error.into() },
-                false => error,
-            });
-        }
+        align(&log, &store).await?;
+        let sole = Sole::open(parts.disk.clone(), shard, id, parts.exec).map_err(WalError::from)?;
         parts.clock.advance(store.state(|state| state.highest_stamp));
 
         let (sender, applied) = watch::channel(Applied::default());
@@ -199,6 +206,7 @@ impl Replica {
             clock,
             log,
             peers,
+            sole,
         }))
     }
 
@@ -212,8 +220,11 @@ impl Replica {
     }
 
     /// Begins the shard: this replica becomes its first voter and owns `range`. Harmless if begun.
-    pub async fn begin(&self, node: NodeId, start: &Key, end: Option<&Key>) -> Result<(), Rejected> {
-        self.group.initialize(node).await?;
+    pub async fn begin(&self, node: NodeId, start: &Key, end: Option<&Key>) -> Result<(), BeginError> {
+        if !self.group.is_begun().await.map_err(Rejected::from)? {
+            self.sole.begin().await?;
+            self.group.initialize(node).await.map_err(Rejected::from)?;
+        }
         let begun = || self.store.state(|state| state.range.is_some());
         let mut applied = self.applied();
         tokio::select! {
@@ -226,7 +237,7 @@ impl Replica {
         }
         let end = end.map(Key::to_bytes).unwrap_or_default();
         let genesis = log_wire::Genesis { start: start.to_bytes(), end, stamp: self.clock.take(1).0 };
-        self.proposer.genesis(genesis).await
+        Ok(self.proposer.genesis(genesis).await?)
     }
 
     /// Has a write evaluated.
@@ -354,7 +365,7 @@ impl Replica {
                 self.group.add_learner(&member, seen).await
             }
             Some(wire::placement_step::Step::ChangeVoters(set)) => {
-                self.group.change_voters(&set.replicas, seen).await
+                self.change_voters(&set.replicas, seen).await
             }
             Some(wire::placement_step::Step::RemoveMember(replica)) => {
                 self.group.remove_learner(replica, seen).await

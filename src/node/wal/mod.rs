@@ -28,6 +28,8 @@
 //! - Nobody who writes waits until a whole segment was made: guarded by
 //!   `tests::spares::segments_are_made_ahead_and_nobody_waits_for_a_large_one`,
 //!   `tests::spares::what_is_not_ready_is_not_waited_for`.
+//! - Where nobody else has what is lost nothing is begun: guarded by
+//!   `tests::damage::damage_is_refused_where_it_concerns_a_sole_group`.
 //! - A start on a full disk takes no more room each time: guarded by
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
@@ -189,7 +191,7 @@ pub enum WalError {
     /// be destroyed.
     #[error("replica r{0}'s part of the write-ahead log is damaged", group.0)]
     Damaged { group: GroupId },
-    /// See [`WalOptions::alone`].
+    /// See [`WalOptions::sole`].
     #[error("the write-ahead log is damaged ({0}) and nobody else has what is lost")]
     Lost(Damage),
     /// A write or a sync failed earlier, or the log was closed: nothing is written any more.
@@ -281,15 +283,14 @@ pub struct GroupLog {
 }
 
 impl Wal {
-    /// Opens the log in `dir` and reads it back. Damage is no error: see [`Wal::damage`].
+    /// Opens the log in `dir` and reads it back. Damage is no error, see [`Wal::damage`], unless [`WalOptions::sole`] says so.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, exec: Exec, options: WalOptions) -> Result<Wal, WalError> {
         let mut recovered = recover::recover(&*disk, dir, &options.known)?;
         for damage in &recovered.damage {
             tracing::error!(%damage, "the write-ahead log is damaged");
         }
-        if let Some(damage) =
-            recovered.damage.iter().find(|damage| options.alone && !damage.groups.is_empty())
-        {
+        let is_lost = |damage: &&Damage| damage.groups.iter().any(|group| options.sole.contains(group));
+        if let Some(damage) = recovered.damage.iter().find(is_lost) {
             return Err(WalError::Lost(damage.clone()));
         }
         recovered.groups.cache_max_bytes = options.cache_bytes;

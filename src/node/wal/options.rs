@@ -26,8 +26,9 @@ pub struct WalOptions {
     pub spare_segments: usize,
     /// Groups that the log must know if it ever was used: if damage may concern anybody, it concerns them.
     pub known: Vec<GroupId>,
-    /// Nobody else has what is lost: damage that concerns anybody is refused, and the files are left as they are.
-    pub alone: bool,
+    /// Groups of which nobody else has anything: damage that concerns one of them is refused, and the files are left as they
+    /// are.
+    pub sole: Vec<GroupId>,
     /// Called once when the log has failed.
     pub on_failure: Option<FailureHook>,
 }
@@ -46,7 +47,7 @@ impl Default for WalOptions {
             cache_bytes: 64 << 20,
             spare_segments: 8,
             known: Vec::new(),
-            alone: false,
+            sole: Vec::new(),
             on_failure: None,
         }
     }

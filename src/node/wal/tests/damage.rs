@@ -28,6 +28,10 @@ fn files(disk: &SimDisk) -> Vec<PathBuf> {
     names.iter().map(|name| Path::new("wal").join(name)).collect()
 }
 
+fn segments(disk: &SimDisk) -> Vec<PathBuf> {
+    files(disk).into_iter().filter(|path| path.extension().is_some()).collect()
+}
+
 fn file(disk: &SimDisk, path: &Path) -> Arc<dyn DiskFile> {
     disk.open(path, false).unwrap()
 }
@@ -58,9 +62,13 @@ fn known() -> Vec<GroupId> {
 }
 
 fn open_known(disk: &SimDisk) -> Wal {
+    open_with(disk, Vec::new()).unwrap()
+}
+
+fn open_with(disk: &SimDisk, sole: Vec<GroupId>) -> Result<Wal, WalError> {
     let exec = Exec::Inline { delay: Duration::from_micros(100), gate: None };
-    let options = WalOptions { known: known(), ..options() };
-    Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options).unwrap()
+    let options = WalOptions { known: known(), sole, ..options() };
+    Wal::open(Arc::new(disk.clone()), Path::new("wal"), exec, options)
 }
 
 /// Runs a history; what each group holds in the end. Nothing is left unsynced.
@@ -266,6 +274,28 @@ fn damage_in_the_last_segment_concerns_those_whose_batch_it_is() {
     }
 }
 
+/// Nothing begins where nobody else has what is lost; what others have lost is no matter.
+#[test]
+fn damage_is_refused_where_it_concerns_a_sole_group() {
+    simulate(async {
+        let disk = SimDisk::new();
+        let ops = (1..4).map(|group| Op::Append { group, count: 1, len: 300 }).collect();
+        history(&disk, ops, false).await;
+        disk.flip_bit(&segment_path(), 6 * frame::SECTOR + 100, 0);
+        let length = || file(&disk, &segment_path()).len().unwrap();
+        let (before, whole) = (segments(&disk), length());
+        for sole in [vec![GroupId(2)], known()] {
+            match open_with(&disk, sole) {
+                Err(WalError::Lost(damage)) => assert_eq!(damage.groups, [GroupId(2)]),
+                opened => panic!("{:?}", opened.map(|_| ())),
+            }
+            assert_eq!((segments(&disk), length()), (before.clone(), whole), "nothing is begun");
+        }
+        let wal = open_with(&disk, vec![GroupId(1), GroupId(3)]).unwrap();
+        assert_eq!(wal.damaged_groups(), [GroupId(2)]);
+    });
+}
+
 #[test]
 fn where_nobody_is_named_everybody_is_given_up() {
     simulate(async {
@@ -284,8 +314,7 @@ fn a_newest_segment_that_is_gone_is_missed() {
         simulate(async {
             let disk = SimDisk::new();
             let models = old_and_new(&disk).await;
-            let segments: Vec<PathBuf> =
-                files(&disk).into_iter().filter(|path| path.extension().is_some()).collect();
+            let segments = segments(&disk);
             let last = segments.last().unwrap();
             match what {
                 "removed" => disk.remove(last).unwrap(),

@@ -1,7 +1,8 @@
-//! A disk that hangs: it neither does what it is asked nor says that it failed. In simulated time.
+//! A disk that hangs, which neither does what it is asked nor says that it failed; and one without any room. In simulated
+//! time.
 //!
-//! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Disks
-//! that fail or are full are in `sim_node.rs`.
+//! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Row 15,
+//! where a start finds no room. Disks that fail, or have a little room left, are in `sim_node.rs`.
 
 mod simulated;
 
@@ -170,6 +171,37 @@ fn a_disk_that_hangs_under_a_follower_holds_up_nobody() {
         world.wait_until_caught_up(hung).await;
         ledger.stop(workers).await;
         ledger.verify(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+#[test]
+fn a_node_starts_without_a_byte_free_and_reads_and_deletes() {
+    for_seeds("a_node_starts_without_a_byte_free_and_reads_and_deletes", 1..=3, |world| async move {
+        let client = world.alone().await;
+        let machine = world.machine(0);
+        for key in ["kept", "gone/0", "gone/1"] {
+            client.put(key.as_bytes(), "1").await.unwrap();
+        }
+        let is_whole = || async { machine.has_ballast() };
+        world.until("there is ballast", Duration::from_secs(60), is_whole).await;
+        for round in 0..2 {
+            machine.disk.borrow().leave_free(0);
+            machine.cut();
+            machine.disk.borrow().leave_free(0);
+            assert!(machine.start().await);
+            assert!(!machine.has_ballast(), "the start has taken some");
+            assert_eq!(client.get(b"kept").await.unwrap().expect("it was acknowledged").value, "1");
+            let put = client.put(b"kept", "2").await;
+            assert!(matches!(put, Err(Error::Full(_))), "{put:?}");
+            let gone = format!("gone/{round}");
+            assert!(client.delete(gone.as_bytes()).await.unwrap());
+            assert!(client.get(gone.as_bytes()).await.unwrap().is_none());
+        }
+        machine.disk.borrow().set_capacity(u64::MAX);
+        let has_room = || async { client.put(b"kept", "3").await.is_ok() };
+        world.until("writes are let in again", Duration::from_secs(10), has_room).await;
+        world.until("there is ballast again", Duration::from_secs(60), is_whole).await;
         world.equal_digests(&client).await;
     });
 }

@@ -4,12 +4,16 @@
 //! before they are proposed; reads and deletes go on, and the reserve is what they, the log, flushes and a restart live on
 //! until somebody has made room. A node without room gives what it leads to those that have some ([`super::handover`]).
 //!
+//! For a start, see the log's ballast: made here as soon as there is room, taken by starts only.
+//!
 //! ## Invariants and what guards each
 //!
 //! - Below the reserve nothing that grows is proposed here, and what was acknowledged stays readable and deletable, also
 //!   after restarts: guarded by `sim_node::a_full_disk_takes_deletes_and_restarts`,
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`,
-//!   `full_disk::a_full_node_among_others_reads_deletes_and_restarts`.
+//!   `full_disk::a_full_node_among_others_reads_deletes_and_restarts`, and where nothing at all is left by
+//!   `full_disk::a_node_starts_without_a_byte_free`,
+//!   `sim_disk::a_node_starts_without_a_byte_free_and_reads_and_deletes`.
 //! - A flush that would not fit is not begun (one that fails stops the node): guarded by
 //!   `tests::a_flush_needs_room_for_itself_and_its_copy_of_pages`.
 //!
@@ -31,7 +35,7 @@ use crate::model::wire::{Write, operation};
 use crate::net::exec::Exec;
 
 use super::disk::Disk;
-use super::wal::SEGMENT_BYTES;
+use super::wal::{SEGMENT_BYTES, Wal};
 
 /// How often the disk is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +50,7 @@ const ROOMY_PART: u64 = 4;
 /// Shared by whoever writes.
 pub struct Room {
     disk: Arc<dyn Disk>,
+    wal: Wal,
     exec: Exec,
     settings: watch::Receiver<Settings>,
     /// When last looked.
@@ -69,11 +74,12 @@ impl Room {
     /// If the disk cannot be asked.
     pub fn new(
         disk: Arc<dyn Disk>,
+        wal: Wal,
         exec: Exec,
         settings: watch::Receiver<Settings>,
     ) -> io::Result<Arc<Room>> {
         let free_bytes = AtomicU64::new(disk.free_bytes()?);
-        Ok(Arc::new(Room { disk, exec, settings, free_bytes }))
+        Ok(Arc::new(Room { disk, wal, exec, settings, free_bytes }))
     }
 
     /// Keeps looking, for ever.
@@ -91,7 +97,17 @@ impl Room {
                 _ => {}
             }
             was_full = full.is_err();
+            self.restore_ballast().await;
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Makes what is missing of the log's ballast, as far as there is room: a piece at a look, so that the log's own
+    /// writes wait for no more.
+    async fn restore_ballast(&self) {
+        let wal = self.wal.clone();
+        if let Err(error) = self.exec.blocking(move || wal.make_ballast()).await {
+            tracing::warn!(%error, "no ballast could be made: a start needs room on the disk");
         }
     }
 
@@ -145,9 +161,12 @@ pub fn grows(write: &Write) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::model::wire::{Delete, Operation, Put};
     use crate::node::disk::sim::SimDisk;
+    use crate::node::wal::WalOptions;
 
     const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 
@@ -155,11 +174,14 @@ mod tests {
         let disk = SimDisk::new();
         disk.set_capacity(capacity_bytes);
         let settings = Settings { disk_reserve_bytes: 100 << 20, ..Settings::default() };
-        Room::new(Arc::new(disk), EXEC, watch::channel(settings).1).unwrap()
+        let elsewhere = Arc::new(SimDisk::new());
+        let options = WalOptions { segment_bytes: 1 << 20, ..WalOptions::default() };
+        let wal = Wal::open(elsewhere, Path::new("wal"), Exec::Threads, options).unwrap();
+        Room::new(Arc::new(disk), wal, EXEC, watch::channel(settings).1).unwrap()
     }
 
-    #[test]
-    fn the_reserve_is_for_what_does_not_grow() {
+    #[tokio::test]
+    async fn the_reserve_is_for_what_does_not_grow() {
         assert_eq!(room(100 << 20).check(), Ok(()));
         assert!(!room((125 << 20) - 1).is_roomy() && room(125 << 20).is_roomy());
         let full = room((100 << 20) - 1).check().unwrap_err();

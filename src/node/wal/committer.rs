@@ -19,6 +19,7 @@ use super::frame::{
 };
 use super::groups::Place;
 use super::newest;
+use super::options::{HEADS_MAX_BYTES, SMALL_SHARE};
 use super::segment::{self, Segment};
 use super::spares::{Spare, Spares};
 use super::{LogPoint, Record, Shared};
@@ -69,13 +70,8 @@ const SEGMENTS_USUAL: u64 = 8;
 const ROOM_SEGMENTS: u64 = 4;
 /// With that little room so many free segments are kept.
 const SPARES_SHORT: usize = 2;
-/// A segment that is made while somebody waits is this part of the usual size: it is soon made, and many starts find room
-/// on a full disk; each still takes some.
-const SMALL_SHARE: u64 = 16;
 /// When this part of a segment is full the next one is made ahead.
 const AHEAD_SHARE: u64 = 4;
-/// More than the heads of a segment and its first batches take, in bytes.
-const HEADS_MAX_BYTES: usize = 64 << 10;
 /// More than a group's state takes in a checkpoint, in bytes.
 const STATE_MAX_BYTES: usize = 256;
 /// Bytes of one batch.

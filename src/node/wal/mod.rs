@@ -30,6 +30,8 @@
 //!   `tests::spares::what_is_not_ready_is_not_waited_for`.
 //! - A start on a full disk takes no more room each time: guarded by
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
+//! - A start needs no room on the disk while there is ballast: guarded by
+//!   `tests::ballast::a_log_opens_without_a_byte_free`, `full_disk::a_node_starts_without_a_byte_free`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
 //! - Every write that is let in fits a segment: guarded by
 //!   `node::serve::clients::tests::the_largest_write_fits_the_log_and_the_wire`, and a larger one is refused in
@@ -39,7 +41,7 @@
 //!
 //! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
 //! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`]; where the next
-//! segment's file comes from, in `spares`.
+//! segment's file comes from, in `spares`; where a start on a full disk gets one, in `ballast`.
 //!
 //! | step | durable before it |
 //! |---|---|
@@ -80,6 +82,8 @@ mod checkpoint;
 mod groups;
 mod newest;
 mod options;
+mod zeros;
+mod ballast;
 mod spares;
 mod segment;
 mod replay;
@@ -104,6 +108,8 @@ use crate::node::disk::Disk;
 
 pub use backlog::BACKLOG_MAX_BYTES;
 use backlog::Backlog;
+use ballast::Ballast;
+pub use ballast::STARTS_WITHOUT_ROOM;
 use committer::{Committer, Job};
 pub use counts::WalCounts;
 use groups::Groups;
@@ -224,6 +230,7 @@ pub fn inspect(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<WalRepo
 pub(crate) struct Shared {
     /// What was found, at start and since.
     damage: Mutex<Vec<Damage>>,
+    ballast: Arc<Ballast>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -289,8 +296,10 @@ impl Wal {
             return Err(WalError::Lost(damage.clone()));
         }
         recovered.groups.cache_max_bytes = options.cache_bytes;
+        let ballast = Arc::new(Ballast::open(disk.clone(), dir, options.segment_bytes)?);
         let shared = Arc::new(Shared {
             damage: Mutex::new(recovered.damage),
+            ballast: ballast.clone(),
             disk,
             dir: dir.to_owned(),
             segment_bytes: options.segment_bytes,
@@ -302,7 +311,8 @@ impl Wal {
             counts: WalCounts::default(),
         });
         let old = recovered.spares;
-        let spares = Spares::new(shared.disk.clone(), dir.to_owned(), options.segment_bytes, old, exec);
+        let spares =
+            Spares::new(shared.disk.clone(), dir.to_owned(), options.segment_bytes, old, ballast, exec);
         let mut committer = Committer {
             shared: shared.clone(),
             segments: recovered.segments.into(),
@@ -315,6 +325,8 @@ impl Wal {
         };
         // What is torn at the end stays behind in a segment whose end the next one states.
         committer.roll(0)?;
+        committer.spares.opened();
+        shared.ballast.make_way()?;
         let (queue, _ended) = exec.consumer("wal", QUEUE_MAX, move |jobs| committer.commit(jobs));
         Ok(Wal { shared, queue })
     }

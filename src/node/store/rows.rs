@@ -131,7 +131,7 @@ mod tests {
     /// Also where hashes are alike in what chooses the part, or in all of the tag.
     #[test]
     fn every_row_is_found_by_its_hash() {
-        let hashes = |n: u64| [n, n << 32, n << 6, n.wrapping_mul(0x2545_F491_4F6C_DD1D), n % 7 << 32 | n];
+        let hashes = |n: u64| [n, n << 32, n << 6, n.wrapping_mul(0x2545_F491_4F6C_DD1D), ((n % 7) << 32) | n];
         for kind in 0..5 {
             let mut places = Places::default();
             let count = 5000;

@@ -2,7 +2,7 @@
 //! time.
 //!
 //! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Row 15,
-//! where a start finds no room. Disks that fail, or have a little room left, are in `sim_node.rs`.
+//! where not even the log finds room. Disks that fail, or have a little room left, are in `sim_node.rs`.
 
 mod simulated;
 
@@ -24,6 +24,16 @@ const ALL: [ShardId; 4] = [ShardId(0), ShardId(1), ShardId(2), ShardId(3)];
 impl World {
     fn status(&self, n: usize, shard: ShardId) -> GroupStatus {
         self.machine(n).node().shards.get(shard).expect("it is here").group.status()
+    }
+
+    /// Appends and proposals that a machine has refused for want of room since it was started.
+    fn refused(&self, n: usize) -> u64 {
+        self.machine(n).node().wal.counts().refused.get()
+    }
+
+    fn terms(&self) -> Vec<u64> {
+        let leader = |shard| self.leader_of(shard).expect("somebody leads");
+        ALL.iter().map(|shard| self.status(leader(*shard), *shard).leadership.term).collect()
     }
 
     fn leads_nothing(&self, n: usize) -> bool {
@@ -204,4 +214,91 @@ fn a_node_starts_without_a_byte_free_and_reads_and_deletes() {
         world.until("there is ballast again", Duration::from_secs(60), is_whole).await;
         world.equal_digests(&client).await;
     });
+}
+
+/// The others write on, it stays their follower; with room it catches up by itself, also with what they have forgotten.
+async fn a_full_follower(world: Rc<World>, log_keep_bytes: &str, gets_snapshots: bool) {
+    let client = world.whole(3).await;
+    world.configure(&client, "log_keep_bytes", log_keep_bytes).await;
+    let ledger = Ledger::new(world.now_ms());
+    ledger.value_bytes.set(20_000);
+    let full = world.chance.between(0, 3) as usize;
+    world.lead_all((full + 1) % 3).await;
+    let workers = ledger.start(&client, &world.chance, 3, 200);
+    ledger.wait_for(20, Duration::from_secs(30)).await;
+    world.machine(full).disk.borrow().leave_free(0);
+    let terms = world.terms();
+    world.until("it refuses", HANG, || async { world.refused(full) > 0 }).await;
+    let begin = Instant::now();
+    while begin.elapsed() < HANG {
+        ledger.wait_for(5, Duration::from_secs(5)).await;
+        assert!(!world.machine(full).is_down(), "{}", world.describe());
+    }
+    assert_eq!(world.terms(), terms, "nobody stood for election");
+    let follows = |shard: &ShardId| world.status(full, *shard).leadership.node.is_some();
+    assert!(ALL.iter().all(follows) && world.leads_nothing(full));
+    world.machine(full).disk.borrow().set_capacity(u64::MAX);
+    world.wait_until_caught_up(full).await;
+    let received = world.machine(full).node().shards.raft_counts().received.bytes.get();
+    assert_eq!(received > 0, gets_snapshots, "{received} bytes");
+    ledger.stop(workers).await;
+    ledger.verify(&client).await;
+    world.equal_digests(&client).await;
+    // A full member: with it and one other there is a majority.
+    world.machine((full + 1) % 3).cut();
+    for key in ["a", "k", "z"] {
+        let put = || async { client.put(key.as_bytes(), "1").await.is_ok() };
+        world.until("it is written", Duration::from_secs(30), put).await;
+    }
+}
+
+#[test]
+fn a_full_follower_holds_up_nobody_and_goes_on() {
+    for_seeds("a_full_follower_holds_up_nobody_and_goes_on", [1], |world| async move {
+        a_full_follower(world, "256MiB", false).await;
+    });
+}
+
+#[test]
+fn a_full_follower_that_was_left_behind_gets_a_snapshot() {
+    for_seeds("a_full_follower_that_was_left_behind_gets_a_snapshot", [1], |world| async move {
+        a_full_follower(world, "1MiB", true).await;
+    });
+}
+
+/// Nobody has any room: what was acknowledged is read, deletes go on as far as the logs have room and are refused then,
+/// whoever leads; no process ends.
+#[test]
+fn where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on() {
+    for_seeds(
+        "where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on",
+        1..=2,
+        |world| async move {
+            let client = world.whole(3).await;
+            client.put(b"kept", "1").await.unwrap();
+            let disks = || (0..3).map(|n| world.machine(n).disk.borrow().clone());
+            disks().for_each(|disk| disk.leave_free(0));
+            let mut deleted = 0;
+            let begin = Instant::now();
+            let refused = loop {
+                match client.delete(format!("gone/{deleted}").as_bytes()).await {
+                    Ok(_) => deleted += 1,
+                    Err(error) => break error,
+                }
+                assert!(begin.elapsed() < Duration::from_secs(600), "logs are full some time");
+            };
+            assert!(deleted > 10, "{deleted} deletes");
+            assert!(
+                matches!(refused, Error::Full(_) | Error::Unknown(_) | Error::TimedOut(_)),
+                "{refused:?}"
+            );
+            let kept = || async { client.get(b"kept").await.is_ok_and(|kept| kept.is_some()) };
+            world.until("it is read", Duration::from_secs(30), kept).await;
+            assert!((0..3).all(|n| !world.machine(n).is_down()));
+            disks().for_each(|disk| disk.set_capacity(u64::MAX));
+            let put = || async { client.put(b"kept", "2").await.is_ok() };
+            world.until("writes are let in again", Duration::from_secs(30), put).await;
+            world.equal_digests(&client).await;
+        },
+    );
 }

@@ -106,6 +106,10 @@ impl Ballast {
         }
     }
 
+    pub fn piece_bytes(&self) -> u64 {
+        self.piece_bytes
+    }
+
     fn files_bytes(&self) -> u64 {
         self.piece_bytes / FILES_SHARE
     }

@@ -241,6 +241,7 @@ impl Committer {
         counts.batch_bytes.observe(bytes.len() as u64);
         counts.batch_jobs.observe(jobs);
         self.memory = bytes;
+        self.tell_headroom();
         self.look_ahead()
     }
 
@@ -257,7 +258,7 @@ impl Committer {
             self.empty_oldest()?;
             self.reclaim()?;
         }
-        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_fits() {
+        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_fits(bytes) {
             let oldest = self.segments[0].header.number;
             self.empty_oldest()?;
             self.reclaim()?;
@@ -269,7 +270,15 @@ impl Committer {
     }
 
     fn is_short_of_room(&self) -> io::Result<bool> {
-        Ok(self.shared.disk.free_bytes()? < ROOM_SEGMENTS * self.shared.segment_bytes)
+        let free_bytes = self.shared.disk.free_bytes()?;
+        self.shared.headroom.set_free(free_bytes);
+        Ok(free_bytes < ROOM_SEGMENTS * self.shared.segment_bytes)
+    }
+
+    /// Before anybody is told that something is on disk: until then it counts as coming.
+    fn tell_headroom(&self) {
+        let ready_bytes = if self.spares.is_ready() { self.shared.segment_bytes } else { 0 };
+        self.shared.headroom.set_files(self.room() as u64, ready_bytes);
     }
 
     fn count_segments(&self) {
@@ -343,12 +352,15 @@ impl Committer {
         };
         self.spares.shrink(keep)?;
         self.count_segments();
+        if !self.segments.is_empty() {
+            self.tell_headroom();
+        }
         Ok(())
     }
 
-    /// What the oldest segment still holds, heads of frames and all, finds room in the one being written.
-    fn oldest_fits(&self) -> bool {
-        self.oldest_live_bytes() < self.room() as u64 / 2
+    /// What the oldest segment still holds, heads of frames and all, finds room in the one being written beside `bytes`.
+    fn oldest_fits(&self, bytes: usize) -> bool {
+        self.oldest_live_bytes() < self.room().saturating_sub(bytes) as u64 / 2
     }
 
     fn oldest_live_bytes(&self) -> u64 {

@@ -30,6 +30,8 @@
 //!   `tests::spares::what_is_not_ready_is_not_waited_for`.
 //! - A start on a full disk takes no more room each time: guarded by
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
+//! - Entries that find no room are refused before anybody relies on them, and do not stop the log: guarded by
+//!   `tests::ballast::what_is_admitted_finds_room`, `sim_disk::a_full_follower_holds_up_nobody_and_goes_on`.
 //! - A start needs no room on the disk while there is ballast: guarded by
 //!   `tests::ballast::a_log_opens_without_a_byte_free`, `full_disk::a_node_starts_without_a_byte_free`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
@@ -41,7 +43,8 @@
 //!
 //! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
 //! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`]; where the next
-//! segment's file comes from, in `spares`; where a start on a full disk gets one, in `ballast`.
+//! segment's file comes from, in `spares`; where a start on a full disk gets one, in `ballast`; what may still come there,
+//! in `headroom`.
 //!
 //! | step | durable before it |
 //! |---|---|
@@ -84,6 +87,7 @@ mod newest;
 mod options;
 mod zeros;
 mod ballast;
+mod headroom;
 mod spares;
 mod segment;
 mod replay;
@@ -113,6 +117,8 @@ pub use ballast::STARTS_WITHOUT_ROOM;
 use committer::{Committer, Job};
 pub use counts::WalCounts;
 use groups::Groups;
+use headroom::Headroom;
+pub use headroom::{Admitted, NoHeadroom};
 pub use options::{FailureHook, SEGMENT_BYTES, WalOptions};
 use spares::Spares;
 
@@ -231,6 +237,7 @@ pub(crate) struct Shared {
     /// What was found, at start and since.
     damage: Mutex<Vec<Damage>>,
     ballast: Arc<Ballast>,
+    headroom: Headroom,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -297,9 +304,11 @@ impl Wal {
         }
         recovered.groups.cache_max_bytes = options.cache_bytes;
         let ballast = Arc::new(Ballast::open(disk.clone(), dir, options.segment_bytes)?);
+        let headroom = Headroom::new(options.segment_bytes, ballast.piece_bytes(), disk.free_bytes()?);
         let shared = Arc::new(Shared {
             damage: Mutex::new(recovered.damage),
             ballast: ballast.clone(),
+            headroom,
             disk,
             dir: dir.to_owned(),
             segment_bytes: options.segment_bytes,

@@ -146,3 +146,31 @@ fn a_power_cut_while_ballast_is_made_or_used_leaves_a_log() {
         });
     }
 }
+
+/// Whatever is left of the disk: entries come until they are refused, and then there is room for votes.
+#[test]
+fn what_is_admitted_finds_room() {
+    for seed in 0..32 {
+        simulate(async move {
+            let chance = Chance::from_seed(seed);
+            let disk = SimDisk::new();
+            let wal = begin(&disk).await;
+            disk.leave_free(chance.between(0, 2 * LARGE));
+            let log = wal.group(GroupId(1));
+            for index in 1.. {
+                wal.set_free_bytes(disk.free_bytes().unwrap());
+                let len = chance.between(1, 100 << 10) as usize;
+                let Ok(_admitted) = log.admit(len as u64) else { break };
+                append(&log, vec![record(1, index, len)]).await;
+                assert!(index < 100_000, "it comes to an end");
+            }
+            assert!(wal.counts().refused.get() > 0);
+            for term in 2..34 {
+                log.save_vote(vote(term)).await.unwrap();
+            }
+            disk.set_capacity(1 << 40);
+            wal.set_free_bytes(disk.free_bytes().unwrap());
+            assert!(log.admit(100 << 10).is_ok(), "there is room again");
+        });
+    }
+}

@@ -17,6 +17,8 @@ const VALUE_BYTES: usize = 1 << 20;
 /// More than fits.
 const PUTS_MAX: usize = 2000;
 const LIMIT: Duration = Duration::from_secs(60);
+/// Pieces of a whole ballast.
+const BALLAST: usize = 6;
 
 /// A file system in memory; unmounted when dropped.
 struct Small(PathBuf);
@@ -57,6 +59,25 @@ async fn fill(client: &Client) -> usize {
         }
     }
     panic!("{PUTS_MAX} MiB fit");
+}
+
+/// A file of somebody else that takes all there is, to the last byte.
+struct Foreign(PathBuf);
+
+impl Foreign {
+    fn take_all(&self) {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&self.0).unwrap();
+        for piece in [1 << 20, 4 << 10, 1] {
+            while file.write_all(&vec![b'f'; piece]).is_ok() {}
+        }
+    }
+}
+
+/// Pieces of the ballast in a node's directory.
+fn ballast(dir: &Path) -> usize {
+    let names = std::fs::read_dir(dir.join("wal")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("ballast-")).count()
 }
 
 /// Everything acknowledged is there.
@@ -130,4 +151,47 @@ async fn a_full_node_alone_reads_deletes_and_restarts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_node_among_others_reads_deletes_and_restarts() {
     a_full_node(3).await;
+}
+
+/// The disk has not a byte left at the start, nor when it has taken what it needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_starts_without_a_byte_free() {
+    let mut cluster = Cluster::new(1);
+    let dir = cluster.nodes[0].dir.clone();
+    let Some(_small) = Small::mount(&dir) else { return };
+    cluster.start_all("");
+    let client = cluster.client().await;
+    cluster.wait_until_whole(&client, 1).await;
+    for n in 0..20 {
+        client.put(key(n).as_bytes(), vec![b'a' + (n % 26) as u8; VALUE_BYTES]).await.unwrap();
+    }
+    let begin = Instant::now();
+    while ballast(&dir) < BALLAST {
+        assert!(begin.elapsed() < LIMIT, "{}", cluster.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let foreign = Foreign(dir.join("foreign"));
+    for round in 0..2 {
+        foreign.take_all();
+        cluster.nodes[0].kill();
+        foreign.take_all();
+        cluster.nodes[0].restart();
+        // The first one finds room in what the log had made ahead.
+        assert!(round == 0 || ballast(&dir) < BALLAST, "the start has taken some");
+        verify(&client, 20, round).await;
+        is_refused(&cluster, &client, 20).await;
+        assert!(client.delete(key(round).as_bytes()).await.unwrap());
+        verify(&client, 20, round + 1).await;
+    }
+    assert_eq!(cluster.nodes[0].terminate(), Some(0), "{}", cluster.logs());
+    foreign.take_all();
+    cluster.nodes[0].restart();
+    verify(&client, 20, 2).await;
+    std::fs::remove_file(&foreign.0).unwrap();
+    let begin = Instant::now();
+    while client.put(key(20).as_bytes(), "1").await.is_err() || ballast(&dir) < BALLAST {
+        assert!(begin.elapsed() < LIMIT, "{}", cluster.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cluster.equal_digests(&client, LIMIT).await;
 }

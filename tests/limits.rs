@@ -116,6 +116,12 @@ fn node() -> Vec<Row> {
             "node::wal::a_log_that_hangs_holds_a_bounded_backlog_and_goes_on",
         ),
         (
+            "starts on a disk that others fill to the last byte each time",
+            wal::STARTS_WITHOUT_ROOM.to_string(),
+            "refused until there is room; nothing is lost",
+            "node::wal::tests::ballast::a_log_opens_without_a_byte_free",
+        ),
+        (
             "time in which no majority acknowledges a leader that is awake",
             ms(NO_QUORUM_AFTER.as_millis() as u64),
             "it says nothing for as long, so that others may lead",

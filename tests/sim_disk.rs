@@ -1,28 +1,19 @@
-//! A disk that hangs: it neither does what it is asked nor says that it failed. And one that is damaged: whether the others
-//! have what is lost. In simulated time.
+//! A disk that hangs, which neither does what it is asked nor says that it failed; and one without any room. In simulated
+//! time.
 //!
-//! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Row 16:
-//! who is its shard's only voter is never made anew, and whoever has peers is. Disks that fail or are full are in
-//! `sim_node.rs`, and what becomes of damage is in `sim_cluster.rs`.
+//! failures.md row 6: the leader's heartbeats go on, and with them its leadership of shards that it cannot serve. Row 15,
+//! where not even the log finds room. Disks that fail, or have a little room left, are in `sim_node.rs`.
 
 mod simulated;
 
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::client::Error;
-use nodenomad::model::id::{ReplicaId, ShardId};
-use nodenomad::node::disk::sim::Loss;
-use nodenomad::node::member::Member;
+use nodenomad::model::id::ShardId;
 use nodenomad::node::raft::group::GroupStatus;
-use nodenomad::node::replica::{ReplicaError, directory, is_sole};
-use nodenomad::node::running::NodeError;
-use nodenomad::node::store::{self, FILE_NAME};
-use nodenomad::node::wal::WalError;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use simulated::machine::Machine;
 use simulated::{Ledger, World, for_seeds};
 
 const HANG: Duration = Duration::from_secs(60);
@@ -33,6 +24,16 @@ const ALL: [ShardId; 4] = [ShardId(0), ShardId(1), ShardId(2), ShardId(3)];
 impl World {
     fn status(&self, n: usize, shard: ShardId) -> GroupStatus {
         self.machine(n).node().shards.get(shard).expect("it is here").group.status()
+    }
+
+    /// Appends and proposals that a machine has refused for want of room since it was started.
+    fn refused(&self, n: usize) -> u64 {
+        self.machine(n).node().wal.counts().refused.get()
+    }
+
+    fn terms(&self) -> Vec<u64> {
+        let leader = |shard| self.leader_of(shard).expect("somebody leads");
+        ALL.iter().map(|shard| self.status(leader(*shard), *shard).leadership.term).collect()
     }
 
     fn leads_nothing(&self, n: usize) -> bool {
@@ -184,266 +185,120 @@ fn a_disk_that_hangs_under_a_follower_holds_up_nobody() {
     });
 }
 
-/// The first replica of each shard, on the first machine.
-fn first_replica(shard: ShardId) -> ReplicaId {
-    ReplicaId(shard.0 + 1)
-}
-
-/// Whether the first machine's disk says that nobody else votes in a shard.
-fn says_sole(machine: &Machine, shard: ShardId) -> bool {
-    is_sole(&*machine.disk(), shard, first_replica(shard)).unwrap()
-}
-
-fn shard_file(shard: ShardId) -> PathBuf {
-    directory(shard, first_replica(shard)).join(FILE_NAME)
-}
-
-/// Does what makes a node refuse to start if nobody else has what is lost.
-fn harm(world: &World, machine: &Machine, shard: ShardId) {
-    match world.chance.between(0, 3) {
-        0 => machine.disk().remove(&segments(machine).pop().unwrap()).unwrap(),
-        1 => segments(machine).iter().for_each(|path| machine.rot(path, 3, &world.chance)),
-        _ => machine.rot(&shard_file(shard), 300, &world.chance),
-    }
-}
-
-fn segments(machine: &Machine) -> Vec<PathBuf> {
-    let mut files = machine.files("wal");
-    files.retain(|path| path.extension().is_some_and(|kind| kind == "seg"));
-    files
-}
-
-/// The voters by the file of the first machine's replica of the meta shard: what it knows before it hears from anybody.
-fn voters_in_file(machine: &Machine) -> Vec<u64> {
-    let (held, _) = store::inspect(&*machine.disk(), &shard_file(ShardId::META), ShardId::META).unwrap();
-    held.membership.configs.iter().flat_map(|set| set.replicas.clone()).collect()
-}
-
-/// Its own files are of when nobody else voted, and it is damaged: the others have all of it.
 #[test]
-fn who_has_peers_starts_whatever_its_own_files_say() {
-    for_seeds("who_has_peers_starts_whatever_its_own_files_say", 1..=4, |world| async move {
-        world.bootstrap().await;
-        let machine = world.machine(0);
-        for replica in machine.node().shards.all().iter() {
-            replica.flush().await.unwrap();
-        }
-        let alone = Member::load(&machine.disk()).unwrap().unwrap();
-        let token = world.token().await;
-        for _ in 0..2 {
-            world.join(&token).await;
-        }
-        let client = world.client("client").await;
-        world.wait_until_whole(&client).await;
-        let ledger = Ledger::new(world.now_ms());
-        let workers = ledger.start(&client, &world.chance, 3, 100);
-        ledger.wait_for(30, Duration::from_secs(30)).await;
-        machine.cut_with(Loss::All);
-        assert_eq!(voters_in_file(&machine), [1], "the file is as old as it should be");
-        if world.chance.between(0, 2) == 0 {
-            machine.rot(&shard_file(ShardId(1)), 300, &world.chance);
-            // Of then, too.
-            let member = Member { seeds: alone.seeds, ..Member::load(&machine.disk()).unwrap().unwrap() };
-            member.save(&machine.disk()).unwrap();
-        } else {
-            harm(&world, &machine, ShardId(2));
-        }
-        assert!(machine.start().await);
-        let given_up = machine.node().shards.damaged();
-        assert!(!given_up.is_empty(), "something was lost");
-        world
-            .until("what was lost is there again", Duration::from_secs(120), || async {
-                let shards = &machine.node().shards;
-                shards.damaged().is_empty() && shards.all().len() == ALL.len()
-            })
-            .await;
-        world.wait_until_whole(&client).await;
-        ledger.stop(workers).await;
-        ledger.verify(&client).await;
-        world.equal_digests(&client).await;
-    });
-}
-
-/// That there are other nodes does not mean that they have anything.
-#[test]
-fn who_votes_alone_does_not_start_on_damage_however_many_nodes_there_are() {
-    let test = "who_votes_alone_does_not_start_on_damage_however_many_nodes_there_are";
-    for_seeds(test, 1..=4, |world| async move {
-        world.bootstrap().await;
-        let token = world.token().await;
-        world.join(&token).await;
-        let client = world.client("client").await;
-        let ledger = Ledger::new(world.now_ms());
-        let workers = ledger.start(&client, &world.chance, 3, 40);
-        ledger.wait_for(100, Duration::from_secs(60)).await;
-        ledger.stop(workers).await;
-        let machine = world.machine(0);
-        assert!(ALL.iter().all(|shard| says_sole(&machine, *shard)), "two do not vote");
-        machine.cut();
-        let shard = ShardId(world.chance.between(1, 4));
-        harm(&world, &machine, shard);
-        let before = machine.content(&shard_file(shard));
-        for _ in 0..2 {
-            match machine.try_start().await {
-                Err(NodeError::Wal(WalError::Lost(_)) | NodeError::Replica(ReplicaError::Sole { .. })) => {}
-                Err(error) => panic!("{error:?}"),
-                Ok(_) => panic!("it starts"),
-            }
-        }
-        assert!(machine.content(&shard_file(shard)) == before, "nothing is changed");
-        assert!(ALL.iter().all(|shard| says_sole(&machine, *shard)));
-    });
-}
-
-#[test]
-fn the_file_follows_the_voters() {
-    for_seeds("the_file_follows_the_voters", 1..=2, |world| async move {
-        world.bootstrap().await;
-        let machine = world.machine(0);
-        assert!(ALL.iter().all(|shard| says_sole(&machine, *shard)), "from the beginning");
-        let token = world.token().await;
-        for _ in 0..2 {
-            world.join(&token).await;
-        }
-        let client = world.client("client").await;
-        world.wait_until_whole(&client).await;
-        assert!(!ALL.iter().any(|shard| says_sole(&machine, *shard)), "others vote");
-
-        let (shard, only) = (ShardId(1), first_replica(ShardId(1)));
-        world.lead_all(0).await;
-        let shrink = machine.spawn(move |node| async move {
-            let replica = node.shards.get(shard).expect("it leads");
-            let seen = replica.group.status().membership.log_id;
-            replica.change_voters(&[only.0], seen.as_ref()).await
-        });
-        shrink.await.unwrap().unwrap();
-        // Nobody leads the meta shard, so nobody has others vote again.
-        (1..3).for_each(|n| world.machine(n).cut());
-        let back = || async { says_sole(&machine, shard) };
-        world.until("it is there again", Duration::from_secs(5), back).await;
-        assert!(ALL.iter().filter(|other| **other != shard).all(|other| !says_sole(&machine, *other)));
-        world.start_all().await;
-        world.wait_until_whole(&client).await;
-        assert!(!says_sole(&machine, shard), "others vote");
-    });
-}
-
-/// Two join; returns just when the file of a user's shard has gone, before raft has written anything of others.
-async fn join_until_it_leaves(world: &Rc<World>) -> ShardId {
-    let (machine, token) = (world.machine(0), world.token().await);
-    for _ in 0..2 {
-        world.join(&token).await;
-    }
-    let left = || ALL[1..].iter().find(|shard| !says_sole(&machine, **shard));
-    let begin = Instant::now();
-    while left().is_none() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "others come to vote\n{}", world.describe());
-        sleep(Duration::from_micros(50)).await;
-    }
-    *left().expect("just seen")
-}
-
-/// The power of all goes then.
-async fn cut_when_leaving(world: &Rc<World>) -> ShardId {
-    let shard = join_until_it_leaves(world).await;
-    (0..3).for_each(|n| world.machine(n).cut_with(Loss::All));
-    assert!(!says_sole(&world.machine(0), shard), "it was gone for good before raft was asked");
-    shard
-}
-
-#[test]
-fn power_that_goes_when_the_file_is_gone_costs_nothing() {
-    for_seeds("power_that_goes_when_the_file_is_gone_costs_nothing", 1..=3, |world| async move {
+fn a_node_starts_without_a_byte_free_and_reads_and_deletes() {
+    for_seeds("a_node_starts_without_a_byte_free_and_reads_and_deletes", 1..=3, |world| async move {
         let client = world.alone().await;
-        let ledger = Ledger::new(world.now_ms());
-        let workers = ledger.start(&client, &world.chance, 3, 100);
-        ledger.wait_for(30, Duration::from_secs(30)).await;
-        let shard = cut_when_leaving(&world).await;
         let machine = world.machine(0);
-        // By itself it is what it was, and says so.
-        assert!(machine.start().await);
-        let back = || async { says_sole(&machine, shard) };
-        world.until("it is there again", Duration::from_secs(5), back).await;
-        world.start_all().await;
-        let client = world.client("later").await;
-        world.wait_until_whole(&client).await;
-        assert!(!ALL.iter().any(|shard| says_sole(&machine, *shard)), "others vote");
-        ledger.stop(workers).await;
-        ledger.verify(&client).await;
-        world.equal_digests(&client).await;
-    });
-}
-
-/// Damaged in that moment it is taken for one that has peers: its shard stands still, and all that is left of it stays.
-#[test]
-fn who_is_damaged_when_the_file_is_gone_answers_nothing_and_keeps_all() {
-    for_seeds(
-        "who_is_damaged_when_the_file_is_gone_answers_nothing_and_keeps_all",
-        1..=2,
-        |world| async move {
-            let client = world.alone().await;
-            for key in ["a", "k", "z"] {
-                client.put(key.as_bytes(), "1").await.unwrap();
-            }
-            for replica in world.machine(0).node().shards.all().iter() {
-                replica.flush().await.unwrap();
-            }
-            let shard = cut_when_leaving(&world).await;
-            let machine = world.machine(0);
-            machine.rot(&shard_file(shard), 300, &world.chance);
-            let before = machine.content(&shard_file(shard));
-            for _ in 0..2 {
-                world.start_all().await;
-                let client = world.client("later").await;
-                let key = ["a", "k", "z"][shard.0 as usize - 1];
-                let answer = client.get(key.as_bytes()).await;
-                assert!(answer.is_err(), "{answer:?}");
-                sleep(Duration::from_secs(60)).await;
-                let damaged = machine.node().shards.damaged();
-                let damaged: Vec<_> = damaged.iter().map(|one| (one.shard, one.id)).collect();
-                assert_eq!(damaged, [(shard, first_replica(shard))]);
-                assert!(world.leader_of(shard).is_none(), "nobody leads\n{}", world.describe());
-                world.cut_all();
-                assert!(machine.content(&shard_file(shard)) == before, "its file stays as it is");
-                assert!(!says_sole(&machine, shard));
-            }
-        },
-    );
-}
-
-/// The others have got the change, and whoever was to make it has forgotten it. Either it is made by one of them, or never
-/// was; in between nobody claims to vote alone who does not.
-#[test]
-fn a_change_that_only_the_others_know_of_brings_no_file_back() {
-    for_seeds("a_change_that_only_the_others_know_of_brings_no_file_back", 1..=4, |world| async move {
-        let client = world.alone().await;
-        for key in ["a", "k", "z"] {
+        for key in ["kept", "gone/0", "gone/1"] {
             client.put(key.as_bytes(), "1").await.unwrap();
         }
-        let shard = join_until_it_leaves(&world).await;
-        let machine = world.machine(0);
-        machine.gate.close();
-        let voters = |n: usize| {
-            let replica = world.machine(n).node().shards.get(shard);
-            replica.map_or(0, |replica| {
-                replica.group.status().membership.configs.iter().flat_map(|set| &set.replicas).count()
-            })
-        };
-        let known = || async { (1..3).any(|n| voters(n) > 1) };
-        world.until("the others have got it", Duration::from_secs(2), known).await;
-        machine.cut_with(Loss::All);
-        machine.gate.open();
-        assert!(machine.start().await);
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_secs(30) {
-            sleep(Duration::from_millis(5)).await;
-            let replicas = (0..3).filter_map(|n| world.machine(n).node().shards.get(shard));
-            let others_vote = replicas
-                .flat_map(|replica| replica.store.applied().1.configs)
-                .any(|set| set.replicas != [first_replica(shard).0]);
-            assert!(!others_vote || !says_sole(&machine, shard), "{}", world.describe());
+        let is_whole = || async { machine.has_ballast() };
+        world.until("there is ballast", Duration::from_secs(60), is_whole).await;
+        for round in 0..2 {
+            machine.disk.borrow().leave_free(0);
+            machine.cut();
+            machine.disk.borrow().leave_free(0);
+            assert!(machine.start().await);
+            assert!(!machine.has_ballast(), "the start has taken some");
+            assert_eq!(client.get(b"kept").await.unwrap().expect("it was acknowledged").value, "1");
+            let put = client.put(b"kept", "2").await;
+            assert!(matches!(put, Err(Error::Full(_))), "{put:?}");
+            let gone = format!("gone/{round}");
+            assert!(client.delete(gone.as_bytes()).await.unwrap());
+            assert!(client.get(gone.as_bytes()).await.unwrap().is_none());
         }
-        world.wait_until_whole(&client).await;
-        assert!(!says_sole(&machine, shard));
+        machine.disk.borrow().set_capacity(u64::MAX);
+        let has_room = || async { client.put(b"kept", "3").await.is_ok() };
+        world.until("writes are let in again", Duration::from_secs(10), has_room).await;
+        world.until("there is ballast again", Duration::from_secs(60), is_whole).await;
+        world.equal_digests(&client).await;
     });
+}
+
+/// The others write on, it stays their follower; with room it catches up by itself, also with what they have forgotten.
+async fn a_full_follower(world: Rc<World>, log_keep_bytes: &str, gets_snapshots: bool) {
+    let client = world.whole(3).await;
+    world.configure(&client, "log_keep_bytes", log_keep_bytes).await;
+    let ledger = Ledger::new(world.now_ms());
+    ledger.value_bytes.set(20_000);
+    let full = world.chance.between(0, 3) as usize;
+    world.lead_all((full + 1) % 3).await;
+    let workers = ledger.start(&client, &world.chance, 3, 200);
+    ledger.wait_for(20, Duration::from_secs(30)).await;
+    world.machine(full).disk.borrow().leave_free(0);
+    let terms = world.terms();
+    world.until("it refuses", HANG, || async { world.refused(full) > 0 }).await;
+    let begin = Instant::now();
+    while begin.elapsed() < HANG {
+        ledger.wait_for(5, Duration::from_secs(5)).await;
+        assert!(!world.machine(full).is_down(), "{}", world.describe());
+    }
+    assert_eq!(world.terms(), terms, "nobody stood for election");
+    let follows = |shard: &ShardId| world.status(full, *shard).leadership.node.is_some();
+    assert!(ALL.iter().all(follows) && world.leads_nothing(full));
+    world.machine(full).disk.borrow().set_capacity(u64::MAX);
+    world.wait_until_caught_up(full).await;
+    let received = world.machine(full).node().shards.raft_counts().received.bytes.get();
+    assert_eq!(received > 0, gets_snapshots, "{received} bytes");
+    ledger.stop(workers).await;
+    ledger.verify(&client).await;
+    world.equal_digests(&client).await;
+    // A full member: with it and one other there is a majority.
+    world.machine((full + 1) % 3).cut();
+    for key in ["a", "k", "z"] {
+        let put = || async { client.put(key.as_bytes(), "1").await.is_ok() };
+        world.until("it is written", Duration::from_secs(30), put).await;
+    }
+}
+
+#[test]
+fn a_full_follower_holds_up_nobody_and_goes_on() {
+    for_seeds("a_full_follower_holds_up_nobody_and_goes_on", [1], |world| async move {
+        a_full_follower(world, "256MiB", false).await;
+    });
+}
+
+#[test]
+fn a_full_follower_that_was_left_behind_gets_a_snapshot() {
+    for_seeds("a_full_follower_that_was_left_behind_gets_a_snapshot", [1], |world| async move {
+        a_full_follower(world, "1MiB", true).await;
+    });
+}
+
+/// Nobody has any room: what was acknowledged is read, deletes go on as far as the logs have room and are refused then,
+/// whoever leads; no process ends.
+#[test]
+fn where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on() {
+    for_seeds(
+        "where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on",
+        1..=2,
+        |world| async move {
+            let client = world.whole(3).await;
+            client.put(b"kept", "1").await.unwrap();
+            let disks = || (0..3).map(|n| world.machine(n).disk.borrow().clone());
+            disks().for_each(|disk| disk.leave_free(0));
+            let mut deleted = 0;
+            let begin = Instant::now();
+            let refused = loop {
+                match client.delete(format!("gone/{deleted}").as_bytes()).await {
+                    Ok(_) => deleted += 1,
+                    Err(error) => break error,
+                }
+                assert!(begin.elapsed() < Duration::from_secs(600), "logs are full some time");
+            };
+            assert!(deleted > 10, "{deleted} deletes");
+            assert!(
+                matches!(refused, Error::Full(_) | Error::Unknown(_) | Error::TimedOut(_)),
+                "{refused:?}"
+            );
+            let kept = || async { client.get(b"kept").await.is_ok_and(|kept| kept.is_some()) };
+            world.until("it is read", Duration::from_secs(30), kept).await;
+            assert!((0..3).all(|n| !world.machine(n).is_down()));
+            disks().for_each(|disk| disk.set_capacity(u64::MAX));
+            let put = || async { client.put(b"kept", "2").await.is_ok() };
+            world.until("writes are let in again", Duration::from_secs(30), put).await;
+            world.equal_digests(&client).await;
+        },
+    );
 }

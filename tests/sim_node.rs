@@ -252,6 +252,7 @@ fn a_flush_that_fails_stops_its_node() {
     for_seeds("a_flush_that_fails_stops_its_node", [1], |world| async move {
         world.bootstrap().await;
         let machine = world.machine(0);
+        world.until("no ballast is made", Duration::from_secs(30), || async { machine.has_ballast() }).await;
         // More than the memtable should hold: a flush is due, and no other sync of anybody who serves is.
         world.replica(0, SHARD).write(write_of(&"v".repeat(120_000), 0, None)).await.unwrap();
         // One may be that of a segment which is made ahead.

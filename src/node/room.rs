@@ -4,20 +4,53 @@
 //! before they are proposed; reads and deletes go on, and the reserve is what they, the log, flushes and a restart live on
 //! until somebody has made room. A node without room gives what it leads to those that have some ([`super::handover`]).
 //!
+//! ## What works with how much room
+//!
+//! | what is left | growing writes | deletes | others' entries | votes, heartbeats, reads | a start |
+//! |---|---|---|---|---|---|
+//! | the reserve, and more | yes | yes | yes | yes | yes |
+//! | less than the reserve | elsewhere | yes | yes | yes | yes |
+//! | not enough for another segment of the log | elsewhere | as long as the log's own files have room | likewise | yes | yes |
+//! | nothing, and the log's files are full but for the part kept for elections | elsewhere | elsewhere | refused | yes | from the ballast |
+//!
+//! Two levels, then: the reserve is for what somebody may bring here, the log's headroom ([`super::wal`]) for all that is
+//! appended. A follower goes by the second only. Entries come in one order and a delete may stand behind a write that
+//! grows, so below its reserve it takes all that its leader sends, or deletes would end with the first full follower. What
+//! finds no headroom is refused at the door, changes nothing, and is brought again by the leader; the others are a majority
+//! without it. That follower is no candidate, since it hears its leader; and it is not elected, since others have what it
+//! lacks. Only the blank entry of a new leader is let in as votes are: where all logs are full, a leader that is elected
+//! must still be able to commit its first entry, or nothing could be read.
+//!
+//! Where a majority has no headroom nothing is committed any more, but what was is read. What a leader has proposed then
+//! waits in its own log, one entry a shard; if leadership changes before there is room, reads wait for it, too.
+//!
+//! A log that holds what cannot be flushed for want of room is not emptied either. So from the last level nothing but
+//! room on the disk leads back; deletes free none.
+//!
+//! For a start, see the log's ballast: made here as soon as there is room, taken by starts only.
+//!
 //! ## Invariants and what guards each
 //!
 //! - Below the reserve nothing that grows is proposed here, and what was acknowledged stays readable and deletable, also
 //!   after restarts: guarded by `sim_node::a_full_disk_takes_deletes_and_restarts`,
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`,
-//!   `full_disk::a_full_node_among_others_reads_deletes_and_restarts`.
+//!   `full_disk::a_full_node_among_others_reads_deletes_and_restarts`, and where nothing at all is left by
+//!   `full_disk::a_node_starts_without_a_byte_free`,
+//!   `sim_disk::a_node_starts_without_a_byte_free_and_reads_and_deletes`.
+//! - A follower without any room stops neither itself nor anybody, and catches up by itself: guarded by
+//!   `sim_disk::a_full_follower_holds_up_nobody_and_goes_on`,
+//!   `sim_disk::a_full_follower_that_was_left_behind_gets_a_snapshot`.
+//! - Where nobody has any, what was acknowledged is read: guarded by
+//!   `sim_disk::where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on`.
 //! - A flush that would not fit is not begun (one that fails stops the node): guarded by
 //!   `tests::a_flush_needs_room_for_itself_and_its_copy_of_pages`.
 //!
 //! Shard files do not shrink. What deletes free is used again inside them, so it is room for what is there already, but the
 //! disk is as full as before: writes that grow are let in again once the disk itself has room.
 //!
-//! Relies on looking often enough: what comes in between two looks must be less than the reserve. Does not know the
-//! disks of the other replicas: a follower that others fill stops at the first write of its log that fails.
+//! Relies on looking often enough: what comes in between two looks, and what others write to the same disk, must be less
+//! than the reserve; a log that finds no room all the same stops its node, which starts again on its ballast. Does not
+//! know how full the other replicas' disks are, only who has room ([`super::handover`]).
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +64,7 @@ use crate::model::wire::{Write, operation};
 use crate::net::exec::Exec;
 
 use super::disk::Disk;
-use super::wal::SEGMENT_BYTES;
+use super::wal::{SEGMENT_BYTES, Wal};
 
 /// How often the disk is asked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +79,7 @@ const ROOMY_PART: u64 = 4;
 /// Shared by whoever writes.
 pub struct Room {
     disk: Arc<dyn Disk>,
+    wal: Wal,
     exec: Exec,
     settings: watch::Receiver<Settings>,
     /// When last looked.
@@ -69,11 +103,12 @@ impl Room {
     /// If the disk cannot be asked.
     pub fn new(
         disk: Arc<dyn Disk>,
+        wal: Wal,
         exec: Exec,
         settings: watch::Receiver<Settings>,
     ) -> io::Result<Arc<Room>> {
         let free_bytes = AtomicU64::new(disk.free_bytes()?);
-        Ok(Arc::new(Room { disk, exec, settings, free_bytes }))
+        Ok(Arc::new(Room { disk, wal, exec, settings, free_bytes }))
     }
 
     /// Keeps looking, for ever.
@@ -81,7 +116,10 @@ impl Room {
         let mut was_full = false;
         loop {
             match self.ask().await {
-                Ok(free_bytes) => self.free_bytes.store(free_bytes, Ordering::Relaxed),
+                Ok(free_bytes) => {
+                    self.free_bytes.store(free_bytes, Ordering::Relaxed);
+                    self.wal.set_free_bytes(free_bytes);
+                }
                 Err(error) => tracing::warn!(%error, "the disk does not say how much room is left"),
             }
             let full = self.check();
@@ -91,7 +129,17 @@ impl Room {
                 _ => {}
             }
             was_full = full.is_err();
+            self.restore_ballast().await;
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Makes what is missing of the log's ballast, as far as there is room: a piece at a look, so that the log's own
+    /// writes wait for no more.
+    async fn restore_ballast(&self) {
+        let wal = self.wal.clone();
+        if let Err(error) = self.exec.blocking(move || wal.make_ballast()).await {
+            tracing::warn!(%error, "no ballast could be made: a start needs room on the disk");
         }
     }
 
@@ -145,9 +193,12 @@ pub fn grows(write: &Write) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::model::wire::{Delete, Operation, Put};
     use crate::node::disk::sim::SimDisk;
+    use crate::node::wal::WalOptions;
 
     const EXEC: Exec = Exec::Inline { delay: Duration::ZERO, gate: None };
 
@@ -155,11 +206,14 @@ mod tests {
         let disk = SimDisk::new();
         disk.set_capacity(capacity_bytes);
         let settings = Settings { disk_reserve_bytes: 100 << 20, ..Settings::default() };
-        Room::new(Arc::new(disk), EXEC, watch::channel(settings).1).unwrap()
+        let elsewhere = Arc::new(SimDisk::new());
+        let options = WalOptions { segment_bytes: 1 << 20, ..WalOptions::default() };
+        let wal = Wal::open(elsewhere, Path::new("wal"), Exec::Threads, options).unwrap();
+        Room::new(Arc::new(disk), wal, EXEC, watch::channel(settings).1).unwrap()
     }
 
-    #[test]
-    fn the_reserve_is_for_what_does_not_grow() {
+    #[tokio::test]
+    async fn the_reserve_is_for_what_does_not_grow() {
         assert_eq!(room(100 << 20).check(), Ok(()));
         assert!(!room((125 << 20) - 1).is_roomy() && room(125 << 20).is_roomy());
         let full = room((100 << 20) - 1).check().unwrap_err();

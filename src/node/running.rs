@@ -181,7 +181,8 @@ impl Node {
             shards.clone(),
             wal.clone(),
         );
-        let room = Room::new(parts.disk.clone(), parts.exec, settings.clone()).map_err(WalError::from)?;
+        let room = Room::new(parts.disk.clone(), wal.clone(), parts.exec, settings.clone())
+            .map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
         let pulses =
             Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());

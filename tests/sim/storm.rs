@@ -25,7 +25,7 @@ const STOP_WITHIN: Duration = Duration::from_millis(400);
 const STOP_AFTER_ACTS: u32 = 60;
 /// Places of a log at which it rots.
 const ROT_PLACES: u64 = 3;
-/// Free bytes of a disk that is all but full.
+/// Free bytes of a disk that is all but full; every other has none.
 const NEARLY_FULL_BYTES: u64 = 64 << 10;
 /// The longest that a piece of data travels on a slow network, milliseconds.
 const SLOW_MS: u64 = 120;
@@ -235,7 +235,7 @@ impl Storm {
                 machine.slow_down(SLOW_DISK_FROM_MS + detail % (SLOW_DISK_MS - SLOW_DISK_FROM_MS))
             }
             Kind::Eio => machine.disk.borrow().fail(act(fault), 1 + detail as u32 % 7),
-            Kind::Full => machine.disk.borrow().leave_free(NEARLY_FULL_BYTES),
+            Kind::Full => machine.disk.borrow().leave_free((detail % 2) * NEARLY_FULL_BYTES),
             Kind::Clock => {
                 machine.wall.set_offset_ms((detail % (2 * CLOCK_JUMP_MS)) as i64 - CLOCK_JUMP_MS as i64)
             }

@@ -17,6 +17,7 @@ use crate::cmd::serve::options::{Beginning, Decided, Serve};
 use crate::cmd::ui::Ui;
 use crate::cmd::{log, private_file, session};
 use crate::net::transport::Address;
+use crate::node::disk::lacks_room;
 use crate::node::meta::join::JoinError;
 use crate::node::replica::ReplicaError;
 use crate::node::running::NodeError;
@@ -246,7 +247,7 @@ fn meaning(error: &StartError) -> (Exit, &'static str) {
 fn is_full(error: &StartError) -> bool {
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     let mut causes = chain.filter_map(|error| error.downcast_ref::<io::Error>());
-    causes.any(|cause| cause.kind() == io::ErrorKind::StorageFull)
+    causes.any(lacks_room)
 }
 
 /// SIGINT and SIGTERM.

@@ -22,6 +22,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+/// True if the disk has no room for what was to be written.
+pub fn lacks_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// One directory tree. Paths are relative to its root.
 pub trait Disk: Send + Sync + 'static {
     /// Opens a file for reading and writing. With `create` it is made if absent (its directory must exist).

@@ -314,8 +314,10 @@ impl Default for SimDisk {
 }
 
 impl State {
+    /// What has no name any more, on the disk either, takes no room.
     fn used_bytes(&self) -> u64 {
-        self.files.values().map(|file| file.now.len).sum()
+        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
+        named.iter().filter_map(|id| self.files.get(id)).map(|file| file.now.len).sum()
     }
 
     fn check_works(&mut self, act: Act) -> io::Result<()> {
@@ -674,6 +676,11 @@ mod tests {
         after.leave_free(3);
         let file = after.open(Path::new("a"), false).unwrap();
         assert!(file.write_at(7, b"more").is_err() && file.write_at(7, b"mor").is_ok());
+        after.sync_dir(Path::new("")).unwrap();
+        after.remove(Path::new("a")).unwrap();
+        assert_eq!(after.free_bytes().unwrap(), 0, "it may come back");
+        after.sync_dir(Path::new("")).unwrap();
+        assert_eq!(after.free_bytes().unwrap(), 10);
     }
 
     #[test]

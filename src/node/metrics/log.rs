@@ -57,6 +57,13 @@ pub(super) const METRICS: &[Metric] = &[
         |look, out| out.one(look.wal.counts().rewritten_bytes.get()),
     ),
     plain(
+        Counter,
+        "nodenomad_wal_refused_total",
+        "Appends and proposals refused because the log finds no room on the disk for what they bring",
+        "not 0: the disk is full beyond its reserve; make room, then this replica catches up by itself",
+        |look, out| out.one(look.wal.counts().refused.get()),
+    ),
+    plain(
         Gauge,
         "nodenomad_wal_damage",
         "Places of the log that are not what was written, found at the start and since",

@@ -6,6 +6,7 @@
 
 mod quorum;
 mod rest;
+mod room;
 mod silence;
 mod sole;
 
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::wire;
+use crate::node::wal::NoHeadroom;
 
 use super::log::Log;
 use super::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
@@ -69,6 +71,19 @@ pub enum ProposeError {
     Unknown,
     /// The replica has stopped. Whether the proposal was appended is not known.
     #[error("the replica has stopped: {0}")]
+    Stopped(String),
+    /// Nothing was appended anywhere.
+    #[error(transparent)]
+    NoRoom(#[from] NoHeadroom),
+}
+
+/// Why entries were not taken in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Nothing changed; they may be sent again.
+    #[error(transparent)]
+    NoRoom(#[from] NoHeadroom),
+    #[error("{0}")]
     Stopped(String),
 }
 
@@ -120,6 +135,7 @@ pub struct Group {
     roused: Arc<Roused>,
     quorum: Arc<Mutex<Quorum>>,
     silence: Arc<Silence>,
+    log: Log,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -156,13 +172,13 @@ impl Group {
     ) -> Result<Group, ProposeError> {
         let config = config(shard).validate().expect("the time-outs are ordered");
         let silence = network.silence.clone();
-        let raft = Raft::new(replica.0, Arc::new(config), network, log, machine);
+        let raft = Raft::new(replica.0, Arc::new(config), network, log.clone(), machine);
         let raft = raft.await.map_err(|error| ProposeError::Stopped(error.to_string()))?;
         let rest = Arc::new(Mutex::new(Rest::new(Instant::now())));
         // Taking a receiver costs more than a look, and groups are looked at by the hundred.
         let metrics = raft.metrics();
         let quorum = Arc::default();
-        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence })
+        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence, log })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -202,6 +218,7 @@ impl Group {
     /// Appends an entry, in `term` only; returns how its writes came out once it is applied here.
     pub async fn propose(&self, term: u64, entry: Bytes) -> Result<Vec<wire::Outcome>, ProposeError> {
         self.used();
+        let _admitted = self.log.admit(entry.len() as u64)?;
         let mut lease_renewed = false;
         loop {
             if self.is_silent() {
@@ -302,6 +319,7 @@ impl Group {
             // Its lease has run out, and without one nothing is appended. If no majority answers, the change says so.
             let _ = self.confirm().await;
         }
+        let _admitted = self.admit_change()?;
         let precondition =
             Precondition::LastMembershipLogId { last_membership_log_id: seen.map(log_id_from_wire) };
         let changed = self.unless_silent(self.raft.change_membership_if(change, true, [precondition])).await;
@@ -349,8 +367,10 @@ impl Group {
     pub async fn handle_append(
         &self,
         request: openraft::raft::AppendEntriesRequest<Types>,
-    ) -> Result<openraft::raft::AppendEntriesResponse<Types>, String> {
-        let answer = self.raft.append_entries(request).await.map_err(|error| error.to_string());
+    ) -> Result<openraft::raft::AppendEntriesResponse<Types>, AppendError> {
+        let _admitted = self.admit_entries(&request.entries)?;
+        let answer = self.raft.append_entries(request).await;
+        let answer = answer.map_err(|error| AppendError::Stopped(error.to_string()));
         // Only now: with a lease from long ago the first tick would ask for votes.
         self.heard_leader();
         answer

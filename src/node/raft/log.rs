@@ -13,7 +13,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
 use crate::net::trouble::{Point, trouble};
-use crate::node::wal::{GroupLog, LogPoint, Record, WalError};
+use crate::node::wal::{Admitted, GroupLog, LogPoint, NoHeadroom, Record, WalError};
 
 use super::counts::RaftCounts;
 use super::types::{
@@ -30,6 +30,11 @@ pub struct Log(GroupLog, Arc<RaftCounts>);
 impl Log {
     pub fn new(group: GroupLog, counts: Arc<RaftCounts>) -> Log {
         Log(group, counts)
+    }
+
+    /// Leave to append so many bytes.
+    pub fn admit(&self, bytes: u64) -> Result<Admitted, NoHeadroom> {
+        self.0.admit(bytes)
     }
 }
 

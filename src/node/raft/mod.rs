@@ -39,6 +39,12 @@
 //! A seat whose node's disk hangs is silent ([`crate::node::stall`]), and so is a leader that no majority answers
 //! ([`crate::node::quorum`]): to the others it is cut off, and it is safe as that is.
 //!
+//! ## Want of room
+//!
+//! A replica whose log has no room ([`crate::node::room`]) takes no entries: proposals are refused, and so are appends, which
+//! its leader tries again later ([`patience`]). It votes and answers heartbeats, so it does not stand for election, and
+//! takes in the blank entry of a new leader if it has all that comes before.
+//!
 //! ## Invariants and what guards each
 //!
 //! - A silent seat leads nobody, sends nothing and answers what is certain: guarded by
@@ -83,5 +89,6 @@ pub mod snapshot;
 pub mod pipeline;
 pub mod news;
 pub mod silence;
+pub mod patience;
 pub mod network;
 pub mod group;

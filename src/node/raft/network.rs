@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::stream::once;
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::base::{BoxFuture, BoxStream};
@@ -33,6 +35,7 @@ use crate::node::store::Store;
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
+use super::patience::Patience;
 use super::pipeline::{Append, Ends, Failed, in_order};
 use super::silence::Silence;
 use super::snapshot;
@@ -62,6 +65,7 @@ pub struct Line {
     node: NodeId,
     /// Heartbeats and votes do not queue behind entries.
     class: Class,
+    patience: Patience,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -82,7 +86,8 @@ impl Network {
     }
 
     fn line(&self, replica: u64, seat: &Seat, class: Class) -> Line {
-        Line { network: self.clone(), replica, node: NodeId(seat.node), class }
+        let (network, patience) = (self.clone(), Patience::default());
+        Line { network, replica, node: NodeId(seat.node), class, patience }
     }
 }
 
@@ -169,6 +174,13 @@ impl Line {
     }
 }
 
+/// True if it was refused because there is no room for it.
+fn is_for_want_of_room(reply: &wire::AppendReply) -> bool {
+    let body = reply.body.as_ref();
+    let Some(wire::append_reply::Body::Failure(failure)) = body else { return false };
+    failure.code() == wire::PeerFailureCode::PeerFull
+}
+
 fn append_response(reply: wire::AppendReply) -> Result<AppendEntriesResponse<Types>, Failed> {
     match reply.body.ok_or_else(|| unreachable("an empty answer to an append"))? {
         wire::append_reply::Body::Success(_) => Ok(AppendEntriesResponse::Success),
@@ -209,21 +221,31 @@ impl RaftNetworkV2<Types> for Line {
             let (previous, last) = (request.prev_log_id, news::last(&request));
             let entries = request.entries.len() as u64;
             let (answer, bytes) = line.append(request, timeout);
-            let counts = line.network.counts.clone();
+            let (counts, patience) = (line.network.counts.clone(), line.patience.clone());
             counts.append_entries.observe(entries);
             let answer = async move {
                 let begin = Instant::now();
-                let answer = answer.await.and_then(append_response);
+                let reply = answer.await;
+                match &reply {
+                    Ok(reply) if is_for_want_of_room(reply) => patience.refused(),
+                    Ok(_) => patience.taken(),
+                    Err(_) => {}
+                }
+                let answer = reply.and_then(append_response);
                 match &answer {
                     Ok(_) => counts.append_seconds.observe_time(begin.elapsed()),
                     Err(_) => _ = counts.append_failures.inc(),
                 }
                 answer
             };
-            let large = bytes > INLINE_MAX_BYTES || trouble(Point::OwnStream);
+            let tried = line.patience.is_tried();
+            let large = bytes > INLINE_MAX_BYTES || tried || trouble(Point::OwnStream);
             Append { number, previous, last, large, answer }
         });
-        Box::pin(async { Ok(Box::pin(in_order(appends, ends)) as BoxStream<'s, _>) })
+        // Within the stream: it is given up as soon as nobody wants it any more.
+        let pause = once(line.patience.clone().wait()).filter_map(|()| ready(None));
+        let answers = pause.chain(in_order(appends, ends));
+        Box::pin(async { Ok(Box::pin(answers) as BoxStream<'s, _>) })
     }
 
     async fn vote(

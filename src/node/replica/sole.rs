@@ -10,15 +10,15 @@
 //! ## Invariants and what guards each
 //!
 //! - Where the file is, nobody else votes, whatever a power cut leaves: guarded by
-//!   `tests::what_was_taken_away_stays_away`, `sim_disk::power_that_goes_when_the_file_is_gone_costs_nothing`,
-//!   `sim_disk::a_change_that_only_the_others_know_of_brings_no_file_back`.
-//! - So nobody is refused a start whose peers can help: guarded by `sim_disk::who_has_peers_starts_whatever_its_own_files_say`.
+//!   `tests::what_was_taken_away_stays_away`, `sim_sole::power_that_goes_when_the_file_is_gone_costs_nothing`,
+//!   `sim_sole::a_change_that_only_the_others_know_of_brings_no_file_back`.
+//! - So nobody is refused a start whose peers can help: guarded by `sim_sole::who_has_peers_starts_whatever_its_own_files_say`.
 //! - Whoever has been the only voter for a second has the file, and with it a damaged one is neither set aside nor
 //!   started: guarded by `tests::what_was_made_is_there_after_a_power_cut`,
-//!   `sim_disk::the_file_follows_the_voters`, `sim_cluster::a_node_alone_does_not_start_on_damage`,
+//!   `sim_sole::the_file_follows_the_voters`, `sim_cluster::a_node_alone_does_not_start_on_damage`,
 //!   `sim_node::a_node_whose_data_is_gone_does_not_start`.
 //! - Damaged in the moment in which the file is gone and nobody else votes yet, it answers nothing and keeps all: guarded by
-//!   `sim_disk::who_is_damaged_when_the_file_is_gone_answers_nothing_and_keeps_all`.
+//!   `sim_sole::who_is_damaged_when_the_file_is_gone_answers_nothing_and_keeps_all`.
 //! - It does not come back while a change of voters is under way: guarded by
 //!   `tests::nothing_is_made_while_voters_change`.
 //!

@@ -283,6 +283,7 @@ impl Requests {
             Rejected::Clock(_) => failure(FailureCode::FailureInvalid, rejected),
             Rejected::Confirm(error) => self.confirm_failure(error),
             Rejected::Propose(ProposeError::NotLeader { node }) => not_leader(node),
+            Rejected::Propose(ProposeError::NoRoom(_)) => failure(FailureCode::FailureFull, rejected),
             Rejected::Propose(ProposeError::Unknown | ProposeError::Stopped(_)) => {
                 failure(FailureCode::FailureUnknown, rejected)
             }

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use crate::net::rpc::FrameStream;
 use crate::net::trouble::{Bug, planted};
 use crate::net::wire::{self, PeerFailure, PeerFailureCode};
-use crate::node::raft::group::ConfirmError;
+use crate::node::raft::group::{AppendError, ConfirmError};
 use crate::node::raft::machine::{SnapshotMeta, SnapshotSource};
 use crate::node::raft::snapshot;
 use crate::node::raft::types::{
@@ -78,7 +78,10 @@ impl Requests {
             leader_commit: message.committed.as_ref().map(log_id_from_wire),
         };
         let answer = replica.group.handle_append(request).await;
-        answer.map_err(|error| refused(PeerFailureCode::PeerFailed, error))
+        answer.map_err(|error| match error {
+            AppendError::NoRoom(_) => refused(PeerFailureCode::PeerFull, error),
+            AppendError::Stopped(_) => refused(PeerFailureCode::PeerFailed, error),
+        })
     }
 
     pub(super) async fn ballot(&self, body: Bytes) -> wire::BallotReply {

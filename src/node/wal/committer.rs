@@ -19,6 +19,7 @@ use super::frame::{
 };
 use super::groups::Place;
 use super::newest;
+use super::options::{HEADS_MAX_BYTES, SMALL_SHARE};
 use super::segment::{self, Segment};
 use super::spares::{Spare, Spares};
 use super::{LogPoint, Record, Shared};
@@ -69,13 +70,8 @@ const SEGMENTS_USUAL: u64 = 8;
 const ROOM_SEGMENTS: u64 = 4;
 /// With that little room so many free segments are kept.
 const SPARES_SHORT: usize = 2;
-/// A segment that is made while somebody waits is this part of the usual size: it is soon made, and many starts find room
-/// on a full disk; each still takes some.
-const SMALL_SHARE: u64 = 16;
 /// When this part of a segment is full the next one is made ahead.
 const AHEAD_SHARE: u64 = 4;
-/// More than the heads of a segment and its first batches take, in bytes.
-const HEADS_MAX_BYTES: usize = 64 << 10;
 /// More than a group's state takes in a checkpoint, in bytes.
 const STATE_MAX_BYTES: usize = 256;
 /// Bytes of one batch.
@@ -245,6 +241,7 @@ impl Committer {
         counts.batch_bytes.observe(bytes.len() as u64);
         counts.batch_jobs.observe(jobs);
         self.memory = bytes;
+        self.tell_headroom();
         self.look_ahead()
     }
 
@@ -261,7 +258,7 @@ impl Committer {
             self.empty_oldest()?;
             self.reclaim()?;
         }
-        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_fits() {
+        while self.segments.len() > 1 && self.is_short_of_room()? && self.oldest_fits(bytes) {
             let oldest = self.segments[0].header.number;
             self.empty_oldest()?;
             self.reclaim()?;
@@ -273,7 +270,15 @@ impl Committer {
     }
 
     fn is_short_of_room(&self) -> io::Result<bool> {
-        Ok(self.shared.disk.free_bytes()? < ROOM_SEGMENTS * self.shared.segment_bytes)
+        let free_bytes = self.shared.disk.free_bytes()?;
+        self.shared.headroom.set_free(free_bytes);
+        Ok(free_bytes < ROOM_SEGMENTS * self.shared.segment_bytes)
+    }
+
+    /// Before anybody is told that something is on disk: until then it counts as coming.
+    fn tell_headroom(&self) {
+        let ready_bytes = if self.spares.is_ready() { self.shared.segment_bytes } else { 0 };
+        self.shared.headroom.set_files(self.room() as u64, ready_bytes);
     }
 
     fn count_segments(&self) {
@@ -347,12 +352,15 @@ impl Committer {
         };
         self.spares.shrink(keep)?;
         self.count_segments();
+        if !self.segments.is_empty() {
+            self.tell_headroom();
+        }
         Ok(())
     }
 
-    /// What the oldest segment still holds, heads of frames and all, finds room in the one being written.
-    fn oldest_fits(&self) -> bool {
-        self.oldest_live_bytes() < self.room() as u64 / 2
+    /// What the oldest segment still holds, heads of frames and all, finds room in the one being written beside `bytes`.
+    fn oldest_fits(&self, bytes: usize) -> bool {
+        self.oldest_live_bytes() < self.room().saturating_sub(bytes) as u64 / 2
     }
 
     fn oldest_live_bytes(&self) -> u64 {

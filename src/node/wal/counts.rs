@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 
 use crate::node::histogram::Histogram;
 
-/// Counts of one log. The committer is the only one that counts.
+/// Counts of one log. The committer counts, and whoever brings entries.
 #[derive(Debug)]
 pub struct WalCounts {
     pub(super) segments: AtomicU64,
@@ -19,6 +19,8 @@ pub struct WalCounts {
     pub sync_seconds: Histogram,
     /// Bytes of entries copied out of old segments so that these could go.
     pub rewritten_bytes: Counter,
+    /// What was to be appended and was refused because there is no room.
+    pub refused: Counter,
 }
 
 impl Default for WalCounts {
@@ -30,6 +32,7 @@ impl Default for WalCounts {
             batch_jobs: Histogram::of_numbers(),
             sync_seconds: Histogram::of_seconds(),
             rewritten_bytes: Counter::default(),
+            refused: Counter::default(),
         }
     }
 }

@@ -32,16 +32,21 @@
 //!   `tests::damage::damage_is_refused_where_it_concerns_a_sole_group`.
 //! - A start on a full disk takes no more room each time: guarded by
 //!   `full_disk::a_full_node_alone_reads_deletes_and_restarts`.
+//! - Entries that find no room are refused before anybody relies on them, and do not stop the log: guarded by
+//!   `tests::ballast::what_is_admitted_finds_room`, `sim_disk::a_full_follower_holds_up_nobody_and_goes_on`.
+//! - A start needs no room on the disk while there is ballast: guarded by
+//!   `tests::ballast::a_log_opens_without_a_byte_free`, `full_disk::a_node_starts_without_a_byte_free`.
 //! - A log that is wholly gone is no empty log: guarded by `sim_node::a_node_whose_data_is_gone_does_not_start`.
 //! - Every write that is let in fits a segment: guarded by
 //!   `node::serve::clients::tests::the_largest_write_fits_the_log_and_the_wire`, and a larger one is refused in
-//!   `append`.
+//!   `group_log::append`.
 //!
 //! ## How
 //!
 //! Operations wait in one queue. The committer takes all that waits, writes it as one batch into a zero-filled segment
 //! (overwriting costs half of what growing a file does), syncs once and answers. The format is in [`frame`]; where the next
-//! segment's file comes from, in `spares`.
+//! segment's file comes from, in `spares`; where a start on a full disk gets one, in `ballast`; what may still come there,
+//! in `headroom`.
 //!
 //! | step | durable before it |
 //! |---|---|
@@ -82,15 +87,18 @@ mod checkpoint;
 mod groups;
 mod newest;
 mod options;
+mod zeros;
+mod ballast;
+mod headroom;
 mod spares;
 mod segment;
 mod replay;
 mod recover;
 mod committer;
+mod group_log;
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,22 +110,22 @@ use tokio::sync::oneshot;
 
 use crate::model::wire::Vote;
 use crate::net::exec::{Exec, Queue};
-use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
 pub use backlog::BACKLOG_MAX_BYTES;
 use backlog::Backlog;
-use committer::{Committer, Done, Job};
+use ballast::Ballast;
+pub use ballast::STARTS_WITHOUT_ROOM;
+use committer::{Committer, Job};
 pub use counts::WalCounts;
 use groups::Groups;
-use options::JOB_SEGMENT_SHARE;
+use headroom::Headroom;
+pub use headroom::{Admitted, NoHeadroom};
 pub use options::{FailureHook, SEGMENT_BYTES, WalOptions};
 use spares::Spares;
 
 /// Operations waiting for the committer.
 const QUEUE_MAX: usize = 8192;
-/// Times a read is tried whose entries are moved to another segment meanwhile.
-const READ_TRIES: usize = 8;
 
 /// Places of damage that are told apart.
 const DAMAGE_MAX: usize = 64;
@@ -230,6 +238,8 @@ pub fn inspect(disk: &dyn Disk, dir: &Path, known: &[GroupId]) -> Result<WalRepo
 pub(crate) struct Shared {
     /// What was found, at start and since.
     damage: Mutex<Vec<Damage>>,
+    ballast: Arc<Ballast>,
+    headroom: Headroom,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     segment_bytes: u64,
@@ -294,8 +304,12 @@ impl Wal {
             return Err(WalError::Lost(damage.clone()));
         }
         recovered.groups.cache_max_bytes = options.cache_bytes;
+        let ballast = Arc::new(Ballast::open(disk.clone(), dir, options.segment_bytes)?);
+        let headroom = Headroom::new(options.segment_bytes, ballast.piece_bytes(), disk.free_bytes()?);
         let shared = Arc::new(Shared {
             damage: Mutex::new(recovered.damage),
+            ballast: ballast.clone(),
+            headroom,
             disk,
             dir: dir.to_owned(),
             segment_bytes: options.segment_bytes,
@@ -307,7 +321,8 @@ impl Wal {
             counts: WalCounts::default(),
         });
         let old = recovered.spares;
-        let spares = Spares::new(shared.disk.clone(), dir.to_owned(), options.segment_bytes, old, exec);
+        let spares =
+            Spares::new(shared.disk.clone(), dir.to_owned(), options.segment_bytes, old, ballast, exec);
         let mut committer = Committer {
             shared: shared.clone(),
             segments: recovered.segments.into(),
@@ -320,6 +335,8 @@ impl Wal {
         };
         // What is torn at the end stays behind in a segment whose end the next one states.
         committer.roll(0)?;
+        committer.spares.opened();
+        shared.ballast.make_way()?;
         let (queue, _ended) = exec.consumer("wal", QUEUE_MAX, move |jobs| committer.commit(jobs));
         Ok(Wal { shared, queue })
     }
@@ -398,181 +415,6 @@ impl Wal {
         self.submit(Job::Barrier { done }).await?;
         on_disk.await.map_err(|_| WalError::Failed)
     }
-}
-
-impl GroupLog {
-    /// Changes the group in memory.
-    fn change<R>(&self, change: impl FnOnce(&mut Groups) -> R) -> Result<R, WalError> {
-        let mut groups = self.wal.shared.groups.lock();
-        if groups.groups.get(&self.id).is_some_and(|group| group.damaged) {
-            return Err(WalError::Damaged { group: GroupId(self.id) });
-        }
-        Ok(change(&mut groups))
-    }
-
-    pub fn id(&self) -> GroupId {
-        GroupId(self.id)
-    }
-
-    /// True if the group was given up.
-    pub fn is_damaged(&self) -> bool {
-        self.change(|_| ()).is_err()
-    }
-
-    pub fn state(&self) -> GroupState {
-        let groups = self.wal.shared.groups.lock();
-        groups.groups.get(&self.id).map(groups::Group::state).unwrap_or_default()
-    }
-
-    /// Bytes of entries held.
-    pub fn live_bytes(&self) -> u64 {
-        self.wal.shared.groups.lock().groups.get(&self.id).map_or(0, |group| group.live_bytes)
-    }
-
-    /// Appends entries, replacing what is at and above the first one's index. Readable on return; `done` is called once,
-    /// when they are on disk or never will be.
-    pub async fn append(&self, records: Vec<Record>, done: Done) -> Result<(), WalError> {
-        let max_bytes = (self.wal.shared.segment_bytes / JOB_SEGMENT_SHARE) as usize;
-        if let Some(large) = records.iter().find(|record| record.bytes.len() > max_bytes) {
-            return Err(WalError::TooLarge { bytes: large.bytes.len(), max_bytes });
-        }
-        self.change(|groups| {
-            for record in &records {
-                groups.append(self.id, record.point, record.bytes.clone());
-            }
-        })?;
-        let mut jobs = split(records, max_bytes).into_iter().peekable();
-        let mut done = Some(done);
-        while let Some(records) = jobs.next() {
-            let done = if jobs.peek().is_none() { done.take() } else { None };
-            self.wal.submit(Job::Append { group: self.id, records, done }).await?;
-        }
-        match done {
-            None => Ok(()),
-            // Nothing to write: durable when everything before is.
-            Some(done) => {
-                let written = self.wal.barrier().await;
-                done(written.map_err(io::Error::other));
-                Ok(())
-            }
-        }
-    }
-
-    /// Saves a vote; on disk on return.
-    pub async fn save_vote(&self, vote: Vote) -> Result<(), WalError> {
-        self.change(|groups| groups.group(self.id).vote = Some(vote))?;
-        if planted(Bug::VoteNotDurable) {
-            return Ok(());
-        }
-        let (done, on_disk) = oneshot::channel();
-        self.wal.submit(Job::Vote { group: self.id, vote, done }).await?;
-        on_disk.await.map_err(|_| WalError::Failed)
-    }
-
-    /// Drops the entries behind `last` (`None`: all).
-    pub async fn truncate_after(&self, last: Option<LogPoint>) -> Result<(), WalError> {
-        let from = last.map_or(0, |last| last.index + 1);
-        self.change(|groups| groups.truncate(self.id, from))?;
-        self.wal.submit(Job::Truncate { group: self.id, from }).await
-    }
-
-    /// Forgets the entries up to `up_to`, which may lie beyond the end.
-    pub async fn purge(&self, up_to: LogPoint) -> Result<(), WalError> {
-        self.change(|groups| groups.purge(self.id, up_to))?;
-        self.wal.submit(Job::Purge { group: self.id, up_to }).await
-    }
-
-    /// Ends the group for good; on disk on return.
-    pub async fn destroy(&self) -> Result<(), WalError> {
-        self.wal.shared.groups.lock().destroy(self.id);
-        let (done, on_disk) = oneshot::channel();
-        self.wal.submit(Job::Destroy { group: self.id, done }).await?;
-        on_disk.await.map_err(|_| WalError::Failed)
-    }
-
-    /// Returns when everything submitted before, of all groups, is on disk.
-    pub async fn synced(&self) -> Result<(), WalError> {
-        self.wal.barrier().await
-    }
-
-    /// Entries from `indexes.start` on, up to `max_bytes` (one at least), without a gap, each checked to be what was
-    /// written.
-    pub fn read(&self, indexes: Range<u64>, max_bytes: usize) -> Result<Vec<Record>, WalError> {
-        for _ in 0..READ_TRIES {
-            let slots = self.slots(&indexes, max_bytes)?;
-            let mut wrong = None;
-            let mut records = Vec::with_capacity(slots.len());
-            for (expected, (index, slot)) in (indexes.start..).zip(&slots) {
-                if *index != expected {
-                    return Err(WalError::NoSuchEntry { index: expected });
-                }
-                let bytes = match (&slot.bytes, &slot.place) {
-                    (Some(bytes), _) => bytes.clone(),
-                    (None, Some(place)) => {
-                        let mut bytes = vec![0; slot.len as usize];
-                        place.file.read_at(place.offset, &mut bytes)?;
-                        if crc32c::crc32c(&bytes) != place.crc {
-                            wrong = wrong.or(Some((place.segment, place.offset)));
-                        }
-                        bytes.into()
-                    }
-                    (None, None) => unreachable!("an entry is cached until it is on disk"),
-                };
-                records.push(Record { point: LogPoint { term: slot.term, index: *index }, bytes });
-            }
-            match (self.are_still_there(&slots), wrong) {
-                (true, None) => return Ok(records),
-                (true, Some((segment, offset))) => {
-                    self.wal.shared.give_up(self.id, segment, offset);
-                    return Err(WalError::Damaged { group: GroupId(self.id) });
-                }
-                (false, _) => {}
-            }
-        }
-        Err(WalError::NoSuchEntry { index: indexes.start })
-    }
-
-    fn slots(&self, indexes: &Range<u64>, max_bytes: usize) -> Result<Vec<(u64, groups::Slot)>, WalError> {
-        self.change(|groups| groups.groups.get(&self.id).map(|group| wanted(group, indexes, max_bytes)))
-            .map(Option::unwrap_or_default)
-    }
-
-    /// False if one of them was dropped or moved since: its segment may have been used again while it was read.
-    fn are_still_there(&self, slots: &[(u64, groups::Slot)]) -> bool {
-        let on_disk = |slot: &groups::Slot| slot.place.as_ref().map(|place| (place.segment, place.offset));
-        let groups = self.wal.shared.groups.lock();
-        let group = groups.groups.get(&self.id);
-        slots.iter().filter(|(_, slot)| slot.bytes.is_none()).all(|(index, slot)| {
-            let now = group.and_then(|group| group.slots.get(index));
-            now.is_some_and(|now| on_disk(now) == on_disk(slot))
-        })
-    }
-}
-
-fn wanted(group: &groups::Group, indexes: &Range<u64>, max_bytes: usize) -> Vec<(u64, groups::Slot)> {
-    let mut bytes = 0;
-    let wanted = group.slots.range(indexes.clone()).take_while(|(_, slot)| {
-        let first = bytes == 0;
-        bytes += slot.len as usize;
-        first || bytes <= max_bytes
-    });
-    wanted.map(|(index, slot)| (*index, slot.clone())).collect()
-}
-
-/// Parts of at most `max_bytes`.
-fn split(records: Vec<Record>, max_bytes: usize) -> Vec<Vec<Record>> {
-    let mut parts: Vec<Vec<Record>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for record in records {
-        let len = record.bytes.len() + 32;
-        if bytes.saturating_add(len) > max_bytes {
-            parts.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += len;
-        parts.last_mut().expect("a part was just begun").push(record);
-    }
-    parts
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Bytes of entries in one job, as a part of a segment. An entry larger than that is refused, which stops its group: the
 /// largest write that is let in must be smaller.
 pub(super) const JOB_SEGMENT_SHARE: u64 = 3;
+/// A segment that is made while somebody waits is this part of the usual size: it is soon made, and many starts find room
+/// on a full disk; each still takes some.
+pub(super) const SMALL_SHARE: u64 = 16;
+/// More than the heads of a segment and its first batches take, in bytes.
+pub(super) const HEADS_MAX_BYTES: usize = 64 << 10;
 
 /// Told the first failure of the log.
 pub type FailureHook = Arc<dyn Fn(&io::Error) + Send + Sync>;

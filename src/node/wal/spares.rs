@@ -2,14 +2,15 @@
 //!
 //! Filling a file of a segment's size with zeros keeps a disk busy for long, and who writes to the log would wait. So the
 //! next one is made behind, piece by piece, while the segment before it is written; each piece is followed by a rest as
-//! long as it took, so that half of the disk is left to the log. Who needs a segment when none is ready makes a small one.
+//! long as it took, so that half of the disk is left to the log. Who needs a segment when none is ready makes a small one;
+//! a start that finds no room for that takes one of the ballast ([`super::ballast`]).
 //!
 //! Promises: a file that is handed out is durable, zeros included; old segments go in order, so that what a crash leaves of
 //! them is a gapless run. Relies on names that begin with `spare-` being removed at every start.
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -17,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::net::exec::Exec;
-use crate::node::disk::{Disk, DiskFile};
+use crate::node::disk::{Disk, lacks_room};
 
-/// Zeros written at once.
-const PIECE_BYTES: u64 = 1 << 20;
+use super::ballast::Ballast;
+use super::zeros;
+
 /// A file that is made while somebody waits.
 const NOW: &str = "spare-now";
 /// A file that is made behind.
@@ -40,6 +42,8 @@ pub struct Spares {
     segment_bytes: u64,
     /// Oldest first.
     old: VecDeque<Spare>,
+    /// Until the log is open.
+    ballast: Option<Arc<Ballast>>,
     /// When this goes, nothing is made behind any more.
     wanted: mpsc::Sender<()>,
     ahead: Arc<Mutex<Option<PathBuf>>>,
@@ -51,13 +55,19 @@ impl Spares {
         dir: PathBuf,
         segment_bytes: u64,
         old: VecDeque<Spare>,
+        ballast: Arc<Ballast>,
         exec: Exec,
     ) -> Spares {
         let (wanted, requests) = mpsc::channel(1);
         let ahead = Arc::default();
         let maker = Maker { disk: disk.clone(), dir: dir.clone(), bytes: segment_bytes, exec };
         exec.spawn(maker.run(requests, Arc::clone(&ahead)));
-        Spares { disk, dir, segment_bytes, old, wanted, ahead }
+        Spares { disk, dir, segment_bytes, old, ballast: Some(ballast), wanted, ahead }
+    }
+
+    /// The log is open: the ballast is for the next start.
+    pub fn opened(&mut self) {
+        self.ballast = None;
     }
 
     /// True if a file of a segment's usual size is ready.
@@ -93,10 +103,30 @@ impl Spares {
             // It was made in haste, or is damaged.
             self.remove_oldest()?;
         }
-        match self.ahead.lock().take() {
-            Some(path) => Ok(path),
-            None => make_now(&*self.disk, &self.dir, small_bytes),
+        if let Some(path) = self.ahead.lock().take() {
+            return Ok(path);
         }
+        match self.make_now(small_bytes) {
+            Err(error) if lacks_room(&error) => {
+                let ballast = self.ballast.as_ref().and_then(|ballast| ballast.take(small_bytes));
+                ballast
+                    .inspect(|_| {
+                        tracing::warn!("the disk is full: a segment of the log is made of its ballast")
+                    })
+                    .ok_or(error)
+            }
+            made => made,
+        }
+    }
+
+    fn make_now(&self, bytes: u64) -> io::Result<PathBuf> {
+        let path = self.dir.join(NOW);
+        let made = zeros::make(&*self.disk, &path, bytes).and_then(|()| self.disk.sync_dir(&self.dir));
+        if made.is_err() {
+            // Best effort: half a file must not take the room that another way to a segment needs.
+            let _ = self.disk.remove(&path);
+        }
+        made.map(|()| path)
     }
 
     /// One after the other, so that what a crash leaves of them is still a gapless run.
@@ -107,25 +137,6 @@ impl Spares {
         }
         Ok(())
     }
-}
-
-fn make_now(disk: &dyn Disk, dir: &Path, bytes: u64) -> io::Result<PathBuf> {
-    let path = dir.join(NOW);
-    let file = disk.open(&path, true)?;
-    let mut at = 0;
-    while at < bytes {
-        at += fill(&*file, at, bytes)?;
-    }
-    file.sync_data()?;
-    disk.sync_dir(dir)?;
-    Ok(path)
-}
-
-/// Writes the piece at `at` of a file of `bytes`; how long it is.
-fn fill(file: &dyn DiskFile, at: u64, bytes: u64) -> io::Result<u64> {
-    let piece = PIECE_BYTES.min(bytes - at);
-    file.write_at(at, &vec![0; piece as usize])?;
-    Ok(piece)
 }
 
 /// Makes files behind.
@@ -161,7 +172,8 @@ impl Maker {
                 return Ok(None);
             }
             let (file, begin) = (file.clone(), Instant::now());
-            let piece = move || fill(&*file, at, bytes).and_then(|piece| file.sync_data().map(|()| piece));
+            let piece =
+                move || zeros::fill(&*file, at, bytes).and_then(|piece| file.sync_data().map(|()| piece));
             at += self.exec.blocking(piece).await?;
             tokio::time::sleep(begin.elapsed()).await;
         }

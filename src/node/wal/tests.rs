@@ -1,3 +1,4 @@
+mod ballast;
 mod damage;
 mod spares;
 

@@ -130,8 +130,8 @@ impl Flusher {
         forget_logs(&self.shards.all(), keep_bytes).await;
         self.counts.flushed_bytes.inc_by(bytes);
         self.counts.flush_seconds.observe_time(start.elapsed());
-        self.exec.blocking(self.give_back).await; // what was flushed is free now
         tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
+        self.exec.blocking(self.give_back).await; // what was flushed is free now
         Ok(())
     }
 

@@ -14,8 +14,8 @@ use libmimalloc_sys::{mi_collect, mi_option_set, mi_option_t};
 
 /// `mi_option_purge_delay` in mimalloc.h of version 3; the bindings do not name it.
 const PURGE_DELAY: mi_option_t = 15;
-/// A month, in milliseconds. With "never" the allocator would not keep account of what could be given back.
-const LONG_MS: c_long = 30 * 24 * 3600 * 1000;
+/// A week, in milliseconds. With "never" the allocator would not keep account of what could be given back.
+const LONG_MS: c_long = 7 * 24 * 3600 * 1000;
 
 /// From now on memory that is free stays with the process until [`give_back`]. To be called before there are threads.
 pub fn keep_freed() {
@@ -28,4 +28,22 @@ pub fn keep_freed() {
 pub fn give_back() {
     // SAFETY: it may be called by any thread at any time.
     unsafe { mi_collect(true) }
+}
+
+#[cfg(test)]
+mod tests {
+    use libmimalloc_sys::mi_option_get;
+
+    use super::*;
+
+    /// Options are numbers here: another version may count them otherwise.
+    #[test]
+    fn it_is_the_delay_that_is_set() {
+        // SAFETY: no other test of this process reads or sets options.
+        let delay_ms = || unsafe { mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay_ms(), 1000, "what mimalloc.h says");
+        keep_freed();
+        assert_eq!(delay_ms(), LONG_MS);
+        give_back();
+    }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nodenomad::client::{Client, Error};
+use nodenomad::node::wal::BALLAST_PIECES;
 use support::Cluster;
 
 /// Room for the log's segments and as much of data.
@@ -17,8 +18,6 @@ const VALUE_BYTES: usize = 1 << 20;
 /// More than fits.
 const PUTS_MAX: usize = 2000;
 const LIMIT: Duration = Duration::from_secs(60);
-/// Pieces of a whole ballast.
-const BALLAST: usize = 6;
 
 /// A file system in memory; unmounted when dropped.
 struct Small(PathBuf);
@@ -75,9 +74,9 @@ impl Foreign {
 }
 
 /// Pieces of the ballast in a node's directory.
-fn ballast(dir: &Path) -> usize {
+fn ballast(dir: &Path) -> u64 {
     let names = std::fs::read_dir(dir.join("wal")).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter(|name| name.to_string_lossy().starts_with("ballast-")).count()
+    names.filter(|name| name.to_string_lossy().starts_with("ballast-")).count() as u64
 }
 
 /// Everything acknowledged is there.
@@ -166,7 +165,7 @@ async fn a_node_starts_without_a_byte_free() {
         client.put(key(n).as_bytes(), vec![b'a' + (n % 26) as u8; VALUE_BYTES]).await.unwrap();
     }
     let begin = Instant::now();
-    while ballast(&dir) < BALLAST {
+    while ballast(&dir) < BALLAST_PIECES {
         assert!(begin.elapsed() < LIMIT, "{}", cluster.logs());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -177,7 +176,7 @@ async fn a_node_starts_without_a_byte_free() {
         foreign.take_all();
         cluster.nodes[0].restart();
         // The first one finds room in what the log had made ahead.
-        assert!(round == 0 || ballast(&dir) < BALLAST, "the start has taken some");
+        assert!(round == 0 || ballast(&dir) < BALLAST_PIECES, "the start has taken some");
         verify(&client, 20, round).await;
         is_refused(&cluster, &client, 20).await;
         assert!(client.delete(key(round).as_bytes()).await.unwrap());
@@ -189,7 +188,7 @@ async fn a_node_starts_without_a_byte_free() {
     verify(&client, 20, 2).await;
     std::fs::remove_file(&foreign.0).unwrap();
     let begin = Instant::now();
-    while client.put(key(20).as_bytes(), "1").await.is_err() || ballast(&dir) < BALLAST {
+    while client.put(key(20).as_bytes(), "1").await.is_err() || ballast(&dir) < BALLAST_PIECES {
         assert!(begin.elapsed() < LIMIT, "{}", cluster.logs());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

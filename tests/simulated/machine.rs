@@ -21,7 +21,7 @@ use nodenomad::node::disk::sim::{Loss, SimDisk};
 use nodenomad::node::member::Member;
 use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::{MemoryBudget, StoreOptions};
-use nodenomad::node::wal::{STARTS_WITHOUT_ROOM, WalError, WalOptions};
+use nodenomad::node::wal::{BALLAST_PIECES, WalError, WalOptions};
 use nodenomad::node::wall::SimWall;
 use tokio::task::{JoinHandle, LocalSet};
 
@@ -185,7 +185,7 @@ impl Machine {
     pub fn has_ballast(&self) -> bool {
         let files = self.files("wal");
         let pieces = files.iter().filter(|file| file.to_string_lossy().contains("ballast-"));
-        pieces.count() as u64 == 2 * STARTS_WITHOUT_ROOM
+        pieces.count() as u64 == BALLAST_PIECES
     }
 
     /// What is in a file.

@@ -28,8 +28,8 @@ use super::zeros;
 
 /// Starts that a whole ballast is enough for, if somebody fills the disk again after each.
 pub const STARTS_WITHOUT_ROOM: u64 = 3;
-/// Pieces: for each start one that becomes a segment and one for all the rest.
-const PIECES: u64 = 2 * STARTS_WITHOUT_ROOM;
+/// Pieces of a whole ballast: for each start one that becomes a segment and one for all the rest.
+pub const PIECES: u64 = 2 * STARTS_WITHOUT_ROOM;
 /// What a start writes beside the log, as a part of a piece, at most.
 const FILES_SHARE: u64 = 4;
 

@@ -115,7 +115,7 @@ use crate::node::disk::Disk;
 pub use backlog::BACKLOG_MAX_BYTES;
 use backlog::Backlog;
 use ballast::Ballast;
-pub use ballast::STARTS_WITHOUT_ROOM;
+pub use ballast::{PIECES as BALLAST_PIECES, STARTS_WITHOUT_ROOM};
 use committer::{Committer, Job};
 pub use counts::WalCounts;
 use groups::Groups;

@@ -219,8 +219,8 @@ impl Node {
             settings_sender,
         ));
         parts.exec.spawn(keeper::follow_seat(reports.seat(), shards.clone(), standing));
-        parts.exec.spawn(watch_damage(shards.clone(), stopped_sender.clone()));
-        parts.exec.spawn(follow_voters(shards.clone(), stopped_sender.clone()));
+        parts.exec.spawn(stop_with(keeper::watch_damage(shards.clone()), stopped_sender.clone()));
+        parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let controller =
             Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
@@ -358,14 +358,9 @@ async fn accept(
     }
 }
 
-async fn follow_voters(shards: Shards, stopped: watch::Sender<Option<Stopped>>) {
-    let why = keeper::follow_voters(shards).await;
-    tracing::error!(why, "this node cannot go on");
-    stopped.send_replace(Some(Stopped::Disk(why)));
-}
-
-async fn watch_damage(shards: Shards, stopped: watch::Sender<Option<Stopped>>) {
-    let why = keeper::watch_damage(shards).await;
+/// Stops the node once there is a reason to.
+async fn stop_with(reason: impl Future<Output = String>, stopped: watch::Sender<Option<Stopped>>) {
+    let why = reason.await;
     tracing::error!(why, "this node cannot go on");
     stopped.send_replace(Some(Stopped::Disk(why)));
 }

@@ -14,7 +14,6 @@
 //!   `sim_node::a_disk_that_cannot_be_read_gives_no_wrong_answer`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::model::map::{ClusterMap, NodeState, Role};
 use crate::model::wire::JobPhase;
 use crate::net::peers::Peers;
 use crate::net::transport::Address;
+use crate::node::disk::lacks_room;
 use crate::node::member::{Seed, Standing};
 use crate::node::replica::{Replica, ReplicaError};
 use crate::node::shards::Shards;
@@ -191,7 +191,7 @@ pub async fn watch_damage(shards: Shards) -> String {
     }
 }
 
-/// Has whoever is its shard's only voter say so in its directory. Returns when the disk does not let it, with what there
+/// Has whoever is its shard's only voter say so on its disk. Returns when the disk does not let it, with what there
 /// is to say: the node must stop.
 pub async fn follow_voters(shards: Shards) -> String {
     loop {
@@ -199,7 +199,7 @@ pub async fn follow_voters(shards: Shards) -> String {
         for replica in shards.all().iter() {
             match replica.keep_sole().await {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                Err(error) if lacks_room(&error) => {
                     tracing::warn!(shard = %replica.shard, "no room to note that nobody else votes in a shard");
                 }
                 Err(error) => {

@@ -77,7 +77,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use crate::model::id::{ReplicaId, ShardId};
 use crate::model::wire;
 use crate::net::exec::Exec;
-use crate::node::disk::Disk;
+use crate::node::disk::{Disk, lacks_room};
 use crate::node::member::write_file;
 use crate::node::raft::group::MembershipError;
 
@@ -145,9 +145,7 @@ impl Shared {
         *there = match &made {
             Ok(()) => There::Yes,
             // Nothing has the name yet, so nothing has to be taken away.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull && !self.disk.exists(&self.path)? => {
-                There::No
-            }
+            Err(error) if lacks_room(error) && !self.disk.exists(&self.path)? => There::No,
             Err(_) => There::Unknown,
         };
         made

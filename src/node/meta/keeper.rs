@@ -13,7 +13,7 @@
 //! - A replica that has stopped is not left standing: it is set aside, or its node stops: guarded by
 //!   `sim_node::a_disk_that_cannot_be_read_gives_no_wrong_answer`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,19 +194,21 @@ pub async fn watch_damage(shards: Shards) -> String {
 /// Has whoever is its shard's only voter say so on its disk. Returns when the disk does not let it, with what there
 /// is to say: the node must stop.
 pub async fn follow_voters(shards: Shards) -> String {
+    // Of shards without room: said once, not at every look.
+    let mut told = BTreeSet::new();
     loop {
         tokio::time::sleep(FOLLOW_VOTERS_EVERY).await;
         for replica in shards.all().iter() {
+            let shard = replica.shard;
             match replica.keep_sole().await {
-                Ok(()) => {}
+                Ok(()) => _ = told.remove(&shard),
                 Err(error) if lacks_room(&error) => {
-                    tracing::warn!(shard = %replica.shard, "no room to note that nobody else votes in a shard");
+                    if told.insert(shard) {
+                        tracing::warn!(%shard, "no room to note that nobody else votes in a shard");
+                    }
                 }
                 Err(error) => {
-                    return format!(
-                        "whether anybody else votes in {} cannot be noted: {error}",
-                        replica.shard
-                    );
+                    return format!("whether anybody else votes in {shard} cannot be noted: {error}");
                 }
             }
         }

@@ -103,7 +103,7 @@ impl Cluster {
         let (seconds, bytes) = (work.seconds.to_string(), work.value_bytes.to_string());
         let mut args =
             vec!["bench", workload, "--clients", &clients, "--keys", &keys, "--value-bytes", &bytes];
-        // What must be loaded is loaded, and everybody has connected, before the time is taken.
+        // What must be loaded is loaded before the time is taken; connected it is by itself.
         let load = [args.as_slice(), &["--load-only"]].concat();
         self.json(&load)?;
         args.extend(["--seconds", &seconds, "--warm-up", "0"]);

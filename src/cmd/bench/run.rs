@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::{BatchOperation, Client, ReadOptions};
@@ -31,11 +32,14 @@ use crate::cmd::fail::{Answer, Failure, OrFail};
 use crate::cmd::global::Global;
 use crate::cmd::ui::Ui;
 use crate::cmd::{escape, log, session, spell};
+use crate::model::key::KeyRange;
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
 
 /// Between two looks at a run.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Shards asked at a time before a run.
+const GREETINGS_AT_ONCE: usize = 64;
 
 /// What is there before a run.
 struct Ground {
@@ -102,6 +106,7 @@ impl Bench {
             }
             false => self.load(ui, &clients[0], &keys, &values, run).await?,
         };
+        greet(&clients, &keys).await;
         ui.note(&whereabouts(&clients[0], &keys, self.keys));
         Ok(Ground { clients, keys, values, loaded, has_written, run })
     }
@@ -292,10 +297,25 @@ fn verdict(ui: &Ui, report: &Report, tally: &Tally, shared: &Shared, changed: bo
     }
 }
 
+/// Has every connection opened and every leader found before time is taken: a handshake is not an operation. Who does not
+/// answer now is met in the run.
+async fn greet(clients: &[Client], keys: &Keys) {
+    for client in clients {
+        let greet = |part: KeyRange| async move { drop(client.get(part.start.name()).await) };
+        stream::iter(parts(client, keys)).for_each_concurrent(GREETINGS_AT_ONCE, greet).await;
+    }
+}
+
+/// The part of the keys that each shard has.
+fn parts(client: &Client, keys: &Keys) -> Vec<KeyRange> {
+    let (all, map) = (keys.all(Family::Values), client.map());
+    let parts = map.shards().map(|route| route.range.intersection(&all));
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
 /// Where the keys are: in how many shards the load is spread decides much.
 fn whereabouts(client: &Client, keys: &Keys, count: u64) -> String {
-    let (all, map) = (keys.all(Family::Values), client.map());
-    let shards = map.shards().filter(|route| !route.range.intersection(&all).is_empty()).count();
+    let shards = parts(client, keys).len();
     let plural = if shards == 1 { "" } else { "s" };
     let prefix = escape::short(keys.prefix(), 40);
     format!("{} keys below {prefix}, in {shards} shard{plural}", spell::count(count))

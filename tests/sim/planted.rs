@@ -117,7 +117,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Crash],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 53,
+        quick: 2,
     },
     Plan {
         bug: Some(Bug::EndAtBadRecord),
@@ -180,7 +180,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Clock],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 2,
+        quick: 17,
     },
     Plan {
         bug: Some(Bug::CeilingIgnored),
@@ -189,7 +189,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Blackout],
         points: &[],
         bounds_ms: (20_000, 150),
-        quick: 52,
+        quick: 32,
     },
     Plan {
         bug: Some(Bug::OwnGarbage),
@@ -207,7 +207,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::Split, Kind::Slow],
         points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
         bounds_ms: (15_000, 6_000),
-        quick: 1,
+        quick: 6,
     },
     Plan {
         bug: Some(Bug::EpochAtReceipt),
@@ -216,7 +216,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Rot],
         points: &[(Point::SlowConsumer, 300)],
         bounds_ms: (10_000, 2_000),
-        quick: 1,
+        quick: 2,
     },
 ];
 

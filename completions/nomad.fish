@@ -47,6 +47,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "kv" -d 'Read and write 
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "range" -d 'Print keys and values in order'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "bench" -d 'Measure a cluster under load'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "migrate" -d 'Move a replica of a shard to another node, live'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "ring" -d 'Show the ring: shares of the nodes, positions of the shards'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "token" -d 'Make, list and revoke the tokens with which nodes join'
@@ -340,6 +341,131 @@ complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subco
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l detach -d 'Begin it and do not watch'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l wait -d 'Watch until it cannot be undone any more and nothing is left of the old replica'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "ls" -d 'List those under way and those that ended within a day, oldest first'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "show" -d 'Show one'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "pause" -d 'Have one stand still'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "resume" -d 'Let one go on'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "cancel" -d 'Give one up before its cut-over: everything is as it was'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "limit" -d 'Bound how fast shards are copied, on all nodes, now'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "undo" -d 'Take one back after its cut-over: nothing is copied'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s w -l watch -d 'Watch it to its end'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from limit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

@@ -76,11 +76,15 @@ impl Client {
     /// Gives an order to the meta leader, or reads its records.
     pub async fn admin(&self, body: admin_request::Body) -> Result<AdminReply, Error> {
         let nature = match &body {
-            admin_request::Body::TokenList(_) | admin_request::Body::MetaGet(_) => Nature::Read,
+            admin_request::Body::TokenList(_)
+            | admin_request::Body::MetaGet(_)
+            | admin_request::Body::MigrationList(_) => Nature::Read,
             admin_request::Body::TokenNew(_)
             | admin_request::Body::TokenRevoke(_)
             | admin_request::Body::ConfigSet(_)
-            | admin_request::Body::NodeLeave(_) => Nature::Once,
+            | admin_request::Body::NodeLeave(_)
+            | admin_request::Body::MigrationBegin(_)
+            | admin_request::Body::MigrationOrder(_) => Nature::Once,
         };
         let ask = request::Body::Admin(AdminRequest { body: Some(body) });
         match self.ask_meta(nature, ask).await? {

@@ -14,7 +14,9 @@ use crate::cmd::ui::Format;
 use crate::cmd::{escape, session};
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::time::Timestamp;
-use crate::model::wire::{JobRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord, TokenRecord};
+use crate::model::wire::{
+    JobRecord, MigrationRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord, TokenRecord,
+};
 use crate::net::wire::MetaGet;
 use crate::net::wire::Row;
 use crate::net::wire::admin_request::Body;
@@ -142,6 +144,14 @@ fn decoded(name: &[u8], value: &[u8]) -> Option<Value> {
         let job = JobRecord::decode(value).ok()?;
         return Some(json!({"id": job.id, "shard": job.shard, "reason": job.reason,
             "started_at_ms": job.started_at_ms, "phase": word(job.phase().as_str_name())}));
+    }
+    if under("_/migrations/") {
+        let record = MigrationRecord::decode(value).ok()?;
+        let migration = record.migration.clone().unwrap_or_default();
+        let node = |replica: Option<ReplicaRecord>| replica.map(|replica| replica.node);
+        return Some(json!({"id": record.id, "shard": record.shard, "source": node(migration.source),
+            "target": node(migration.target), "end": word(record.end().as_str_name()), "because": migration.because,
+            "started_at_ms": record.started_at_ms, "ended_at_ms": record.ended_at_ms}));
     }
     if under("_/tokens/") {
         let token = TokenRecord::decode(value).ok()?;

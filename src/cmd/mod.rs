@@ -38,6 +38,7 @@ pub mod meta;
 pub mod config;
 pub mod status;
 pub mod shard;
+pub mod migrate;
 pub mod node;
 pub mod ring;
 pub mod token;

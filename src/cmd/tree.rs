@@ -16,6 +16,7 @@ use crate::cmd::global::Global;
 use crate::cmd::kv::Kv;
 use crate::cmd::man::Man;
 use crate::cmd::meta::Meta;
+use crate::cmd::migrate::Migrate;
 use crate::cmd::node::Node;
 use crate::cmd::range::Range;
 use crate::cmd::ring::Ring;
@@ -63,6 +64,7 @@ pub enum Command {
     Bench(Box<Bench>),
     #[command(subcommand)]
     Shard(Shard),
+    Migrate(Box<Migrate>),
     #[command(subcommand)]
     Node(Node),
     Ring(Ring),
@@ -82,9 +84,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// True for those that want more than one thread.
+    /// True for those that want more than one thread, and for those that have something to say at ctrl-C.
     pub fn is_busy(&self) -> bool {
-        matches!(self, Command::Bench(_) | Command::Demo(_) | Command::Up(_) | Command::Serve(_))
+        use Command::{Bench, Demo, Migrate, Serve, Up};
+        matches!(self, Bench(_) | Demo(_) | Migrate(_) | Serve(_) | Up(_))
     }
 
     pub async fn run(self, global: &Global) -> Answer {
@@ -97,6 +100,7 @@ impl Command {
             Command::Range(range) => range.run(global).await,
             Command::Bench(bench) => bench.run(global).await,
             Command::Shard(shard) => shard.run(global).await,
+            Command::Migrate(migrate) => migrate.run(global).await,
             Command::Node(node) => node.run(global).await,
             Command::Ring(ring) => ring.run(global).await,
             Command::Token(token) => token.run(global).await,

@@ -28,6 +28,8 @@ pub struct Settings {
     pub log_keep_bytes: u64,
     pub disk_reserve_bytes: u64,
     pub hibernate_after_ms: u64,
+    pub undo_window_ms: u64,
+    pub migration_bytes_per_s: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -106,6 +108,14 @@ pub const TABLE: &[Setting] = &[
         field: |all| &mut all.memtable_bytes,
     },
     Setting {
+        name: "migration_bytes_per_s",
+        default: 0,
+        unit: Unit::Bytes,
+        allowed: Allowed::Between(0, 64 * GIB),
+        doc: "bytes a second that each node sends, at most, of shards that are copied; 0: as fast as it goes",
+        field: |all| &mut all.migration_bytes_per_s,
+    },
+    Setting {
         name: "replicas",
         default: 3,
         unit: Unit::Count,
@@ -128,6 +138,14 @@ pub const TABLE: &[Setting] = &[
         allowed: Allowed::Between(5_000, 365 * DAY_MS),
         doc: "how long a node may be silent before its replicas are rebuilt elsewhere",
         field: |all| &mut all.silent_after_ms,
+    },
+    Setting {
+        name: "undo_window_ms",
+        default: MINUTE_MS,
+        unit: Unit::Milliseconds,
+        allowed: Allowed::Between(0, DAY_MS),
+        doc: "how long a replica that was moved away is kept, so that the move can be undone at once",
+        field: |all| &mut all.undo_window_ms,
     },
     Setting {
         name: "value_max_bytes",
@@ -241,6 +259,8 @@ impl Default for Settings {
             log_keep_bytes: 0,
             disk_reserve_bytes: 0,
             hibernate_after_ms: 0,
+            undo_window_ms: 0,
+            migration_bytes_per_s: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

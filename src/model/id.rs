@@ -41,6 +41,11 @@ id!(
     ReplicaId,
     "r"
 );
+id!(
+    /// A move of one replica that somebody asked for; the id of its job.
+    MigrationId,
+    "m"
+);
 
 impl ShardId {
     /// The shard that holds the cluster's own records.

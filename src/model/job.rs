@@ -28,6 +28,13 @@
 //!   `tests::whoever_votes_is_not_removed_even_if_the_record_says_it_is_time`.
 //! - The map follows the shard's own log and never goes back: guarded by
 //!   `tests::the_map_follows_the_log_and_never_goes_back`.
+//! - A migration ends with the shard as it was or moved, never in between, whatever is decided about it and when: guarded by
+//!   `tests::migrations::whatever_is_wished_and_whoever_crashes_it_ends_whole`.
+//! - Nobody is promoted whose content was not seen to be the same: guarded by
+//!   `tests::migrations::nobody_is_promoted_who_holds_something_else`.
+//!
+//! A migration ([`super::migration`]) is a job with VERIFY between LEARN and PROMOTE, in whose REMOVE the source waits
+//! until nobody can undo any more, and whose record may be told meanwhile to go another way.
 //!
 //! Phases only say how far the record got; they never rise beyond what the membership shows to be done.
 //!
@@ -37,6 +44,8 @@
 //! | LEARN: before `AddLearner` | the replica is no member | `AddLearner` |
 //! | LEARN: after it | it is a learner, its progress unknown | `AddLearner` again, which changes nothing and answers |
 //! | LEARN: before or after `Advance` | a learner that caught up | `Advance`, or goes on in PROMOTE |
+//! | VERIFY: before or after `Verify` | whether the leader has met such an entry since the replica came in | `Verify`, or waits for digests |
+//! | PROMOTE: before or after `HandOver` | who leads | `HandOver` if it is still who goes |
 //! | PROMOTE: before `ChangeVoters` | the old voters | `ChangeVoters` |
 //! | PROMOTE: the joint entry is not committed | an uncommitted membership | waits: it commits or vanishes |
 //! | PROMOTE: between joint and uniform entry | a joint membership | `ChangeVoters` to its second half |
@@ -45,17 +54,21 @@
 //! | REMOVE: after it | it is no member | `Finish` |
 //! | before `Finish` | everything done, the record still there | `Finish` |
 //! | after `Finish` | no job; map and tombstones came with its end | nothing |
+//! | BACK is in the record | the new replica is a learner, or no member | `RemoveMember`; `Abandon` |
+//! | UNDO is in the record, which now aims at the old voters | the new voters | as PROMOTE and REMOVE |
 //! | giving up: before or after `RemoveMember` | the new node is gone, or its replica damaged; the learner is there or not | `RemoveMember`; `Abandon` |
 //!
-//! `Advance`, `Finish` and `Abandon` are one compare-and-set of the job's record each, together with all they write.
+//! `Advance`, `Back`, `Finish` and `Abandon` are one compare-and-set of the job's record each, together with all they write.
 //! Does not: send, write, wait, or know why a job was made (`placement`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{NodeId, ReplicaId};
 use super::key::{Key, KeyRange};
+use super::verify::{self, Verdict, Word};
 use super::wire::{
-    JobPhase, JobRecord, Member, Membership, ReplicaRecord, ReplicaRole, ShardRecord, VoterSet,
+    Course, JobPhase, JobRecord, Member, Membership, Migration, ReplicaRecord, ReplicaRole, ShardRecord,
+    VoterSet,
 };
 
 /// A learner this many log entries behind counts as caught up.
@@ -82,6 +95,14 @@ pub struct Observation {
     pub damaged: BTreeSet<ReplicaId>,
     /// Replicas that are retired: their nodes do not have them, or remove them.
     pub retired: BTreeSet<ReplicaId>,
+    /// Who leads the shard.
+    pub leader: ReplicaId,
+    /// The last entry the leader has met that asks for digests; 0: none since it started.
+    pub asked_index: u64,
+    /// What replicas have reported about such entries.
+    pub words: BTreeMap<ReplicaId, Word>,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// What to do next. Steps on the membership are made for the membership seen and are refused if it changed.
@@ -93,10 +114,16 @@ pub enum Step {
     ChangeVoters(BTreeSet<ReplicaId>),
     /// To the shard's leader: drop this learner.
     RemoveMember(ReplicaId),
+    /// To the shard's leader: have all replicas make a digest at one entry.
+    Verify,
+    /// To the shard's leader: let this voter lead.
+    HandOver(ReplicaId),
     /// Nothing for now; look again later.
     Wait(Reason),
     /// Write the record with this phase.
     Advance(JobPhase),
+    /// Write the record of a migration with the course BACK, and this reason.
+    Back(Reason),
     /// Write the shard's record with these replicas (see [`finished`]), tombstones for those retired, and delete the
     /// job, all at once.
     Finish { replicas: Vec<ReplicaRecord>, epoch: u64, retired: Vec<ReplicaId> },
@@ -123,6 +150,18 @@ pub enum Reason {
     Retired(ReplicaId),
     #[error("too few of the shard's future voters are alive")]
     NoQuorum,
+    #[error("{0} does not hold what the others hold")]
+    Differs(ReplicaId),
+    #[error("no majority of the shard's voters holds the same")]
+    Split,
+    #[error("the replicas make digests of what they hold")]
+    Verifying,
+    #[error("it is paused")]
+    Paused,
+    #[error("it was cancelled")]
+    Cancelled,
+    #[error("it can be undone for another {left_ms} ms")]
+    Window { left_ms: u64 },
     #[error("the shard's members are not those the job was made for")]
     Changed,
     #[error("the job's record makes no sense")]
@@ -141,11 +180,15 @@ pub fn next(job: &JobRecord, seen: Option<&Observation>) -> Step {
         return Step::ChangeVoters(voters);
     }
     let task = Task { job, seen, voters: voters(members), target: ids(&job.voters) };
+    if let Some(step) = task.course() {
+        return step;
+    }
     if !task.is_sound() {
         return task.stop(Reason::Malformed);
     }
     match job.phase() {
         JobPhase::JobUnspecified | JobPhase::JobLearn => task.learn(),
+        JobPhase::JobVerify => task.verify(),
         JobPhase::JobPromote => task.promote(),
         JobPhase::JobRemove | JobPhase::JobDone => task.remove(),
     }
@@ -175,15 +218,72 @@ impl Task<'_> {
         self.target.len() % 2 == 1 && leaves && added_is_named && role_fits
     }
 
+    /// What the course of a migration leads to, other than forward.
+    fn course(&self) -> Option<Step> {
+        let migration = self.job.migration.as_ref().filter(|_| !self.is_cut_over())?;
+        match migration.course() {
+            Course::Back => Some(self.back(migration)),
+            // One job at a time: a voter that is lost comes first.
+            Course::Forward | Course::Paused if let Some(reason) = self.lost_voter(migration) => {
+                Some(Step::Back(reason))
+            }
+            Course::Paused => Some(Step::Wait(Reason::Paused)),
+            Course::Forward | Course::Undo | Course::Keep => None,
+        }
+    }
+
+    /// Why a voter is to be replaced, other than the one that a migration under way replaces.
+    fn lost_voter(&self, migration: &Migration) -> Option<Reason> {
+        let is_replaced = |id: &ReplicaId| migration.course() == Course::Forward && id.0 == self.job.remove;
+        let others = self.voters.iter().filter(|id| !is_replaced(id));
+        others.filter_map(|id| self.member(*id)).find_map(|member| self.hopeless(member))
+    }
+
+    /// True once the voters are those aimed at, of which the job does not make others any more.
+    fn is_cut_over(&self) -> bool {
+        let past = matches!(self.job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+        let promotes = self.job.add.as_ref().is_some_and(|add| add.role() == ReplicaRole::RoleVoter);
+        past || (promotes && self.voters == self.target)
+    }
+
+    /// The new replica goes, and all is as it was.
+    fn back(&self, migration: &Migration) -> Step {
+        let target = migration.target.as_ref().map_or(0, |target| target.replica);
+        match self.member(ReplicaId(target)) {
+            Some(member) => Step::RemoveMember(ReplicaId(member.replica)),
+            None => Step::Abandon { reason: Reason::Cancelled, retired: self.retired() },
+        }
+    }
+
     fn learn(&self) -> Step {
         let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
         let member = Member { replica: add.replica, node: add.node };
         if let Some(reason) = self.hopeless(member) {
             return self.stop(reason);
         }
-        match self.ready(member) {
-            Some(step) => step,
-            None => Step::Advance(JobPhase::JobPromote),
+        let next = match self.job.migration {
+            Some(_) => JobPhase::JobVerify,
+            None => JobPhase::JobPromote,
+        };
+        self.ready(member).unwrap_or(Step::Advance(next))
+    }
+
+    fn verify(&self) -> Step {
+        let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
+        let (id, member) = (ReplicaId(add.replica), Member { replica: add.replica, node: add.node });
+        if let Some(reason) = self.hopeless(member) {
+            return self.stop(reason);
+        }
+        if let Some(step) = self.ready(member) {
+            return step;
+        }
+        let joined_index = self.seen.membership.log_id.map_or(0, |log_id| log_id.index);
+        match verify::judge(self.seen.asked_index, joined_index, &self.voters, id, &self.seen.words) {
+            Verdict::Same => Step::Advance(JobPhase::JobPromote),
+            Verdict::Differs => self.stop(Reason::Differs(id)),
+            Verdict::Split => self.stop(Reason::Split),
+            Verdict::Wait => Step::Wait(Reason::Verifying),
+            Verdict::Ask => Step::Verify,
         }
     }
 
@@ -206,11 +306,24 @@ impl Task<'_> {
                 return step;
             }
         }
-        let alive = members.iter().filter(|member| self.seen.alive.contains(&NodeId(member.node))).count();
-        match alive > members.len() / 2 {
-            true => Step::ChangeVoters(self.target.clone()),
-            false => Step::Wait(Reason::NoQuorum),
+        let alive = |member: &&Member| self.seen.alive.contains(&NodeId(member.node));
+        if members.iter().filter(alive).count() <= members.len() / 2 {
+            return Step::Wait(Reason::NoQuorum);
         }
+        let stays = |member: &&Member| self.voters.contains(&ReplicaId(member.replica)) && alive(member);
+        match members.iter().filter(stays).max_by_key(|member| self.matched(member)) {
+            Some(heir) if self.source_leads() => Step::HandOver(ReplicaId(heir.replica)),
+            _ => Step::ChangeVoters(self.target.clone()),
+        }
+    }
+
+    /// True if who leads is to vote no more, and the move is to be felt as little as can be.
+    fn source_leads(&self) -> bool {
+        self.job.migration.is_some() && self.seen.leader == ReplicaId(self.job.remove)
+    }
+
+    fn matched(&self, member: &Member) -> u64 {
+        self.seen.matched.get(&ReplicaId(member.replica)).copied().unwrap_or(0)
     }
 
     fn remove(&self) -> Step {
@@ -219,8 +332,25 @@ impl Task<'_> {
             None => self.finish(),
             // The record ran ahead of the membership, which only damage can explain: the change comes first.
             Some(_) if self.voters.contains(&id) => self.promote(),
-            Some(_) => Step::RemoveMember(id),
+            Some(member) => match self.window_left_ms(member) {
+                0 => Step::RemoveMember(id),
+                left_ms => Step::Wait(Reason::Window { left_ms }),
+            },
         }
+    }
+
+    /// How long the source is kept, so that it may take its place again. It is not if that has become senseless, or if
+    /// something else is to be done for the shard: one job at a time.
+    fn window_left_ms(&self, source: Member) -> u64 {
+        let Some(migration) = &self.job.migration else { return 0 };
+        let voters = self.target.iter().filter_map(|id| self.member(*id));
+        let is_lost = |member: Member| self.hopeless(member).is_some();
+        if matches!(migration.course(), Course::Undo | Course::Keep) || voters.chain([source]).any(is_lost) {
+            return 0;
+        }
+        // A clock that went back makes it no longer.
+        let spent_ms = self.seen.now_ms.saturating_sub(migration.cut_over_at_ms);
+        migration.undo_window_ms.saturating_sub(spent_ms)
     }
 
     /// Why a replica will never be a voter.
@@ -249,6 +379,10 @@ impl Task<'_> {
 
     /// Ends the job early. What it added stays if it is there and may yet be a voter; the next plan makes use of it.
     fn stop(&self, reason: Reason) -> Step {
+        let forward = |migration: &&Migration| matches!(migration.course(), Course::Forward);
+        if !self.is_cut_over() && self.job.migration.as_ref().filter(forward).is_some() {
+            return Step::Back(reason);
+        }
         let add = self.job.add.as_ref();
         let Some(member) = add.and_then(|add| self.member(ReplicaId(add.replica))) else {
             return Step::Abandon { reason, retired: self.retired() };

@@ -196,7 +196,10 @@ impl ClusterMap {
                 let retired = Arc::make_mut(&mut self.retired);
                 _ = if value.is_some() { retired.insert(replica) } else { retired.remove(&replica) };
             }
-            Some(SystemKey::Next(_) | SystemKey::SealedCa | SystemKey::Token(_)) | None => {}
+            Some(
+                SystemKey::Next(_) | SystemKey::SealedCa | SystemKey::Token(_) | SystemKey::Migration(_),
+            )
+            | None => {}
         }
         Ok(())
     }

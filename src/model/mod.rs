@@ -11,7 +11,8 @@
 //! Two threads run through the list below. *Data*: [`key`], [`time`], [`row`], [`repeat`] and [`evaluate`] are what a
 //! shard's log does to a shard. *Cluster*: [`system`] names the meta shard's records, [`map`] makes one value of them,
 //! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
-//! change is carried through, whoever crashes; [`token`] says who may join. And [`history`] judges whether what clients were
+//! change is carried through, whoever crashes; [`migration`] is a job that somebody asked for, and [`verify`] tells whether
+//! what it copied is the same; [`token`] says who may join. And [`history`] judges whether what clients were
 //! told of all that can be true.
 
 pub mod wire;
@@ -28,5 +29,7 @@ pub mod token;
 pub mod ring;
 pub mod assign;
 pub mod placement;
+pub mod verify;
 pub mod job;
+pub mod migration;
 pub mod history;

@@ -91,10 +91,12 @@ pub enum Reason {
     Grow,
     /// There are more replicas than there should be.
     Shrink,
+    /// Somebody said so (`migration`).
+    Move,
 }
 
 impl Liveness {
-    fn silent_ms(&self, node: NodeId) -> u64 {
+    pub fn silent_ms(&self, node: NodeId) -> u64 {
         self.silence_ms.get(&node).copied().unwrap_or(0)
     }
 }
@@ -116,6 +118,7 @@ impl Proposal {
             started_at_ms: now_ms,
             phase: JobPhase::JobLearn.into(),
             voters,
+            migration: None,
         }
     }
 }
@@ -132,6 +135,7 @@ impl fmt::Display for Reason {
             Reason::Promote => "promote",
             Reason::Grow => "grow",
             Reason::Shrink => "shrink",
+            Reason::Move => "move",
         })
     }
 }

@@ -9,6 +9,7 @@
 //! | `_/cluster/config/<name>` | a setting, text |
 //! | `_/cluster/next/<counter>` | the next id to hand out, decimal |
 //! | `_/jobs/<shard>` | `JobRecord`: the one change of placement under way |
+//! | `_/migrations/<job>` | `MigrationRecord`: a migration that is over |
 //! | `_/nodes/<node>` | `NodeRecord` |
 //! | `_/retired/<replica>` | nothing: that replica id is gone for good |
 //! | `_/sealed/ca` | the CA's key; no read returns it |
@@ -23,7 +24,7 @@
 //! - What is sealed or secret is not told: guarded by `tests::what_is_sealed_is_known`,
 //!   `sim_node::secrets_of_the_cluster_are_not_read`.
 
-use super::id::{NodeId, ReplicaId, ShardId};
+use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
 use super::key::{Key, KeyRange};
 
 /// Longest setting or token name, in bytes.
@@ -33,6 +34,7 @@ const CLUSTER_ID: &str = "_/cluster/id";
 const CONFIG: &str = "_/cluster/config/";
 const NEXT: &str = "_/cluster/next/";
 const JOBS: &str = "_/jobs/";
+const MIGRATIONS: &str = "_/migrations/";
 const NODES: &str = "_/nodes/";
 const RETIRED: &str = "_/retired/";
 const SEALED: &str = "_/sealed/";
@@ -49,6 +51,7 @@ pub enum SystemKey {
     Config(String),
     Next(Counter),
     Job(ShardId),
+    Migration(MigrationId),
     Node(NodeId),
     Retired(ReplicaId),
     SealedCa,
@@ -70,6 +73,7 @@ pub enum Counter {
 pub enum Listing {
     Config,
     Jobs,
+    Migrations,
     Nodes,
     Retired,
     Shards,
@@ -91,6 +95,7 @@ impl SystemKey {
             SystemKey::Config(name) => format!("{CONFIG}{name}"),
             SystemKey::Next(counter) => format!("{NEXT}{}", counter.name()),
             SystemKey::Job(shard) => numbered(JOBS, shard.0),
+            SystemKey::Migration(id) => numbered(MIGRATIONS, id.0),
             SystemKey::Node(node) => numbered(NODES, node.0),
             SystemKey::Retired(replica) => numbered(RETIRED, replica.0),
             SystemKey::SealedCa => SEALED_CA.to_owned(),
@@ -112,6 +117,9 @@ impl SystemKey {
             _ if name.starts_with(NEXT) => Counter::from_name(&name[NEXT.len()..]).map(SystemKey::Next),
             _ if name.starts_with(TOKENS) => text(TOKENS).map(SystemKey::Token),
             _ if name.starts_with(JOBS) => number(JOBS).map(|id| SystemKey::Job(ShardId(id))),
+            _ if name.starts_with(MIGRATIONS) => {
+                number(MIGRATIONS).map(|id| SystemKey::Migration(MigrationId(id)))
+            }
             _ if name.starts_with(NODES) => number(NODES).map(|id| SystemKey::Node(NodeId(id))),
             _ if name.starts_with(RETIRED) => number(RETIRED).map(|id| SystemKey::Retired(ReplicaId(id))),
             _ if name.starts_with(SHARDS) => number(SHARDS).map(|id| SystemKey::Shard(ShardId(id))),
@@ -142,6 +150,7 @@ impl Listing {
         let prefix = match self {
             Listing::Config => CONFIG,
             Listing::Jobs => JOBS,
+            Listing::Migrations => MIGRATIONS,
             Listing::Nodes => NODES,
             Listing::Retired => RETIRED,
             Listing::Shards => SHARDS,
@@ -202,6 +211,7 @@ mod tests {
             SystemKey::Next(Counter::Replica),
             SystemKey::Next(Counter::Job),
             SystemKey::Job(ShardId(id)),
+            SystemKey::Migration(MigrationId(id)),
             SystemKey::Node(NodeId(id)),
             SystemKey::Retired(ReplicaId(id)),
             SystemKey::SealedCa,

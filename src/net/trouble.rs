@@ -95,6 +95,8 @@ listed! {
         StaleSnapshot,
         /// Whether a write was made for the shard as it is is judged where it comes in, not where it is applied.
         EpochAtReceipt,
+        /// A replica that does not vote yet takes a value for another: what a move is to notice before the cut-over.
+        CopyDiffers,
     }
 }
 

@@ -34,14 +34,17 @@ use super::member::{Member, Standing};
 use super::meta::admin::Office;
 use super::meta::bootstrap::{self, BootstrapError};
 use super::meta::controller::Controller;
+use super::meta::drive::Driver;
 use super::meta::join::Door;
 use super::meta::keeper;
 use super::meta::records::Records;
 use super::meta::reports::Reports;
 use super::meta::view::View;
+use super::meta::watched::Watched;
 use super::metrics::{Metrics, Sources};
 use super::pulse::Pulses;
 use super::quorum;
+use super::raft::pace::Pace;
 use super::replica::{self, ReplicaError, ReplicaParts};
 use super::room::Room;
 use super::serve::{Front, RequestCounts, Requests};
@@ -148,6 +151,7 @@ impl Node {
             exec: parts.exec,
             store: parts.store.clone(),
             settings: settings.clone(),
+            pace: Pace::new(settings.clone()),
             roused: Arc::default(),
             raft_counts: Arc::default(),
             counts: Arc::default(),
@@ -186,7 +190,7 @@ impl Node {
         parts.exec.spawn(room.clone().watch());
         let pulses =
             Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());
-        let memory = parts.store.memory.clone();
+        let (memory, watched) = (parts.store.memory.clone(), Watched::default());
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -196,7 +200,7 @@ impl Node {
             records: records.clone(),
             reports: reports.clone(),
             door: door(&parts, &clock, &records, &view),
-            office: office(&parts, &clock, &records, &view),
+            office: office(&parts, &clock, &records, &view, (&reports, &watched)),
             counts: RequestCounts::default(),
             intake: Arc::default(),
             room: room.clone(),
@@ -222,8 +226,8 @@ impl Node {
         parts.exec.spawn(stop_with(keeper::watch_damage(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
-        let controller =
-            Controller::new(records, view.clone(), reports.clone(), peers, clock.clone(), shards.clone());
+        let driver = Driver { records, peers, clock: clock.clone(), shards: shards.clone(), watched };
+        let controller = Controller::new(view.clone(), reports.clone(), driver);
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
         let flusher = Flusher {
@@ -328,11 +332,19 @@ fn door(parts: &NodeParts, clock: &Clock, records: &Records, view: &View) -> Doo
     }
 }
 
-fn office(parts: &NodeParts, clock: &Clock, records: &Records, view: &View) -> Office {
+fn office(
+    parts: &NodeParts,
+    clock: &Clock,
+    records: &Records,
+    view: &View,
+    (reports, watched): (&Reports, &Watched),
+) -> Office {
     Office {
         records: records.clone(),
         view: view.clone(),
         clock: clock.clone(),
+        reports: reports.clone(),
+        watched: watched.clone(),
         ca_fingerprint: parts.ca_fingerprint.clone(),
         secrets: parts.secrets.clone(),
     }

@@ -1,8 +1,13 @@
+mod migrations;
+
 use bytes::Bytes;
 
+use super::super::migration::turned_back;
 use super::super::wire::LogId;
 use super::*;
 
+/// What one step of a coordinator takes.
+const STEP_MS: u64 = 300;
 /// Enough for every job here, however often it is interrupted.
 const STEPS_MAX: usize = 80;
 
@@ -62,6 +67,18 @@ struct World {
     /// What the present coordinator has been told.
     matched: BTreeMap<ReplicaId, u64>,
     abandoned: bool,
+    leader: ReplicaId,
+    asked_index: u64,
+    /// Who holds something else than the others.
+    strangers: BTreeSet<ReplicaId>,
+    now_ms: u64,
+}
+
+/// The order of the phases, which is not that of their numbers.
+fn rank(phase: JobPhase) -> usize {
+    use JobPhase::*;
+    let order = [JobUnspecified, JobLearn, JobVerify, JobPromote, JobRemove, JobDone];
+    order.into_iter().position(|known| known == phase).expect("all are listed")
 }
 
 impl World {
@@ -102,6 +119,10 @@ impl World {
             dead,
             matched: BTreeMap::new(),
             abandoned: false,
+            leader: scenario.voters.first().map_or(ReplicaId(0), |id| ReplicaId(*id)),
+            asked_index: 0,
+            strangers: BTreeSet::new(),
+            now_ms: 1_000_000,
         }
     }
 
@@ -117,7 +138,17 @@ impl World {
             gone: self.gone.clone(),
             damaged: BTreeSet::new(),
             retired: self.retired.clone(),
+            leader: self.leader,
+            asked_index: self.asked_index,
+            words: self.progress.iter().map(|(id, applied)| (*id, self.word(*id, *applied))).collect(),
+            now_ms: self.now_ms,
         }
+    }
+
+    fn word(&self, id: ReplicaId, applied_index: u64) -> Word {
+        let met = self.asked_index != 0 && applied_index >= self.asked_index;
+        let digest = met.then(|| [u8::from(self.strangers.contains(&id)); 32]);
+        Word { applied_index, asked_index: if met { self.asked_index } else { 0 }, digest }
     }
 
     fn log_id(&self) -> Option<LogId> {
@@ -158,6 +189,16 @@ impl World {
     fn ask(&mut self, step: &Step, seen: Option<LogId>, crash: Option<Crash>) {
         let add = match step {
             Step::AddLearner(member) => Some(*member),
+            Step::Verify => {
+                self.applied += 1;
+                self.asked_index = self.applied;
+                return;
+            }
+            Step::HandOver(heir) => {
+                assert!(voters(&self.membership).contains(heir), "{heir} does not vote");
+                self.leader = *heir;
+                return;
+            }
             _ => None,
         };
         if let Some(member) = add.filter(|member| self.ids().contains(&ReplicaId(member.replica))) {
@@ -213,8 +254,15 @@ impl World {
         match step {
             Step::Advance(phase) => {
                 let job = self.job.as_mut().expect("there is a job");
-                assert!(phase > job.phase(), "phases only rise");
+                assert!(rank(phase) > rank(job.phase()), "phases only rise");
                 job.set_phase(phase);
+                if let Some(migration) = job.migration.as_mut().filter(|_| phase == JobPhase::JobRemove) {
+                    migration.cut_over_at_ms = self.now_ms;
+                }
+            }
+            Step::Back(reason) => {
+                let job = self.job.take().expect("there is a job");
+                self.job = Some(turned_back(&job, &reason.to_string()));
             }
             Step::Finish { replicas, epoch, retired } => {
                 self.record = finished(&self.record, replicas, epoch);
@@ -235,6 +283,13 @@ impl World {
     }
 
     fn time_passes(&mut self) {
+        self.now_ms += STEP_MS;
+        if let [only] = &self.membership.configs[..]
+            && !only.replicas.contains(&self.leader.0)
+        {
+            // Who leads and votes no more steps down.
+            self.leader = ReplicaId(only.replicas[0]);
+        }
         for (id, progress) in &mut self.progress {
             if !self.dead.contains(&NodeId(id.0)) {
                 *progress = (*progress + 400).min(self.applied);

@@ -16,7 +16,9 @@ use crate::node::clock::Clock;
 use crate::node::store::PageBounds;
 
 use super::records::{Change, MetaError, Records};
+use super::reports::Reports;
 use super::view::View;
+use super::watched::Watched;
 
 /// Times a change is tried against others.
 const TRIES: usize = 16;
@@ -34,6 +36,8 @@ pub struct Office {
     pub records: Records,
     pub view: View,
     pub clock: Clock,
+    pub reports: Reports,
+    pub watched: Watched,
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
     pub secrets: Secrets,
@@ -53,6 +57,9 @@ pub enum AdminError {
     NotFound(String),
     #[error("{0}")]
     Forbidden(String),
+    /// The same again a little later.
+    #[error("{0}")]
+    Busy(String),
     #[error(transparent)]
     Meta(#[from] MetaError),
 }
@@ -71,6 +78,9 @@ impl Office {
                 Body::ConfigSet(set) => self.config_set(set).await,
                 Body::NodeLeave(leave) => self.node_leave(NodeId(leave.node)).await,
                 Body::MetaGet(get) => self.meta_get(get),
+                Body::MigrationBegin(begin) => self.migration_begin(begin).await,
+                Body::MigrationOrder(order) => self.migration_order(order).await,
+                Body::MigrationList(_) => self.migration_list(),
             };
             match answer {
                 Err(AdminError::Meta(MetaError::Conflict)) if tries < TRIES => {}
@@ -100,7 +110,7 @@ impl Office {
         };
         let change = Change::default().put(&SystemKey::Token(token.id.clone()), record.encode_to_vec(), None);
         self.records.commit(change).await?;
-        Ok(AdminReply { token: token.to_string(), tokens: vec![public(&record)], rows: Vec::new() })
+        Ok(AdminReply { token: token.to_string(), tokens: vec![public(&record)], ..AdminReply::default() })
     }
 
     async fn token_revoke(&self, id: &str) -> Result<AdminReply, AdminError> {

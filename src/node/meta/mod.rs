@@ -7,7 +7,7 @@
 //! | who | what |
 //! |---|---|
 //! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), reports ([`reports`]) |
-//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`]), takes nodes in ([`join`]), serves operators ([`admin`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`migrations`]) |
 //!
 //! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
 
@@ -16,6 +16,9 @@ pub mod records;
 pub mod bootstrap;
 pub mod reports;
 pub mod join;
+pub mod watched;
 pub mod admin;
+pub mod migrations;
 pub mod keeper;
+pub mod drive;
 pub mod controller;

@@ -4,13 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::id::ShardId;
-use crate::model::system::{Counter, SystemKey, take_ids};
+use crate::model::id::{ReplicaId, ShardId};
+use crate::model::map::ClusterMap;
+use crate::model::system::{Counter, Listing, SystemKey, take_ids};
 use crate::model::time::Timestamp;
 use crate::model::wire::{Condition, Delete, Operation, Put, Write, condition, operation, outcome};
+use crate::net::trouble::{Bug, planted};
 use crate::node::replica::{Rejected, Replica};
 use crate::node::shards::Shards;
-use crate::node::store::StoreError;
+use crate::node::store::{PageBounds, StoreError};
+
+/// Bytes of records listed at once.
+const LIST_MAX_BYTES: usize = 8 << 20;
 
 /// Why a record was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,15 @@ pub enum MetaError {
     Store(#[from] StoreError),
     #[error("a record of the cluster cannot be read: {0}")]
     Damaged(String),
+}
+
+/// A record as it was found.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub key: SystemKey,
+    pub value: Bytes,
+    /// To condition a change on.
+    pub stamp: Timestamp,
 }
 
 /// One atomic change of records, gathered and then committed.
@@ -95,6 +109,51 @@ impl Records {
         let taken = take_ids(stored.as_ref().map(|(value, _)| &value[..]), count);
         let (first, next) = taken.map_err(|error| MetaError::Damaged(error.to_string()))?;
         Ok((first, change.put(&key, next, seen)))
+    }
+
+    /// Takes the id of a new replica as part of `change`.
+    pub fn take_replica(&self, map: &ClusterMap, change: Change) -> Result<(ReplicaId, Change), MetaError> {
+        if planted(Bug::IdReused)
+            && let Some(free) = (1..100).map(ReplicaId).find(|id| map.is_retired(*id))
+            && let Some((_, stamp)) = self.read(&SystemKey::Retired(free))?
+        {
+            return Ok((free, change.delete(&SystemKey::Retired(free), stamp)));
+        }
+        let (replica, change) = self.take_ids(change, Counter::Replica, 1)?;
+        Ok((ReplicaId(replica), change))
+    }
+
+    /// Lists replicas as retired for good, as part of `change`.
+    pub fn retire(
+        &self,
+        mut change: Change,
+        shard: ShardId,
+        replicas: &[ReplicaId],
+    ) -> Result<Change, MetaError> {
+        for replica in replicas {
+            let key = SystemKey::Retired(*replica);
+            if self.read(&key)?.is_none() {
+                change = change.put(&key, shard.0.to_string(), None);
+            }
+        }
+        Ok(change)
+    }
+
+    /// The records of one kind, in order of their names; those that cannot be understood are left out.
+    pub fn list(&self, listing: Listing, limit: usize) -> Result<Vec<Stored>, MetaError> {
+        let bounds = PageBounds {
+            at: None,
+            live_at: Timestamp::ZERO,
+            limit,
+            max_bytes: LIST_MAX_BYTES,
+            reverse: false,
+        };
+        let page = self.replica()?.store.range(&listing.range(), &bounds)?;
+        let stored = page.rows.into_iter().filter_map(|(key, version)| {
+            let (key, stamp) = (SystemKey::parse(&key)?, version.stamp);
+            Some(Stored { key, value: version.value?, stamp })
+        });
+        Ok(stored.collect())
     }
 
     /// Commits a change whole, or nothing of it.

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::map::ClusterMap;
+use crate::model::placement::Liveness;
 use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::transport::Class;
@@ -144,6 +146,27 @@ impl Reports {
                 (node, last.elapsed())
             })
             .collect()
+    }
+
+    /// What is heard of the nodes of a map, in `term`.
+    pub fn liveness(&self, term: u64, map: &ClusterMap, statuses: &[Arc<NodeStatus>]) -> Liveness {
+        let silence = self.silence(term, map.nodes().map(|node| node.id));
+        let silence_ms = silence.into_iter().map(|(node, silence)| (node, silence.as_millis() as u64));
+        let replicas = statuses.iter().flat_map(|status| &status.replicas);
+        let damaged = replicas.filter(|replica| replica.state == DAMAGED);
+        Liveness {
+            silence_ms: silence_ms.collect(),
+            damaged: damaged.map(|replica| ReplicaId(replica.replica)).collect(),
+        }
+    }
+
+    /// Everything heard; what this node says of itself is among it, and no newer than what the others say.
+    pub fn statuses(&self, term: u64) -> Vec<Arc<NodeStatus>> {
+        let mut all = self.last(term);
+        if !all.iter().any(|status| status.node == self.own.node.0) {
+            all.push(Arc::new(self.own()));
+        }
+        all
     }
 
     /// What each node said last in `term`, this one too.

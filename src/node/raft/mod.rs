@@ -85,6 +85,8 @@ pub mod runtime;
 pub mod types;
 pub mod log;
 pub mod machine;
+pub mod pace;
+pub mod sending;
 pub mod snapshot;
 pub mod pipeline;
 pub mod news;

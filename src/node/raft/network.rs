@@ -35,8 +35,10 @@ use crate::node::store::Store;
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
+use super::pace::Pace;
 use super::patience::Patience;
 use super::pipeline::{Append, Ends, Failed, in_order};
+use super::sending::Sending;
 use super::silence::Silence;
 use super::snapshot;
 use super::types::{
@@ -56,6 +58,8 @@ pub struct Network {
     pub counts: Arc<RaftCounts>,
     /// While it lasts nothing is sent.
     pub silence: Arc<Silence>,
+    pub sending: Sending,
+    pub pace: Pace,
 }
 
 /// One replica's line to another.
@@ -272,11 +276,11 @@ impl RaftNetworkV2<Types> for Line {
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let target = snapshot::Target { shard: self.network.shard, replica: self.replica, node: self.node };
-        let Network { peers, store, counts, silence, .. } = &self.network;
+        let Network { peers, store, counts, silence, sending, pace, .. } = &self.network;
         if silence.lasts() {
             return Err(StreamingError::Unreachable(Unreachable::from_string("this replica is silent")));
         }
-        let sent = snapshot::send(peers, store, &counts.sent, target, &vote);
+        let sent = snapshot::send(peers, store, &counts.sent, (sending, pace), target, &vote);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),

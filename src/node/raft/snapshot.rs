@@ -5,6 +5,7 @@
 //! copy the file (writer's place held)
 //! SnapshotOffer {last, membership, digest} -->  is the replica here? room on the disk?
 //! SnapshotChunk {offset, crc, lz4} ...     -->  each checked, written to `incoming.received`
+//!   (paced; an empty one now and then while it is held)
 //! end of stream                            -->  length and digest of the whole, sync
 //!                                               openraft: is the vote current? then install
 //!                                          <--  SnapshotReply {vote}
@@ -42,6 +43,8 @@ use crate::node::disk::{Disk, DiskFile};
 use crate::node::store::{COPY_SUFFIX, FileCopy, RECEIVED_SUFFIX, Store};
 
 use super::counts::TransferCounts;
+use super::pace::Pace;
+use super::sending::{Sending, Sent};
 use super::types::{Vote, vote_from_wire, vote_to_wire};
 
 /// Uncompressed bytes of one chunk.
@@ -50,6 +53,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 const FILE_MAX_BYTES: u64 = 64 << 30;
 /// Room that must stay on the receiver's disk.
 const RESERVE_BYTES: u64 = 256 << 20;
+/// How often a transfer that is held looks whether it still is.
+const HELD_LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long either side waits for the other to do anything.
 const STALL: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -83,13 +88,14 @@ pub async fn send(
     peers: &Peers,
     store: &Store,
     counts: &TransferCounts,
+    (sending, pace): (&Sending, &Pace),
     to: Target,
     vote: &Vote,
 ) -> Result<Vote, TransferError> {
     let begin = Instant::now();
     let path = store.dir().join(format!("outgoing-{}{COPY_SUFFIX}", to.replica));
     let copy = store.copy_file(&path).await.map_err(TransferError::Copy)?;
-    let sent = send_copy(peers, store, to, vote, &path, &copy).await;
+    let sent = send_copy(peers, store, (sending, pace), to, vote, &path, &copy).await;
     counts.ended(sent.is_ok(), copy.bytes, begin.elapsed());
     // Best effort: what is left over goes at the next start.
     let _ = store.disk().remove(&path);
@@ -99,6 +105,7 @@ pub async fn send(
 async fn send_copy(
     peers: &Peers,
     store: &Store,
+    (sending, pace): (&Sending, &Pace),
     to: Target,
     vote: &Vote,
     path: &Path,
@@ -117,9 +124,19 @@ async fn send_copy(
     let mut stream = open_stream(&connection, kind::SNAPSHOT, offer.encode_to_vec().into()).await?;
     let file = store.disk().open(path, false)?;
     let mut offset = 0;
-    while offset < copy.bytes {
+    loop {
+        sending.note(to.replica, Sent { bytes: offset, of_bytes: copy.bytes });
+        if offset >= copy.bytes {
+            break;
+        }
+        while sending.is_held() {
+            // The receiver must not think that nobody is there.
+            within(stream.send(chunk_of(offset, &[]).encode_to_vec().into())).await??;
+            tokio::time::sleep(HELD_LOOK_EVERY).await;
+        }
         let file = file.clone();
         let bytes = (copy.bytes - offset).min(CHUNK_BYTES as u64) as usize;
+        pace.admit(bytes as u64).await;
         let chunk = store.exec().blocking(move || read_chunk(&*file, offset, bytes)).await?;
         within(stream.send(chunk.encode_to_vec().into())).await??;
         offset += bytes as u64;
@@ -138,12 +155,12 @@ async fn send_copy(
 fn read_chunk(file: &dyn DiskFile, offset: u64, bytes: usize) -> io::Result<wire::SnapshotChunk> {
     let mut buffer = vec![0; bytes];
     file.read_at(offset, &mut buffer)?;
-    Ok(wire::SnapshotChunk {
-        offset,
-        crc: crc32c::crc32c(&buffer),
-        bytes: bytes as u32,
-        lz4: lz4_flex::block::compress(&buffer).into(),
-    })
+    Ok(chunk_of(offset, &buffer))
+}
+
+fn chunk_of(offset: u64, bytes: &[u8]) -> wire::SnapshotChunk {
+    let lz4 = lz4_flex::block::compress(bytes).into();
+    wire::SnapshotChunk { offset, crc: crc32c::crc32c(bytes), bytes: bytes.len() as u32, lz4 }
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> Result<T, TransferError> {

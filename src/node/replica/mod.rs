@@ -17,6 +17,8 @@
 //! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
 
 mod counts;
+mod pause;
+mod placement;
 mod proposer;
 mod reads;
 mod rounds;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -46,14 +49,17 @@ use crate::net::wire;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::raft::counts::RaftCounts;
-use super::raft::group::{Group, GroupStatus, MembershipError, ProposeError, Roused};
+use super::raft::group::{Group, GroupStatus, ProposeError, Roused};
 use super::raft::log::Log;
 use super::raft::machine::{Applied, Machine};
 use super::raft::network::Network;
+use super::raft::pace::Pace;
+use super::raft::sending::Sending;
 use super::store::{Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
 pub use counts::{ReplicaCounts, ShardCounts};
+use pause::Pause;
 pub use proposer::QUEUE_MAX;
 pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};
@@ -75,6 +81,7 @@ pub struct ReplicaParts {
     pub exec: Exec,
     pub store: StoreOptions,
     pub settings: watch::Receiver<Settings>,
+    pub pace: Pace,
     pub roused: Arc<Roused>,
     pub raft_counts: Arc<RaftCounts>,
     pub counts: Arc<ReplicaCounts>,
@@ -91,6 +98,9 @@ pub struct Replica {
     pub counts: ShardCounts,
     /// Held while a snapshot is being received: one at a time.
     pub receiving: tokio::sync::Mutex<()>,
+    /// How far files are that are sent to others.
+    sending: Sending,
+    pause: Pause,
     /// The term for which the clock has been moved past the ceiling of earlier leaders.
     read_term: AtomicU64,
     clock: Clock,
@@ -169,6 +179,7 @@ impl Replica {
 
         let (sender, applied) = watch::channel(Applied::default());
         let machine = Machine::new(store.clone(), parts.clock.clone(), sender);
+        let sending = Sending::default();
         let network = Network {
             shard,
             peers: parts.peers.clone(),
@@ -176,6 +187,8 @@ impl Replica {
             store: store.clone(),
             counts: parts.raft_counts.clone(),
             silence: Arc::default(),
+            sending: sending.clone(),
+            pace: parts.pace.clone(),
         };
         let raft_log = Log::new(log.clone(), parts.raft_counts.clone());
         let group = Group::start(shard, id, network, raft_log, machine, applied, parts.roused.clone()).await;
@@ -202,6 +215,8 @@ impl Replica {
             rounds,
             counts: ShardCounts::default(),
             receiving: tokio::sync::Mutex::new(()),
+            sending,
+            pause: Pause::default(),
             read_term: AtomicU64::new(0),
             clock,
             log,
@@ -244,7 +259,9 @@ impl Replica {
     pub async fn write(&self, write: Write) -> Result<Outcome, Rejected> {
         let begin = Instant::now();
         let outcome = self.proposer.write(write).await;
-        self.counts.write_seconds.observe_time(begin.elapsed());
+        let took = begin.elapsed();
+        self.counts.write_seconds.observe_time(took);
+        self.pause.waited(took);
         outcome
     }
 
@@ -293,6 +310,7 @@ impl Replica {
             .store
             .state(|state| (state.range.clone(), state.epoch, state.highest_stamp, state.watermark));
         let end = range.as_ref().and_then(|range| range.end.as_ref());
+        let word = self.store.word();
         let status = wire::ReplicaStatus {
             shard: self.shard.0,
             replica: self.id.0,
@@ -310,68 +328,10 @@ impl Replica {
             end: end.map(Key::to_bytes).unwrap_or_default(),
             highest_stamp: highest_stamp.0,
             watermark: watermark.0,
+            asked_index: word.asked_index,
+            digest: word.digest.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
         };
         (group, status)
-    }
-
-    /// Does one step of a placement job, as the shard's leader, and tells how things are.
-    ///
-    /// Leadership is confirmed by a majority after the step, so what is told is not a deposed leader's memory.
-    pub async fn placement_answer(&self, step: wire::PlacementStep) -> wire::PlacementReply {
-        let stepped = self.placement_step(step).await;
-        let confirmed = self.group.confirm().await.map_err(|_| {
-            let leadership = self.group.leadership();
-            MembershipError::NotLeader { node: leadership.node }
-        });
-        let (done, failure) = match stepped.and(confirmed) {
-            Ok(()) => (true, None),
-            Err(MembershipError::Changed) => (false, None),
-            Err(error) => {
-                let code = match error {
-                    MembershipError::NotLeader { .. } => wire::PeerFailureCode::PeerNotLeader,
-                    _ => wire::PeerFailureCode::PeerFailed,
-                };
-                (false, Some(wire::PeerFailure { code: code.into(), message: error.to_string() }))
-            }
-        };
-        // The epoch first: it may only be older than the index told, never newer.
-        let epoch = self.store.state(|state| state.epoch);
-        let group = self.group.status();
-        let progress = group.matched.iter();
-        wire::PlacementReply {
-            done,
-            membership: Some(group.membership),
-            progress: progress
-                .map(|(replica, matched_index)| wire::Progress {
-                    replica: *replica,
-                    matched_index: *matched_index,
-                })
-                .collect(),
-            applied_index: group.applied.index,
-            last_index: group.last_index,
-            epoch,
-            failure,
-        }
-    }
-
-    async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
-        let seen = step.seen_membership.as_ref();
-        match step.step {
-            // Adding a member again would append an entry that changes nothing.
-            Some(wire::placement_step::Step::AddLearner(member)) if self.group.has_member(member.replica) => {
-                Ok(())
-            }
-            Some(wire::placement_step::Step::AddLearner(member)) => {
-                self.group.add_learner(&member, seen).await
-            }
-            Some(wire::placement_step::Step::ChangeVoters(set)) => {
-                self.change_voters(&set.replicas, seen).await
-            }
-            Some(wire::placement_step::Step::RemoveMember(replica)) => {
-                self.group.remove_learner(replica, seen).await
-            }
-            None => Ok(()), // only a question
-        }
     }
 
     /// Asks the shard's leader which index a read here must wait for; `None` if it cannot be asked.

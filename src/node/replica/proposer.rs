@@ -69,9 +69,9 @@ enum Job {
         ceiling: Timestamp,
         answer: oneshot::Sender<Result<(), Rejected>>,
     },
-    /// The genesis entry of a new shard.
-    Genesis {
-        genesis: wire::Genesis,
+    /// An entry of its own, which has no writes.
+    Alone {
+        kind: wire::entry::Kind,
         answer: oneshot::Sender<Result<(), Rejected>>,
     },
 }
@@ -124,7 +124,14 @@ impl Proposer {
 
     /// Begins the shard.
     pub async fn genesis(&self, genesis: wire::Genesis) -> Result<(), Rejected> {
-        self.submit(|answer| Job::Genesis { genesis, answer }).await
+        let kind = wire::entry::Kind::Genesis(genesis);
+        self.submit(|answer| Job::Alone { kind, answer }).await
+    }
+
+    /// Has every replica make a digest of what it holds at one entry.
+    pub async fn verify(&self) -> Result<(), Rejected> {
+        let kind = wire::entry::Kind::Verify(wire::Verify {});
+        self.submit(|answer| Job::Alone { kind, answer }).await
     }
 
     /// Writes, and the like, that wait to be gathered.
@@ -160,7 +167,7 @@ struct Gathered {
     answers: Vec<WriteAnswer>,
     reserves: Vec<Answer>,
     ceiling: Timestamp,
-    genesis: Vec<(wire::Genesis, Answer)>,
+    alone: Vec<(wire::entry::Kind, Answer)>,
 }
 
 impl Worker {
@@ -195,8 +202,8 @@ impl Worker {
             Ok(term) => term,
             Err(rejected) => return gathered.reject(&rejected),
         };
-        for (genesis, answer) in std::mem::take(&mut gathered.genesis) {
-            let entry = wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Genesis(genesis)) };
+        for (kind, answer) in std::mem::take(&mut gathered.alone) {
+            let entry = wire::Entry { rules: RULES, kind: Some(kind) };
             let done = self.group.propose(term, entry.encode_to_vec().into()).await;
             let _ = answer.send(done.map(|_| ()).map_err(Rejected::from));
         }
@@ -258,7 +265,7 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Job::Write { write, .. } => write.encoded_len(),
-            Job::Reserve { .. } | Job::Genesis { .. } => 0,
+            Job::Reserve { .. } | Job::Alone { .. } => 0,
         }
     }
 }
@@ -275,7 +282,7 @@ impl Gathered {
                 self.ceiling = self.ceiling.max(ceiling);
                 self.reserves.push(answer);
             }
-            Job::Genesis { genesis, answer } => self.genesis.push((genesis, answer)),
+            Job::Alone { kind, answer } => self.alone.push((kind, answer)),
         }
         bytes
     }
@@ -299,7 +306,7 @@ impl Gathered {
         for answer in self.answers {
             let _ = answer.send(Err(rejected.clone()));
         }
-        for answer in self.reserves.into_iter().chain(self.genesis.into_iter().map(|(_, answer)| answer)) {
+        for answer in self.reserves.into_iter().chain(self.alone.into_iter().map(|(_, answer)| answer)) {
             let _ = answer.send(Err(rejected.clone()));
         }
     }

@@ -254,6 +254,7 @@ impl Requests {
             Err(AdminError::Invalid(message)) => Err(failure(FailureCode::FailureInvalid, message)),
             Err(AdminError::NotFound(message)) => Err(failure(FailureCode::FailureNotFound, message)),
             Err(AdminError::Forbidden(message)) => Err(failure(FailureCode::FailureForbidden, message)),
+            Err(AdminError::Busy(message)) => Err(failure(FailureCode::FailureBusy, message)),
             Err(AdminError::Meta(MetaError::Conflict)) => {
                 Err(failure(FailureCode::FailureConflict, "others change the same records"))
             }

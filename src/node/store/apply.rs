@@ -10,6 +10,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::model::evaluate::{ApplyError, Rows};
+use crate::model::id::ShardId;
 use crate::model::key::Key;
 use crate::model::row::Version;
 use crate::model::wire;
@@ -40,6 +41,14 @@ pub enum Payload {
     Membership(wire::Membership),
 }
 
+/// What an entry has led to.
+enum Effect {
+    /// How its writes came out.
+    Outcomes(Vec<wire::Outcome>),
+    /// It asks for a digest of what is there now.
+    Question,
+}
+
 /// The rows as evaluation sees them: what is not yet visible, over what is.
 struct Overlay<'a> {
     shared: &'a Shared,
@@ -61,14 +70,20 @@ impl Store {
     /// After any error the store refuses to go on: `Apply` for an entry that cannot be applied, and the errors of
     /// [`Store::get`].
     pub fn apply(&self, entries: Vec<Committed>) -> Result<Vec<Vec<wire::Outcome>>, StoreError> {
-        let shared = &*self.shared;
+        let shared = &self.shared;
         let mut applier = shared.applier.lock();
         shared.check_usable()?;
         let mut overlay = Overlay { shared, written: Vec::new(), index: RefCell::default() };
         let mut outcomes = Vec::with_capacity(entries.len());
         for entry in entries {
+            let log_id = entry.log_id;
             match applier.apply(entry, &mut overlay) {
-                Ok(outcome) => outcomes.push(outcome),
+                Ok(Effect::Outcomes(outcome)) => outcomes.push(outcome),
+                Ok(Effect::Question) => {
+                    outcomes.push(Vec::new());
+                    overlay.show(&applier);
+                    shared.answer(&applier, log_id);
+                }
                 Err(error) => {
                     // The state may have changed by half an entry.
                     shared.fail(FailedEarlier);
@@ -85,15 +100,11 @@ impl Store {
 }
 
 impl Applier {
-    fn apply(
-        &mut self,
-        entry: Committed,
-        rows: &mut Overlay<'_>,
-    ) -> Result<Vec<wire::Outcome>, ApplyError<EngineError>> {
+    fn apply(&mut self, entry: Committed, rows: &mut Overlay<'_>) -> Result<Effect, ApplyError<EngineError>> {
         let (next, given) = (self.applied.map_or(0, |applied| applied.index + 1), entry.log_id.index);
         assert!(given == next, "entry {given} is to be applied where {next} is next");
-        let outcomes = match entry.payload {
-            Payload::Blank => Vec::new(),
+        let effect = match entry.payload {
+            Payload::Blank => Effect::Outcomes(Vec::new()),
             Payload::Normal(bytes) => {
                 let mut entry = wire::Entry::decode(bytes).map_err(|_| ApplyError::Malformed)?;
                 if planted(Bug::EpochAtReceipt)
@@ -101,15 +112,20 @@ impl Applier {
                 {
                     batch.writes.iter_mut().for_each(|write| write.epoch = 0);
                 }
-                self.state.apply(entry, rows)?
+                if planted(Bug::CopyDiffers) && !rows.shared.votes(&self.membership) {
+                    differ(&mut entry);
+                }
+                let asks = matches!(entry.kind, Some(wire::entry::Kind::Verify(_)));
+                let outcomes = self.state.apply(entry, rows)?;
+                if asks { Effect::Question } else { Effect::Outcomes(outcomes) }
             }
             Payload::Membership(membership) => {
                 self.set_membership(membership);
-                Vec::new()
+                Effect::Outcomes(Vec::new())
             }
         };
         self.applied = Some(entry.log_id);
-        Ok(outcomes)
+        Ok(effect)
     }
 
     /// The epoch rises when other members are settled on, not while they are changing.
@@ -121,6 +137,19 @@ impl Applier {
             self.uniform = Some(membership.clone());
         }
         self.membership = membership;
+    }
+}
+
+/// Changes a byte of each value that is put.
+fn differ(entry: &mut wire::Entry) {
+    let Some(wire::entry::Kind::Batch(batch)) = &mut entry.kind else { return };
+    let operations = batch.writes.iter_mut().flat_map(|write| &mut write.operations);
+    for operation in operations {
+        if let Some(wire::operation::Change::Put(put)) = &mut operation.change
+            && let Some(first) = put.value.first()
+        {
+            put.value = [&[first ^ 1][..], &put.value[1..]].concat().into();
+        }
     }
 }
 
@@ -143,6 +172,18 @@ impl Overlay<'_> {
         if seen.membership != applier.membership {
             seen.membership = applier.membership.clone();
         }
+    }
+}
+
+impl Shared {
+    /// True if this replica votes, or nobody knows; and of the cluster's own shard in any case.
+    fn votes(&self, membership: &wire::Membership) -> bool {
+        if self.shard == ShardId::META {
+            return true;
+        }
+        let name = self.dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let own = name.rsplit_once("-r").and_then(|(_, id)| id.parse().ok());
+        own.is_none_or(|own: u64| membership.configs.iter().any(|set| set.replicas.contains(&own)))
     }
 }
 

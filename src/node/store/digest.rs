@@ -5,6 +5,8 @@
 //!
 //! What is hashed: the replicated state, then each key of the shard in order that has a version above the watermark or a
 //! live one at it, with the versions above, newest first, and the one at it.
+//!
+//! An entry of the log can ask all replicas for one, so that they speak of the same moment ([`Store::word`]).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,11 +17,12 @@ use prost::Message;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
+use crate::model::verify::Word;
 use crate::model::wire;
 
 use super::engine::{EngineError, History, Picture};
 use super::error::StoreError;
-use super::handle::Store;
+use super::handle::{Applier, Shared, Store};
 use super::memtable::Memtable;
 use super::record;
 
@@ -61,15 +64,48 @@ impl Store {
     fn frame(&self) -> Result<Frame, StoreError> {
         let applier = self.shared.applier.lock();
         self.shared.check_usable()?;
-        let seen = self.shared.seen.read();
-        Ok(Frame {
-            applied: applier.applied.ok_or_else(|| StoreError::Unfit("nothing was applied yet".into()))?,
+        let nothing = || StoreError::Unfit("nothing was applied yet".into());
+        Ok(self.shared.frame(&applier, applier.applied.ok_or_else(nothing)?))
+    }
+
+    /// What this replica has to say about the last entry that asked it for a digest.
+    pub fn word(&self) -> Word {
+        // In this order: a question it has met is never told with less applied than that.
+        let word = *self.shared.word.lock();
+        let applied_index = self.shared.seen.read().applied.map_or(0, |applied| applied.index);
+        Word { applied_index, ..word }
+    }
+}
+
+impl Shared {
+    /// All that is visible. `applied`: the last entry of it.
+    fn frame(&self, applier: &Applier, applied: wire::LogId) -> Frame {
+        let seen = self.seen.read();
+        Frame {
+            applied,
             state: applier.state.to_wire(),
             range: applier.state.range.clone(),
             active: seen.active.clone(),
             frozen: seen.frozen.clone(),
             picture: seen.picture.clone(),
-        })
+        }
+    }
+
+    /// Has a digest made of what is visible now, as the entry `asked` wants: in the background, since what is applied
+    /// meanwhile is not in it.
+    pub(super) fn answer(self: &Arc<Shared>, applier: &Applier, asked: wire::LogId) {
+        *self.word.lock() = Word { asked_index: asked.index, ..Word::default() };
+        let (frame, shared) = (self.frame(applier, asked), self.clone());
+        self.exec.spawn(async move {
+            let digest = shared.exec.blocking(move || frame.digest()).await;
+            let mut word = shared.word.lock();
+            match digest.map_err(|error| shared.sort(error)) {
+                _ if word.asked_index != asked.index => {} // it was asked again
+                Ok(made) => word.digest = Some(made.digest),
+                // It has no answer and will have none.
+                Err(_) => *word = Word::default(),
+            }
+        });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::key::{Key, KeyRange};
 use crate::model::repeat::{RepeatSize, RepeatTable};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
+use crate::model::verify::Word;
 use crate::model::wire;
 use crate::net::exec::Exec;
 use crate::net::trouble::{Bug, planted};
@@ -107,6 +108,8 @@ pub(super) struct Shared {
     /// The file does not hold what was written.
     pub rot: Rot,
     pub closed: AtomicBool,
+    /// The answer to the last entry that asked for a digest; after the others where more are locked.
+    pub word: Mutex<Word>,
 }
 
 /// The full replicated state, at the end of the last batch.
@@ -171,6 +174,7 @@ impl Store {
             failed: AtomicBool::new(false),
             rot,
             closed: AtomicBool::new(false),
+            word: Mutex::default(),
         };
         Ok(Store { shared: Arc::new(shared) })
     }

@@ -1,0 +1,319 @@
+//! Migrations: moves of one replica that somebody asked for.
+//!
+//! A migration is a job ([`super::job`]) that has a name, five stages, and a *course*: whoever asked for it may have it pause,
+//! go back, or be undone. All that is decided about it is written into its record, so whoever leads the meta shard next
+//! knows it too.
+//!
+//! | stage | phase of the job | what happens | the way back |
+//! |---|---|---|---|
+//! | prepare | LEARN, no member yet | [`begin`] has looked whether it can be done and reserved an id; the target opens it | cancel: nothing has changed |
+//! | transfer | LEARN | the target is a learner: it gets the shard's file, then the log | cancel: it is dropped |
+//! | verify | VERIFY | all replicas make a digest at one entry of the log; the target's must be the majority's | cancel: it is dropped |
+//! | update | PROMOTE | leadership moves off the source, then the voters change, in one joint step: the cut-over | cancel, until the joint entry is in a log |
+//! | cleanup | REMOVE | for the undo window the source follows as a learner; then it is removed | undo: the voters change back, nothing is copied |
+//!
+//! | course | given by | leads to |
+//! |---|---|---|
+//! | FORWARD | begin, resume | the next stage |
+//! | PAUSED | pause, before the cut-over | nothing, until resumed, cancelled, or a voter is lost |
+//! | BACK | cancel; a target that is lost, differs or is refused; a voter that is lost | the target is dropped: rolled back. If the voters have changed by then, it is too late and the migration ends done |
+//! | UNDO | undo, within the window | the voters of before, then the target is dropped |
+//! | KEEP | another job that wants the shard | the window is over |
+//!
+//! ## Invariants and what guards each
+//!
+//! - What cannot be done safely is refused before anything is written, with the reason: guarded by
+//!   `tests::what_cannot_be_done_is_refused`.
+//! - A course is taken only where it can still be followed: guarded by `tests::each_stage_takes_only_what_it_can_follow`,
+//!   `model::job::tests::migrations::whatever_is_wished_and_whoever_crashes_it_ends_whole`.
+//! - How it ended is told from where the replicas are, not from what was wanted: guarded by
+//!   `tests::the_end_is_told_from_the_replicas`.
+//!
+//! Does not carry anything out (`job`), nor choose what to move (`placement`).
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
+use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
+use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS};
+use super::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, ReplicaRecord, ReplicaRole};
+
+/// How long ended migrations are remembered, in milliseconds.
+pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
+/// How many of them, at most.
+pub const KEPT_MAX: usize = 1_000;
+
+/// Where a migration is, in the words of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Prepare,
+    Transfer,
+    Verify,
+    Update,
+    Cleanup,
+}
+
+impl Stage {
+    /// All, in their order.
+    pub const ALL: [Stage; 5] =
+        [Stage::Prepare, Stage::Transfer, Stage::Verify, Stage::Update, Stage::Cleanup];
+
+    /// The stage of a job. `joined`: the target is a member of the shard's group.
+    pub fn of(phase: JobPhase, joined: bool) -> Stage {
+        match phase {
+            JobPhase::JobUnspecified | JobPhase::JobLearn if !joined => Stage::Prepare,
+            JobPhase::JobUnspecified | JobPhase::JobLearn => Stage::Transfer,
+            JobPhase::JobVerify => Stage::Verify,
+            JobPhase::JobPromote => Stage::Update,
+            JobPhase::JobRemove | JobPhase::JobDone => Stage::Cleanup,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Stage::Prepare => "prepare",
+            Stage::Transfer => "transfer",
+            Stage::Verify => "verify",
+            Stage::Update => "update",
+            Stage::Cleanup => "cleanup",
+        })
+    }
+}
+
+/// What somebody wants moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub shard: ShardId,
+    /// `None`: where only one replica can be meant.
+    pub from: Option<NodeId>,
+    pub to: NodeId,
+}
+
+/// Why a wish is not fulfilled. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no shard {0}")]
+    NoShard(ShardId),
+    #[error("there is no node {0}")]
+    NoNode(NodeId),
+    #[error("every member has a replica of the meta shard; it does not move")]
+    Meta,
+    #[error("{node} is {state}; nothing moves there")]
+    NoMember { node: NodeId, state: &'static str },
+    #[error("{node} has not been heard for {} s", silent_ms / 1000)]
+    Silent { node: NodeId, silent_ms: u64 },
+    #[error("{shard} has a replica on {node} already")]
+    There { shard: ShardId, node: NodeId },
+    #[error("{shard} has no replica on {from}; it has some on {}", list(nodes))]
+    NotThere { shard: ShardId, from: NodeId, nodes: Vec<NodeId> },
+    #[error("{shard} has replicas on {}: say which one moves", list(nodes))]
+    Unclear { shard: ShardId, nodes: Vec<NodeId> },
+    #[error("only {alive} of the {voters} voters that {shard} would have are alive")]
+    NoQuorum { shard: ShardId, alive: usize, voters: usize },
+    #[error("{0} is moving already ({1})")]
+    Moving(ShardId, MigrationId),
+    #[error("something else is being done for {shard}: {reason}")]
+    Busy { shard: ShardId, reason: String },
+    #[error("{0} is not under way")]
+    NotUnderWay(MigrationId),
+    #[error("{0} has been cut over already")]
+    CutOver(MigrationId),
+    #[error("{0} has not been cut over yet")]
+    NotCutOver(MigrationId),
+    #[error("{0} is going back already")]
+    GoingBack(MigrationId),
+    #[error("the time in which {0} could be undone is over")]
+    WindowOver(MigrationId),
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// A wish that can be fulfilled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    source: Replica,
+    voters_before: Vec<u64>,
+    proposal: Proposal,
+}
+
+/// Looks whether a wish can be fulfilled now.
+///
+/// # Errors
+///
+/// The first reason why not.
+pub fn begin(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
+    let Wish { shard: id, from, to } = wish;
+    let shard = map.shard(id).ok_or(Refusal::NoShard(id))?;
+    if id == ShardId::META {
+        return Err(Refusal::Meta);
+    }
+    fit(map, liveness, to)?;
+    if let Some(job) = map.job(id) {
+        return Err(match &job.migration {
+            Some(_) => Refusal::Moving(id, MigrationId(job.id)),
+            None => Refusal::Busy { shard: id, reason: job.reason.clone() },
+        });
+    }
+    if shard.replica_on(to).is_some() {
+        return Err(Refusal::There { shard: id, node: to });
+    }
+    let source = *source(map, shard, from)?;
+    let voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
+    let stay: BTreeSet<ReplicaId> = voters.iter().copied().filter(|voter| *voter != source.id).collect();
+    let add_votes = source.role == Role::Voter;
+    let lives = |replica: &&Replica| {
+        stay.contains(&replica.id) && liveness.silent_ms(replica.node) <= TARGET_SILENT_MAX_MS
+    };
+    let alive = shard.replicas.iter().filter(lives).count() + usize::from(add_votes);
+    if alive <= voters.len() / 2 {
+        return Err(Refusal::NoQuorum { shard: id, alive, voters: voters.len() });
+    }
+    Ok(Move {
+        source,
+        voters_before: voters.iter().map(|voter| voter.0).collect(),
+        proposal: Proposal {
+            shard: id,
+            add: Some(to),
+            remove: Some(source.id),
+            voters: stay,
+            add_votes,
+            reason: Reason::Move,
+        },
+    })
+}
+
+/// Whether something may be moved to a node.
+fn fit(map: &ClusterMap, liveness: &Liveness, to: NodeId) -> Result<(), Refusal> {
+    let state = match map.node(to).ok_or(Refusal::NoNode(to))?.state {
+        NodeState::Member => None,
+        NodeState::Draining => Some("draining"),
+        NodeState::Left => Some("no member any more"),
+    };
+    if let Some(state) = state {
+        return Err(Refusal::NoMember { node: to, state });
+    }
+    match liveness.silent_ms(to) {
+        silent_ms if silent_ms > TARGET_SILENT_MAX_MS => Err(Refusal::Silent { node: to, silent_ms }),
+        _ => Ok(()),
+    }
+}
+
+/// The replica that moves. Without being told: the only one, or the only one whose node is on its way out.
+fn source<'a>(map: &ClusterMap, shard: &'a Shard, from: Option<NodeId>) -> Result<&'a Replica, Refusal> {
+    let nodes = || shard.replicas.iter().map(|replica| replica.node).collect();
+    if let Some(from) = from {
+        let there = shard.replica_on(from);
+        return there.ok_or_else(|| Refusal::NotThere { shard: shard.id, from, nodes: nodes() });
+    }
+    let leaves =
+        |replica: &&Replica| map.node(replica.node).is_none_or(|node| node.state != NodeState::Member);
+    let leaving: Vec<&Replica> = shard.replicas.iter().filter(leaves).collect();
+    match (&shard.replicas[..], &leaving[..]) {
+        ([only], _) => Ok(only),
+        (_, [only]) => Ok(only),
+        _ => Err(Refusal::Unclear { shard: shard.id, nodes: nodes() }),
+    }
+}
+
+impl Move {
+    /// The record of the job that makes this move; `target` is the id reserved for the new replica.
+    pub fn job(&self, id: u64, target: ReplicaId, undo_window_ms: u64, now_ms: u64) -> JobRecord {
+        let job = self.proposal.job(id, target, now_ms);
+        let role = match self.source.role {
+            Role::Voter => ReplicaRole::RoleVoter,
+            Role::Learner => ReplicaRole::RoleLearner,
+        };
+        let source = ReplicaRecord { replica: self.source.id.0, node: self.source.node.0, role: role.into() };
+        let migration = Migration {
+            source: Some(source),
+            target: job.add,
+            voters_before: self.voters_before.clone(),
+            undo_window_ms,
+            ..Migration::default()
+        };
+        JobRecord { migration: Some(migration), ..job }
+    }
+}
+
+/// What somebody wants of a migration that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    Pause,
+    Resume,
+    Cancel,
+    Undo,
+    /// Let nobody undo it any more.
+    Keep,
+}
+
+/// The record of a migration that follows an order.
+///
+/// # Errors
+///
+/// If it cannot follow it any more, or not yet.
+pub fn ordered(job: &JobRecord, order: Order, now_ms: u64) -> Result<JobRecord, Refusal> {
+    let id = MigrationId(job.id);
+    let migration = job.migration.as_ref().ok_or(Refusal::NotUnderWay(id))?;
+    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let course = match (order, migration.course()) {
+        (_, Course::Undo) => return Err(Refusal::GoingBack(id)),
+        (Order::Undo, Course::Keep) => return Err(Refusal::WindowOver(id)),
+        (Order::Undo, _) if past => return undone(job, migration, now_ms),
+        (Order::Keep, _) if past => Course::Keep,
+        (Order::Undo | Order::Keep, _) => return Err(Refusal::NotCutOver(id)),
+        (Order::Pause | Order::Resume | Order::Cancel, _) if past => return Err(Refusal::CutOver(id)),
+        (Order::Cancel, _) => Course::Back,
+        (Order::Pause | Order::Resume, Course::Back) => return Err(Refusal::GoingBack(id)),
+        (Order::Pause, _) => Course::Paused,
+        (Order::Resume, _) => Course::Forward,
+    };
+    let migration = Migration { course: course.into(), ..migration.clone() };
+    Ok(JobRecord { migration: Some(migration), ..job.clone() })
+}
+
+fn undone(job: &JobRecord, migration: &Migration, now_ms: u64) -> Result<JobRecord, Refusal> {
+    let spent_ms = now_ms.saturating_sub(migration.cut_over_at_ms);
+    if spent_ms >= migration.undo_window_ms {
+        return Err(Refusal::WindowOver(MigrationId(job.id)));
+    }
+    Ok(JobRecord {
+        add: None,
+        remove: migration.target.as_ref().map_or(0, |target| target.replica),
+        voters: migration.voters_before.clone(),
+        phase: JobPhase::JobPromote.into(),
+        migration: Some(Migration { course: Course::Undo.into(), ..migration.clone() }),
+        ..job.clone()
+    })
+}
+
+/// The record of a migration that has to go back.
+pub fn turned_back(job: &JobRecord, because: &str) -> JobRecord {
+    let turned = |migration: &Migration| Migration {
+        course: Course::Back.into(),
+        because: because.to_owned(),
+        ..migration.clone()
+    };
+    JobRecord { migration: job.migration.as_ref().map(turned), ..job.clone() }
+}
+
+/// How a migration ended whose shard now has these replicas.
+pub fn end(migration: &Migration, replicas: &[ReplicaRecord]) -> MigrationEnd {
+    let is_there = |of: &Option<ReplicaRecord>| {
+        of.as_ref().is_some_and(|of| replicas.iter().any(|replica| replica == of))
+    };
+    match (migration.course(), is_there(&migration.source), is_there(&migration.target)) {
+        (Course::Undo, true, false) => MigrationEnd::EndUndone,
+        (_, true, false) => MigrationEnd::EndRolledBack,
+        (Course::Undo, _, _) => MigrationEnd::EndFailed,
+        (_, false, true) => MigrationEnd::EndDone,
+        _ => MigrationEnd::EndFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

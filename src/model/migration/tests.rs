@@ -1,0 +1,164 @@
+use prost::Message;
+
+use super::*;
+use crate::model::key::Key;
+use crate::model::system::SystemKey;
+use crate::model::time::Timestamp;
+use crate::model::wire::{NodeRecord, ShardRecord};
+
+const SHARD: ShardId = ShardId(1);
+
+fn record(replica: u64, node: u64, role: ReplicaRole) -> ReplicaRecord {
+    ReplicaRecord { replica, node, role: role.into() }
+}
+
+/// Five nodes, of which the fourth drains and the fifth left; the shard votes on the first three.
+fn map(voters: u64, job: Option<JobRecord>) -> ClusterMap {
+    let node = |node: u64, state: &str| {
+        let record = NodeRecord { node, state: state.to_owned(), weight: 100, ..NodeRecord::default() };
+        (SystemKey::Node(NodeId(node)), record.encode_to_vec())
+    };
+    let shard = |id: u64, voters: u64| {
+        let replicas = (1..=voters).map(|n| record(10 * id + n, n, ReplicaRole::RoleVoter)).collect();
+        let start = if id == 0 { Key::FIRST } else { Key::FIRST_USER };
+        let start = start.to_bytes();
+        let record = ShardRecord { shard: id, start, epoch: 1, replicas, ..ShardRecord::default() };
+        (SystemKey::Shard(ShardId(id)), record.encode_to_vec())
+    };
+    let mut rows = vec![shard(0, 3), shard(1, voters), node(4, "draining"), node(5, "left")];
+    rows.extend([1, 2, 3, 6, 7].map(|n| node(n, "member")));
+    rows.extend(job.map(|job| (SystemKey::Job(SHARD), job.encode_to_vec())));
+    let mut map = ClusterMap::default();
+    for (key, value) in rows {
+        map.set(&key.key(), Some(&value), Timestamp(1)).unwrap();
+    }
+    map
+}
+
+fn wish(from: impl Into<Option<u64>>, to: u64) -> Wish {
+    Wish { shard: SHARD, from: from.into().map(NodeId), to: NodeId(to) }
+}
+
+fn moving() -> JobRecord {
+    let plan = begin(&map(3, None), &Liveness::default(), wish(3, 6)).unwrap();
+    plan.job(9, ReplicaId(40), 60_000, 5)
+}
+
+#[test]
+fn a_wish_becomes_a_job() {
+    let job = moving();
+    let (source, target) = (record(13, 3, ReplicaRole::RoleVoter), record(40, 6, ReplicaRole::RoleVoter));
+    assert_eq!((job.id, job.shard, job.remove, &job.voters[..]), (9, 1, 13, &[11, 12, 40][..]));
+    let migration = job.migration.unwrap();
+    assert_eq!((migration.source, migration.target), (Some(source), Some(target)));
+    assert_eq!((&migration.voters_before[..], migration.undo_window_ms), (&[11, 12, 13][..], 60_000));
+    assert_eq!((migration.course(), migration.cut_over_at_ms), (Course::Forward, 0));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let calm = Liveness::default();
+    let map = map(3, None);
+    let refusal = |wish, liveness: &Liveness| begin(&map, liveness, wish).unwrap_err();
+    let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
+    assert_eq!(refusal(Wish { shard: ShardId(8), ..wish(1, 6) }, &calm), Refusal::NoShard(ShardId(8)));
+    assert_eq!(refusal(Wish { shard: ShardId::META, ..wish(1, 6) }, &calm), Refusal::Meta);
+    assert_eq!(refusal(wish(1, 9), &calm), Refusal::NoNode(NodeId(9)));
+    assert_eq!(refusal(wish(1, 4), &calm), Refusal::NoMember { node: NodeId(4), state: "draining" });
+    assert!(matches!(refusal(wish(1, 5), &calm), Refusal::NoMember { node: NodeId(5), .. }));
+    assert_eq!(refusal(wish(1, 2), &calm), Refusal::There { shard: SHARD, node: NodeId(2) });
+    let not_there = Refusal::NotThere { shard: SHARD, from: NodeId(6), nodes: nodes.clone() };
+    assert_eq!(refusal(wish(6, 7), &calm), not_there);
+    assert_eq!(refusal(wish(None, 6), &calm), Refusal::Unclear { shard: SHARD, nodes });
+    let silent = |nodes: &[u64]| Liveness {
+        silence_ms: nodes.iter().map(|node| (NodeId(*node), 20_000)).collect(),
+        ..Liveness::default()
+    };
+    assert_eq!(refusal(wish(1, 6), &silent(&[6])), Refusal::Silent { node: NodeId(6), silent_ms: 20_000 });
+    // Away from a node that does not answer: yes. Among others that do not: two of three are needed.
+    assert!(begin(&map, &silent(&[3]), wish(3, 6)).is_ok());
+    assert!(begin(&map, &silent(&[1]), wish(3, 6)).is_ok());
+    let refused = refusal(wish(3, 6), &silent(&[1, 2]));
+    assert_eq!(refused, Refusal::NoQuorum { shard: SHARD, alive: 1, voters: 3 });
+}
+
+#[test]
+fn the_source_is_guessed_only_where_it_is_clear() {
+    assert!(begin(&map(1, None), &Liveness::default(), wish(None, 6)).is_ok());
+    let plan = begin(&map(4, None), &Liveness::default(), wish(None, 6)).unwrap();
+    assert_eq!(plan.source.node, NodeId(4), "it drains");
+}
+
+#[test]
+fn one_thing_at_a_time() {
+    let refused = begin(&map(3, Some(moving())), &Liveness::default(), wish(2, 7));
+    assert_eq!(refused, Err(Refusal::Moving(SHARD, MigrationId(9))));
+    let repair = JobRecord { migration: None, reason: "repair".to_owned(), ..moving() };
+    let refused = begin(&map(3, Some(repair)), &Liveness::default(), wish(2, 7));
+    assert_eq!(refused, Err(Refusal::Busy { shard: SHARD, reason: "repair".to_owned() }));
+}
+
+#[test]
+fn each_stage_takes_only_what_it_can_follow() {
+    use Order::{Cancel, Keep, Pause, Resume, Undo};
+    let id = MigrationId(9);
+    let course = |job: &JobRecord| job.migration.as_ref().unwrap().course();
+    let given = |job: &JobRecord, order| ordered(job, order, 1_000).map(|job| course(&job));
+    let at = |phase: JobPhase| JobRecord { phase: phase.into(), ..moving() };
+    for phase in [JobPhase::JobLearn, JobPhase::JobVerify, JobPhase::JobPromote] {
+        let job = at(phase);
+        assert_eq!(given(&job, Pause), Ok(Course::Paused));
+        assert_eq!(given(&ordered(&job, Pause, 0).unwrap(), Resume), Ok(Course::Forward));
+        assert_eq!(given(&job, Cancel), Ok(Course::Back));
+        let back = ordered(&job, Cancel, 0).unwrap();
+        assert_eq!(given(&back, Resume), Err(Refusal::GoingBack(id)));
+        assert_eq!(given(&back, Cancel), Ok(Course::Back), "twice is once");
+        assert_eq!(given(&job, Undo), Err(Refusal::NotCutOver(id)));
+        assert_eq!(given(&job, Keep), Err(Refusal::NotCutOver(id)));
+    }
+    let over = at(JobPhase::JobRemove);
+    for order in [Pause, Resume, Cancel] {
+        assert_eq!(given(&over, order), Err(Refusal::CutOver(id)));
+    }
+    assert_eq!(given(&over, Keep), Ok(Course::Keep));
+    assert_eq!(given(&ordered(&over, Keep, 0).unwrap(), Undo), Err(Refusal::WindowOver(id)));
+    assert_eq!(ordered(&over, Undo, 60_000), Err(Refusal::WindowOver(id)));
+    let undo = ordered(&over, Undo, 59_999).unwrap();
+    assert_eq!((undo.add, undo.remove, undo.phase()), (None, 40, JobPhase::JobPromote));
+    assert_eq!((&undo.voters[..], course(&undo)), (&[11, 12, 13][..], Course::Undo));
+    assert_eq!(given(&undo, Cancel), Err(Refusal::GoingBack(id)));
+    let own = JobRecord { migration: None, ..moving() };
+    assert_eq!(ordered(&own, Pause, 0), Err(Refusal::NotUnderWay(id)));
+    assert_eq!(turned_back(&over, "why").migration.unwrap().because, "why");
+}
+
+#[test]
+fn the_end_is_told_from_the_replicas() {
+    let migration = moving().migration.unwrap();
+    let with = |course: Course| Migration { course: course.into(), ..migration.clone() };
+    let others = [record(11, 1, ReplicaRole::RoleVoter), record(12, 2, ReplicaRole::RoleVoter)];
+    let (source, target) = (migration.source.unwrap(), migration.target.unwrap());
+    let ended = |course, more: &[ReplicaRecord]| end(&with(course), &[&others[..], more].concat());
+    assert_eq!(ended(Course::Forward, &[target]), MigrationEnd::EndDone);
+    assert_eq!(ended(Course::Back, &[target]), MigrationEnd::EndDone, "it came too late");
+    assert_eq!(ended(Course::Back, &[source]), MigrationEnd::EndRolledBack);
+    assert_eq!(ended(Course::Undo, &[source]), MigrationEnd::EndUndone);
+    let fenced = record(source.replica, source.node, ReplicaRole::RoleLearner);
+    assert_eq!(ended(Course::Undo, &[target, fenced]), MigrationEnd::EndFailed);
+    assert_eq!(ended(Course::Undo, &[target]), MigrationEnd::EndFailed);
+    assert_eq!(ended(Course::Forward, &[]), MigrationEnd::EndFailed);
+}
+
+#[test]
+fn stages_follow_the_phases() {
+    use JobPhase::*;
+    let stages = [
+        Stage::of(JobLearn, false),
+        Stage::of(JobLearn, true),
+        Stage::of(JobVerify, true),
+        Stage::of(JobPromote, true),
+        Stage::of(JobRemove, true),
+    ];
+    assert_eq!(stages, Stage::ALL);
+    assert_eq!(stages.map(|stage| stage.to_string()).join(" "), "prepare transfer verify update cleanup");
+}

@@ -1,0 +1,106 @@
+//! How fast this node sends shards' files: all transfers together, as the cluster's settings say.
+//!
+//! A bucket without a store: whoever has been let go early makes those behind it wait, so an idle node saves nothing up.
+//!
+//! Promises: no more than `migration_bytes_per_s` over any second, but for one chunk; a new setting holds within a second,
+//! for what waits too. Does not limit logs, which shards live on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::model::config::Settings;
+
+/// Nobody sleeps for longer without looking at the setting again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Shared by all transfers of a node. Clones are one.
+#[derive(Clone)]
+pub struct Pace {
+    settings: watch::Receiver<Settings>,
+    /// When what was let go is paid for.
+    paid: Arc<Mutex<Instant>>,
+}
+
+impl Pace {
+    pub fn new(settings: watch::Receiver<Settings>) -> Pace {
+        Pace { settings, paid: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Returns when so many bytes may be sent.
+    pub async fn admit(&self, bytes: u64) {
+        loop {
+            let per_s = self.settings.borrow().migration_bytes_per_s;
+            let now = Instant::now();
+            let due = {
+                let mut paid = self.paid.lock();
+                if per_s == 0 || *paid <= now {
+                    let costs = Duration::from_secs_f64(bytes as f64 / per_s.max(1) as f64);
+                    *paid = if per_s == 0 { now } else { now + costs };
+                    return;
+                }
+                // What was let go at an old rate is not held against a new one for long.
+                *paid = (*paid).min(now + Duration::from_secs_f64(bytes as f64 / per_s as f64));
+                *paid
+            };
+            sleep_until(due.min(now + LOOK_EVERY)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(per_s: u64) -> Settings {
+        Settings { migration_bytes_per_s: per_s, ..Settings::default() }
+    }
+
+    /// How long it takes to send so many KiB, one at a time, over two transfers.
+    async fn send(pace: &Pace, kib: u64) -> Duration {
+        let begin = Instant::now();
+        let one = async {
+            for _ in 0..kib / 2 {
+                pace.admit(1 << 10).await;
+            }
+        };
+        let other = async {
+            for _ in 0..kib / 2 {
+                pace.admit(1 << 10).await;
+            }
+        };
+        tokio::join!(one, other);
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_together_are_as_fast_as_allowed() {
+        let (setting, settings) = watch::channel(at(0));
+        let pace = Pace::new(settings);
+        assert_eq!(send(&pace, 1000).await, Duration::ZERO);
+        setting.send_replace(at(100 << 10));
+        let took = send(&pace, 1000).await.as_secs_f64();
+        assert!((9.8..10.2).contains(&took), "{took} s");
+        // It has saved nothing up.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let took = send(&pace, 100).await.as_secs_f64();
+        assert!((0.9..1.1).contains(&took), "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_setting_holds_for_who_waits() {
+        let (setting, settings) = watch::channel(at(1));
+        let pace = Pace::new(settings);
+        pace.admit(1 << 20).await;
+        let begin = Instant::now();
+        let waits = tokio::spawn(async move { pace.admit(1 << 20).await });
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!waits.is_finished());
+        setting.send_replace(at(0));
+        waits.await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(6));
+    }
+}

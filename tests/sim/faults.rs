@@ -20,8 +20,8 @@ const SHORT_FAULT_MAX_MS: u64 = 3_000;
 pub const EVER: u64 = u64::MAX;
 /// How it is written.
 const EVER_TEXT: &str = "ever";
-/// Fewer nodes cannot lose one and have three voters again.
-const LOSE_FROM_NODES: usize = 4;
+/// Fewer nodes cannot lose one and have three voters again, nor is there anywhere to move to.
+const SPARE_FROM_NODES: usize = 4;
 
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -66,6 +66,8 @@ pub enum Kind {
     Drift,
     /// A machine is gone for good, with its disk: one a run, of four or more, and not where a disk fails or rots as well
     Lose,
+    /// Not a failure: a shard is moved to a machine, and perhaps stopped or taken back on the way; where there are four or more
+    Move,
     /// A log rots while its machine is off: of one machine only, for another must have what is lost. Not drawn unless asked for
     Rot,
 }
@@ -211,7 +213,8 @@ pub fn draw_kept(chance: &Chance, nodes: usize) -> Fault {
 
 /// By time, without those that so few nodes cannot have.
 pub fn sorted(nodes: usize, mut faults: Vec<Fault>) -> Vec<Fault> {
-    faults.retain(|fault| fault.machine < nodes && (fault.kind != Kind::Lose || nodes >= LOSE_FROM_NODES));
+    let wants_spare = |kind| matches!(kind, Kind::Lose | Kind::Move);
+    faults.retain(|fault| fault.machine < nodes && (!wants_spare(fault.kind) || nodes >= SPARE_FROM_NODES));
     faults.sort_by_key(|fault| fault.at_ms);
     faults
 }

@@ -38,6 +38,7 @@ mod storm;
 mod story;
 mod times;
 mod totals;
+mod travel;
 mod work;
 
 use std::process::ExitCode;

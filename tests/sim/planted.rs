@@ -21,7 +21,7 @@ const SEEDS_SOUND: u64 = 20;
 /// What all of them may take in `cargo test`.
 const QUICK: Duration = Duration::from_secs(60);
 /// Whose messages begin with their names.
-const JUDGES: [&str; 22] = [
+const JUDGES: [&str; 23] = [
     "acknowledged on disk",
     "ceiling",
     "election safety",
@@ -43,6 +43,7 @@ const JUDGES: [&str; 22] = [
     "ranges",
     "set",
     "settling in time",
+    "verify",
     "votes on disk",
 ];
 
@@ -217,6 +218,15 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         points: &[(Point::SlowConsumer, 300)],
         bounds_ms: (10_000, 2_000),
         quick: 2,
+    },
+    Plan {
+        bug: Some(Bug::CopyDiffers),
+        name: "copy-differs",
+        judges: &["verify"],
+        kinds: &[Kind::Move],
+        points: &[],
+        bounds_ms: (10_000, 6_000),
+        quick: 1,
     },
 ];
 

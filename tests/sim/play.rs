@@ -21,6 +21,7 @@ use crate::storm::Storm;
 use crate::story::Story;
 use crate::times::Times;
 use crate::totals::Told;
+use crate::travel;
 use crate::work::{self, Work};
 
 /// How often all disks are looked at; and where a planted bug is to be seen.
@@ -63,6 +64,9 @@ pub async fn play(world: Rc<World>, story: Story) -> Told {
     if story.all_faults().any(|fault| fault.kind == Kind::Lose) {
         world.configure(&client, "silent_after_ms", SILENT_AFTER).await;
     }
+    if story.all_faults().any(|fault| fault.kind == Kind::Move) {
+        world.configure(&client, "undo_window_ms", travel::WINDOW).await;
+    }
     let (work, times, lists) = (Work::new(&world), Times::new(), Lists::new());
     let play = Play { world, client, judge, disks, work, times, lists };
     let (mut told, mut memory, begin) = (Told::default(), Memory::default(), Instant::now());
@@ -91,7 +95,7 @@ fn end(forever: JoinHandle<()>) {
 impl Play {
     async fn round(&self, faults: &[Fault]) -> Told {
         let Play { world, work, times, lists, .. } = self;
-        let storm = Storm::new(world);
+        let storm = Storm::new(world, &self.client);
         let supervising = tokio::task::spawn_local(storm.clone().supervise());
         let working = work.start(CLIENTS).await;
         let timing = times.start(world).await;

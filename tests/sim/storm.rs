@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use nodenomad::client::Client;
 use nodenomad::model::map::ClusterMap;
 use nodenomad::net::chance::Chance;
 use nodenomad::node::disk::sim::{Act, Loss};
@@ -18,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::faults::{Fault, Kind};
 use crate::simulated::World;
+use crate::travel::travel;
 
 /// A disk that stops in the middle of something does so within this time, or the power goes anyway.
 const STOP_WITHIN: Duration = Duration::from_millis(400);
@@ -51,6 +53,8 @@ const SUPERVISE_EVERY: Duration = Duration::from_millis(500);
 /// What is done to a world, and what was.
 pub struct Storm {
     world: Rc<World>,
+    /// Of the operator.
+    client: Client,
     fired: RefCell<BTreeMap<Kind, u64>>,
     stops: Cell<u64>,
     /// Whose log rots.
@@ -60,9 +64,10 @@ pub struct Storm {
 }
 
 impl Storm {
-    pub fn new(world: &Rc<World>) -> Rc<Storm> {
+    pub fn new(world: &Rc<World>, client: &Client) -> Rc<Storm> {
         Rc::new(Storm {
             world: world.clone(),
+            client: client.clone(),
             fired: RefCell::default(),
             stops: Cell::new(0),
             rotten: Cell::default(),
@@ -117,10 +122,16 @@ impl Storm {
         if fault.kind == Kind::Blackout {
             let _ = timeout(PROMISE_WITHIN, self.world.promised.notified()).await;
         }
+        if fault.kind == Kind::Move {
+            if travel(&self.world, &self.client, fault).await {
+                self.count(fault.kind);
+            }
+            return;
+        }
         if !self.begin_in_time(fault).await {
             return;
         }
-        *self.fired.borrow_mut().entry(fault.kind).or_default() += 1;
+        self.count(fault.kind);
         if fault.is_kept() {
             return;
         }
@@ -130,6 +141,10 @@ impl Storm {
         }
         sleep(Duration::from_millis(fault.lasts_ms)).await;
         self.end(fault).await;
+    }
+
+    fn count(&self, kind: Kind) {
+        *self.fired.borrow_mut().entry(kind).or_default() += 1;
     }
 
     /// False if it cannot happen; what stays for ever is waited for.
@@ -241,6 +256,7 @@ impl Storm {
             }
             Kind::Drift => machine.wall.set_rate_permille(rate_permille(fault)),
             Kind::Lose => machine.lose(),
+            Kind::Move => unreachable!("nothing fails"),
         }
         true
     }
@@ -261,7 +277,7 @@ impl Storm {
             Kind::Pause => machine.resume(),
             Kind::Isolate | Kind::OneWay | Kind::Deaf | Kind::Mute | Kind::Split | Kind::Ring => self.link(),
             Kind::Slow => world.net.set_latency(Duration::from_micros(50), Duration::from_micros(500)),
-            Kind::Reset | Kind::Lose => {}
+            Kind::Reset | Kind::Lose | Kind::Move => {}
             Kind::Hang => machine.gate.open(),
             Kind::SlowDisk => machine.slow_down(0),
             Kind::Eio => machine.disk.borrow().fail(act(fault), 0),

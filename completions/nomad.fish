@@ -391,7 +391,7 @@ complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_sub
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s w -l watch -d 'Watch it to its end'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s w -l watch -d 'Watch it until the shard is where it will stay'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s y -l yes -d 'Answer questions with yes'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'

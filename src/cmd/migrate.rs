@@ -64,7 +64,7 @@ enum Order {
     Show {
         /// As `migrate ls` shows it
         id: MigrationId,
-        /// Watch it to its end
+        /// Watch it until the shard is where it will stay
         #[arg(short, long)]
         watch: bool,
     },

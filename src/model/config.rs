@@ -49,6 +49,8 @@ pub enum Allowed {
     OneOf(&'static [u64]),
     /// Both ends included.
     Between(u64, u64),
+    /// 0, or between these, both ends included.
+    ZeroOrBetween(u64, u64),
 }
 
 /// One setting, as `nomad config ls` explains it.
@@ -111,7 +113,8 @@ pub const TABLE: &[Setting] = &[
         name: "migration_bytes_per_s",
         default: 0,
         unit: Unit::Bytes,
-        allowed: Allowed::Between(0, 64 * GIB),
+        // Slower, and whoever receives would think that nobody is there.
+        allowed: Allowed::ZeroOrBetween(MIB, 64 * GIB),
         doc: "bytes a second that each node sends, at most, of shards that are copied; 0: as fast as it goes",
         field: |all| &mut all.migration_bytes_per_s,
     },
@@ -189,6 +192,7 @@ impl Setting {
         let allowed = match self.allowed {
             Allowed::OneOf(values) => values.contains(&number),
             Allowed::Between(low, high) => (low..=high).contains(&number),
+            Allowed::ZeroOrBetween(low, high) => number == 0 || (low..=high).contains(&number),
         };
         let refusal =
             || ConfigError::NotAllowed { name: self.name, value: value(), expected: self.expected() };
@@ -213,6 +217,9 @@ impl Setting {
                 format!("one of {}", values.join(", "))
             }
             Allowed::Between(low, high) => format!("from {} to {}", self.show(low), self.show(high)),
+            Allowed::ZeroOrBetween(low, high) => {
+                format!("0, or from {} to {}", self.show(low), self.show(high))
+            }
         }
     }
 }

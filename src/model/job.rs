@@ -239,6 +239,12 @@ impl Task<'_> {
         others.filter_map(|id| self.member(*id)).find_map(|member| self.hopeless(member))
     }
 
+    /// Why a voter is to be replaced before an undo is waited for any longer: its source may never be ready.
+    fn lost_while_undone(&self) -> Option<Reason> {
+        let undo = self.job.migration.as_ref().filter(|migration| migration.course() == Course::Undo)?;
+        self.lost_voter(undo)
+    }
+
     /// True once the voters are those aimed at, of which the job does not make others any more.
     fn is_cut_over(&self) -> bool {
         let past = matches!(self.job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
@@ -303,7 +309,7 @@ impl Task<'_> {
                 return self.stop(reason);
             }
             if let Some(step) = self.ready(*member) {
-                return step;
+                return self.lost_while_undone().map_or(step, |reason| self.stop(reason));
             }
         }
         let alive = |member: &&Member| self.seen.alive.contains(&NodeId(member.node));
@@ -348,9 +354,11 @@ impl Task<'_> {
         if matches!(migration.course(), Course::Undo | Course::Keep) || voters.chain([source]).any(is_lost) {
             return 0;
         }
-        // A clock that went back makes it no longer.
-        let spent_ms = self.seen.now_ms.saturating_sub(migration.cut_over_at_ms);
-        migration.undo_window_ms.saturating_sub(spent_ms)
+        let (now_ms, begun_ms) = (self.seen.now_ms, migration.cut_over_at_ms);
+        if begun_ms.saturating_sub(now_ms) > migration.undo_window_ms {
+            return 0; // a clock was wrong by more than that, and the window would last as long
+        }
+        migration.undo_window_ms.saturating_sub(now_ms.saturating_sub(begun_ms))
     }
 
     /// Why a replica will never be a voter.

@@ -24,6 +24,8 @@
 //!
 //! - What cannot be done safely is refused before anything is written, with the reason: guarded by
 //!   `tests::what_cannot_be_done_is_refused`.
+//! - Moves are bounded in number: guarded by
+//!   `tests::moves_at_a_time_are_bounded`.
 //! - A course is taken only where it can still be followed: guarded by `tests::each_stage_takes_only_what_it_can_follow`,
 //!   `model::job::tests::migrations::whatever_is_wished_and_whoever_crashes_it_ends_whole`.
 //! - How it ended is told from where the replicas are, not from what was wanted: guarded by
@@ -43,6 +45,8 @@ use super::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, ReplicaR
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// How many of them, at most.
 pub const KEPT_MAX: usize = 1_000;
+/// Moves under way at a time, those included that only wait for somebody to undo them.
+pub const MOVES_MAX: usize = 64;
 
 /// Where a migration is, in the words of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +121,8 @@ pub enum Refusal {
     Moving(ShardId, MigrationId),
     #[error("something else is being done for {shard}: {reason}")]
     Busy { shard: ShardId, reason: String },
+    #[error("{MOVES_MAX} moves are under way, or can still be undone; no more at a time")]
+    TooMany,
     #[error("{0} is not under way")]
     NotUnderWay(MigrationId),
     #[error("{0} has been cut over already")]
@@ -147,18 +153,29 @@ pub struct Move {
 ///
 /// The first reason why not.
 pub fn begin(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
+    let plan = check(map, liveness, wish)?;
+    match map.job(wish.shard) {
+        Some(JobRecord { migration: Some(_), id, .. }) => Err(Refusal::Moving(wish.shard, MigrationId(*id))),
+        Some(JobRecord { reason, .. }) => Err(Refusal::Busy { shard: wish.shard, reason: reason.clone() }),
+        None if map.jobs().filter(|job| job.migration.is_some()).count() >= MOVES_MAX => {
+            Err(Refusal::TooMany)
+        }
+        None => Ok(plan),
+    }
+}
+
+/// Looks whether a wish could be fulfilled if nothing else were done for the shard.
+///
+/// # Errors
+///
+/// The first reason why not.
+pub fn check(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
     let Wish { shard: id, from, to } = wish;
     let shard = map.shard(id).ok_or(Refusal::NoShard(id))?;
     if id == ShardId::META {
         return Err(Refusal::Meta);
     }
     fit(map, liveness, to)?;
-    if let Some(job) = map.job(id) {
-        return Err(match &job.migration {
-            Some(_) => Refusal::Moving(id, MigrationId(job.id)),
-            None => Refusal::Busy { shard: id, reason: job.reason.clone() },
-        });
-    }
     if shard.replica_on(to).is_some() {
         return Err(Refusal::There { shard: id, node: to });
     }

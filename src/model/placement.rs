@@ -34,7 +34,7 @@ use super::assign::{Balance, Site};
 use super::config::Settings;
 use super::id::{NodeId, ReplicaId, ShardId};
 use super::map::{ClusterMap, Node, NodeState, Replica, Role, Shard};
-use super::wire::{JobPhase, JobRecord, ReplicaRecord, ReplicaRole};
+use super::wire::{Course, JobPhase, JobRecord, ReplicaRecord, ReplicaRole};
 
 /// Jobs on user shards at one time.
 pub const JOBS_MAX: usize = 16;
@@ -140,6 +140,12 @@ impl fmt::Display for Reason {
     }
 }
 
+/// True for a move that somebody asked for and that copies nothing: it stands still, or waits for somebody to undo it.
+fn only_waits(job: &JobRecord) -> bool {
+    let over = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    job.migration.as_ref().is_some_and(|migration| over || migration.course() == Course::Paused)
+}
+
 /// The changes to start now, the most urgent first, besides the jobs under way.
 pub fn plan(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Proposal> {
     let mut planner = Planner::new(map, settings, liveness);
@@ -196,7 +202,7 @@ impl<'a> Planner<'a> {
             incoming: BTreeMap::new(),
         };
         for job in map.jobs().filter(|job| job.shard != ShardId::META.0) {
-            planner.running += 1;
+            planner.running += usize::from(!only_waits(job));
             let shard = map.shard(ShardId(job.shard));
             let listed = |id: u64| shard.is_some_and(|shard| shard.replica(ReplicaId(id)).is_some());
             if let Some(add) = job.add.as_ref().filter(|add| !listed(add.replica)) {

@@ -34,7 +34,11 @@ pub enum Until {
 /// Watches a migration; tells by the exit code how it came out.
 pub async fn to_the_end(ui: &Ui, client: &Client, begun: MigrationStatus, until: Until) -> Answer {
     let Some(view) = watch(ui, client, begun, until).await? else { return Ok(Exit::Interrupted) };
-    Ok(if view.state == "done" { Exit::Done } else { Exit::No })
+    match view.state.as_str() {
+        "done" => Ok(Exit::Done),
+        "failed" => Err(failed(&view)),
+        _ => Ok(Exit::No),
+    }
 }
 
 /// Watches one that was told to go back. That it could not any more is a no.
@@ -42,6 +46,7 @@ pub async fn back(ui: &Ui, client: &Client, begun: MigrationStatus) -> Answer {
     let Some(view) = watch(ui, client, begun, Until::Served).await? else { return Ok(Exit::Interrupted) };
     match view.state.as_str() {
         "rolled_back" | "undone" => Ok(Exit::Done),
+        "failed" => Err(failed(&view)),
         _ => {
             let id = MigrationId(view.id);
             Err(Failure::new(Exit::No, format!("{id} has not gone back"))
@@ -49,6 +54,12 @@ pub async fn back(ui: &Ui, client: &Client, begun: MigrationStatus) -> Answer {
                 .cure(format!("nomad migrate undo {id}")))
         }
     }
+}
+
+/// It ended, and not where it should have: neither as it was nor as it was to be.
+fn failed(view: &MigrationView) -> Failure {
+    let failure = Failure::new(Exit::Unknown, format!("{} has failed", MigrationId(view.id)));
+    failure.because(view.reason.clone().unwrap_or_default()).cure(format!("nomad shard show s{}", view.shard))
 }
 
 /// How it ended; `None` if somebody had enough.

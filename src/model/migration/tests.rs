@@ -99,6 +99,20 @@ fn one_thing_at_a_time() {
 }
 
 #[test]
+fn moves_at_a_time_are_bounded() {
+    let with = |count: usize| {
+        let mut map = map(3, None);
+        for shard in (100..).take(count) {
+            let job = JobRecord { shard, ..moving() };
+            map.set(&SystemKey::Job(ShardId(shard)).key(), Some(&job.encode_to_vec()), Timestamp(2)).unwrap();
+        }
+        begin(&map, &Liveness::default(), wish(3, 6)).map(|_| ())
+    };
+    assert_eq!(with(MOVES_MAX - 1), Ok(()));
+    assert_eq!(with(MOVES_MAX), Err(Refusal::TooMany));
+}
+
+#[test]
 fn each_stage_takes_only_what_it_can_follow() {
     use Order::{Cancel, Keep, Pause, Resume, Undo};
     let id = MigrationId(9);

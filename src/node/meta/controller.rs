@@ -89,7 +89,11 @@ impl Controller {
         let round = Round { cluster: &cluster, statuses: &statuses, liveness: &liveness };
         for job in cluster.map.jobs() {
             let leader = seen.get(&ShardId(job.shard)).map(|seen| seen.leader);
-            self.driver.drive(&round, job, leader).await?;
+            match self.driver.drive(&round, job, leader).await {
+                // Somebody has ordered something; the others' turn all the same.
+                Ok(()) | Err(MetaError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
         }
         let proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
         let idle = proposals.is_empty() && cluster.map.jobs().next().is_none();

@@ -247,7 +247,7 @@ impl Driver {
             shard: shard.0,
             seen_membership: seen.and_then(|membership| membership.log_id),
             step,
-            hold: job.migration.as_ref().is_some_and(|migration| migration.course() == Course::Paused),
+            hold: job.migration.as_ref().map_or(0, held),
         };
         let answer = tokio::time::timeout(STEP_TIMEOUT, async {
             if let Some(replica) = self.shards.get(shard).filter(|replica| replica.group.leadership().here) {
@@ -267,6 +267,12 @@ impl Driver {
             }
         }
     }
+}
+
+/// The replica that is sent nothing while its move stands still.
+fn held(migration: &Migration) -> u64 {
+    let stands_still = migration.course() == Course::Paused && migration.cut_over_at_ms == 0;
+    migration.target.as_ref().filter(|_| stands_still).map_or(0, |target| target.replica)
 }
 
 /// The step as the shard's leader is told it; `None`: it is not for it.

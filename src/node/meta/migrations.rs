@@ -34,6 +34,8 @@ impl Office {
             if is_it(&job, wish) {
                 return Ok(told(self.under_way(&job)));
             }
+            // What would be refused anyway must not take anybody's undo away.
+            migration::check(&cluster.map, &liveness, wish)?;
             self.close_window(&job, stamp).await?;
         }
         let plan = migration::begin(&cluster.map, &liveness, wish)?;
@@ -151,7 +153,7 @@ fn is_it(job: &JobRecord, wish: Wish) -> bool {
     let to = migration.target.as_ref().is_some_and(|target| target.node == wish.to.0);
     let from =
         migration.source.as_ref().is_some_and(|source| wish.from.is_none_or(|from| from.0 == source.node));
-    to && from && migration.cut_over_at_ms == 0 && migration.course() != Course::Back
+    to && from && !matches!(migration.course(), Course::Back | Course::Undo)
 }
 
 fn told(status: MigrationStatus) -> AdminReply {
@@ -222,7 +224,7 @@ impl From<Refusal> for AdminError {
                 AdminError::Forbidden(text)
             }
             Refusal::Moving(..) | Refusal::CutOver(_) | Refusal::NotCutOver(_) => AdminError::Forbidden(text),
-            Refusal::GoingBack(_) | Refusal::WindowOver(_) => AdminError::Forbidden(text),
+            Refusal::GoingBack(_) | Refusal::WindowOver(_) | Refusal::TooMany => AdminError::Forbidden(text),
             // The cluster's own jobs are short: the same again a little later.
             Refusal::Busy { .. } => AdminError::Busy(text),
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::id::{MigrationId, ReplicaId};
 use crate::model::job::{Reason, Step};
-use crate::model::wire::{JobRecord, Migration};
+use crate::model::wire::{JobPhase, JobRecord, Migration};
 use crate::net::wire::PlacementReply;
 
 /// Migrations that are remembered.
@@ -56,7 +56,8 @@ impl Watched {
 
     /// A write has waited so long because of what was done for a job.
     pub fn paused(&self, job: &JobRecord, pause_us: u64) {
-        if job.migration.as_ref().is_some_and(|migration| migration.cut_over_at_ms == 0) {
+        let is_cut_over_now = job.phase() == JobPhase::JobPromote;
+        if job.migration.as_ref().is_some_and(|migration| migration.cut_over_at_ms == 0 && is_cut_over_now) {
             let mut all = self.0.lock();
             let seen = all.entry(MigrationId(job.id)).or_default();
             seen.write_pause_us = seen.write_pause_us.max(pause_us);

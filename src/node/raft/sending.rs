@@ -22,7 +22,8 @@ pub struct Sending(Arc<Mutex<All>>);
 #[derive(Debug, Default)]
 struct All {
     sent: BTreeMap<u64, Sent>,
-    held_until: Option<Instant>,
+    /// Who is held, and until when.
+    held: Option<(u64, Instant)>,
 }
 
 /// Of a file that is being sent, or was sent last.
@@ -44,13 +45,13 @@ impl Sending {
         }
     }
 
-    /// Nothing more is to be sent for a while, or again.
-    pub fn hold(&self, held: bool) {
-        self.0.lock().held_until = held.then(|| Instant::now() + HOLD_FOR);
+    /// Nothing more is to be sent to this replica for a while; `None`: nobody is held.
+    pub fn hold(&self, replica: Option<u64>) {
+        self.0.lock().held = replica.map(|replica| (replica, Instant::now() + HOLD_FOR));
     }
 
-    pub fn is_held(&self) -> bool {
-        self.0.lock().held_until.is_some_and(|until| Instant::now() < until)
+    pub fn is_held(&self, replica: u64) -> bool {
+        self.0.lock().held.is_some_and(|(held, until)| held == replica && Instant::now() < until)
     }
 
     /// What each replica was sent.
@@ -66,18 +67,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_held_goes_on_when_nobody_says_so_any_more() {
         let sending = Sending::default();
-        assert!(!sending.is_held());
-        sending.hold(true);
+        assert!(!sending.is_held(7));
+        sending.hold(Some(7));
         tokio::time::sleep(HOLD_FOR / 2).await;
-        assert!(sending.is_held());
-        sending.hold(true);
+        assert!(sending.is_held(7) && !sending.is_held(8), "others need what they are sent");
+        sending.hold(Some(7));
         tokio::time::sleep(HOLD_FOR / 2).await;
-        assert!(sending.is_held());
-        sending.hold(false);
-        assert!(!sending.is_held());
-        sending.hold(true);
+        assert!(sending.is_held(7));
+        sending.hold(None);
+        assert!(!sending.is_held(7));
+        sending.hold(Some(7));
         tokio::time::sleep(HOLD_FOR).await;
-        assert!(!sending.is_held());
+        assert!(!sending.is_held(7));
     }
 
     #[test]

@@ -129,7 +129,7 @@ async fn send_copy(
         if offset >= copy.bytes {
             break;
         }
-        while sending.is_held() {
+        while sending.is_held(to.replica) {
             // The receiver must not think that nobody is there.
             within(stream.send(chunk_of(offset, &[]).encode_to_vec().into())).await??;
             tokio::time::sleep(HELD_LOOK_EVERY).await;

@@ -61,7 +61,7 @@ impl Replica {
     }
 
     async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
-        self.sending.hold(step.hold);
+        self.sending.hold(Some(step.hold).filter(|held| *held != 0));
         let seen = step.seen_membership.as_ref();
         match step.step {
             // Adding a member again would append an entry that changes nothing.

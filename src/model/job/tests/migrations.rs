@@ -220,8 +220,31 @@ fn a_window_is_never_longer_than_it_was_to_be() {
     while world.job.as_ref().is_some_and(|job| job.phase() != JobPhase::JobRemove) {
         world.step(None, &mut Vec::new(), 0);
     }
-    world.now_ms = 0;
     let job = world.job.clone().unwrap();
+    let begun_ms = job.migration.as_ref().unwrap().cut_over_at_ms;
+    world.now_ms = begun_ms - WINDOW_MS;
     let left = Step::Wait(Reason::Window { left_ms: WINDOW_MS });
     assert_eq!(next(&job, Some(&world.observe())), left);
+    world.now_ms -= 1;
+    assert_eq!(next(&job, Some(&world.observe())), Step::RemoveMember(ReplicaId(3)));
+}
+
+/// Its source lives and cannot catch up, and somebody else is lost: that comes first.
+#[test]
+fn an_undo_gives_way_to_a_lost_voter() {
+    let mut world = World::moving(&MOVES[1]);
+    while world.job.as_ref().is_some_and(|job| job.phase() != JobPhase::JobRemove) {
+        world.step(None, &mut Vec::new(), 0);
+    }
+    world.order(Order::Undo);
+    let job = world.job.clone().unwrap();
+    let mut seen = world.observe();
+    let entries = CAUGHT_UP_ENTRIES + 1;
+    seen.matched.insert(ReplicaId(3), seen.last_index - entries);
+    seen.matched.extend([1, 2].map(|id| (ReplicaId(id), seen.last_index)));
+    let waits = Step::Wait(Reason::CatchingUp { replica: ReplicaId(3), entries });
+    assert_eq!(next(&job, Some(&seen)), waits);
+    seen.gone.insert(NodeId(2));
+    let reason = Reason::Gone(NodeId(2));
+    assert_eq!(next(&job, Some(&seen)), Step::Abandon { reason, retired: vec![] });
 }

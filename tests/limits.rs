@@ -9,7 +9,7 @@ use nodenomad::cmd::{context_file, lines, private_file};
 use nodenomad::model::evaluate::OPERATIONS_MAX;
 use nodenomad::model::key::{KEY_MAX_BYTES, VALUE_DEFAULT_MAX_BYTES, VALUE_MAX_BYTES};
 use nodenomad::model::time::CLOCK_BOUND_MS;
-use nodenomad::model::{repeat, token};
+use nodenomad::model::{migration, repeat, token};
 use nodenomad::net::rpc::{self, ServeLimits};
 use nodenomad::net::transport::quic::{self, UNKNOWN, room};
 use nodenomad::net::transport::{CONNECT_TIMEOUT_MS, Class, IDLE_TIMEOUT_MS};
@@ -331,6 +331,15 @@ fn joining() -> Vec<Row> {
     ]
 }
 
+fn moves() -> Vec<Row> {
+    vec![(
+        "moves under way, those included that can still be undone",
+        migration::MOVES_MAX.to_string(),
+        "refused",
+        "model::migration::moves_at_a_time_are_bounded",
+    )]
+}
+
 fn typed() -> Vec<Row> {
     vec![
         (
@@ -362,6 +371,7 @@ fn table() -> Vec<(&'static str, Vec<Row>)> {
         ("One connection", streams()),
         ("HTTP", web()),
         ("Joining", joining()),
+        ("Moves", moves()),
         ("The command line", typed()),
     ]
 }

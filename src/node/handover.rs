@@ -26,11 +26,10 @@ use crate::model::id::{NodeId, ReplicaId};
 
 use super::pulse::Pulses;
 use super::raft::group::GroupStatus;
+use super::replica::HAND_OVER;
 use super::room::Room;
 use super::shards::Shards;
 
-/// How long one shard's leadership may take to move.
-const HAND_OVER: Duration = Duration::from_secs(3);
 /// How often a node looks whether it is full.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A disk that is full for this long is no passing want of room.

@@ -11,7 +11,6 @@ use prost::Message;
 
 use crate::model::id::{MigrationId, NodeId, ReplicaId, ShardId};
 use crate::model::job::{self, Observation, Step};
-use crate::model::map::Shard;
 use crate::model::migration::{self, KEPT_MAX, KEPT_MS};
 use crate::model::placement::{Liveness, TARGET_SILENT_MAX_MS};
 use crate::model::system::{Listing, SystemKey};
@@ -74,8 +73,7 @@ impl Driver {
             None => None,
         };
         let step = job::next(job, observation.as_ref());
-        let bytes = round.cluster.map.shard(shard).map_or(0, |shard| stored_bytes(round.statuses, shard));
-        self.watched.look(job, reply.as_ref(), &step, bytes);
+        self.watched.look(job, reply.as_ref(), &step, || stored_bytes(round.statuses, shard));
         let (Some(leader), Some(reply)) = (leader, reply) else { return Ok(()) };
         if let Some(step) = for_leader(&step) {
             tracing::debug!(%shard, ?step, "placement step");
@@ -89,12 +87,12 @@ impl Driver {
                 Ok(())
             }
             Step::Advance(phase) => {
-                self.rewrite(&self.advanced(job, phase), stamp).await?;
+                self.records.rewrite_job(&self.advanced(job, phase), stamp).await?;
                 tracing::debug!(%shard, job = job.id, ?phase, "placement job");
                 Ok(())
             }
             Step::Back(reason) => {
-                self.rewrite(&migration::turned_back(job, &reason.to_string()), stamp).await?;
+                self.records.rewrite_job(&migration::turned_back(job, &reason.to_string()), stamp).await?;
                 tracing::warn!(%shard, job = job.id, %reason, "a migration goes back");
                 Ok(())
             }
@@ -111,12 +109,6 @@ impl Driver {
             }
             other => unreachable!("{other:?} is for the shard's leader"),
         }
-    }
-
-    async fn rewrite(&self, job: &JobRecord, seen: Timestamp) -> Result<(), MetaError> {
-        let name = SystemKey::Job(ShardId(job.shard));
-        self.records.commit(Change::default().put(&name, job.encode_to_vec(), Some(seen))).await?;
-        Ok(())
     }
 
     /// The record in its next phase; of a migration that is cut over now, with what that took.
@@ -304,7 +296,7 @@ fn words(statuses: &[Arc<NodeStatus>], shard: ShardId) -> BTreeMap<ReplicaId, Wo
 }
 
 /// An estimate of what a replica of a shard holds: the most that one says.
-fn stored_bytes(statuses: &[Arc<NodeStatus>], shard: &Shard) -> u64 {
+fn stored_bytes(statuses: &[Arc<NodeStatus>], shard: ShardId) -> u64 {
     let all = statuses.iter().flat_map(|status| &status.replicas);
-    all.filter(|replica| replica.shard == shard.id.0).map(|replica| replica.bytes).max().unwrap_or(0)
+    all.filter(|replica| replica.shard == shard.0).map(|replica| replica.bytes).max().unwrap_or(0)
 }

@@ -56,7 +56,7 @@ impl Office {
         }
         let Ok(kept) = migration::ordered(job, Order::Keep, self.clock.wall_ms()) else { return Ok(()) };
         if kept != *job {
-            self.rewrite(&kept, seen).await?;
+            self.records.rewrite_job(&kept, seen).await?;
         }
         let id = MigrationId(job.id);
         Err(AdminError::Busy(format!("{id} could still be undone; now its source is removed")))
@@ -86,17 +86,10 @@ impl Office {
         };
         let changed = migration::ordered(&job, order, self.clock.wall_ms())?;
         if changed != job {
-            self.rewrite(&changed, stamp).await?;
+            self.records.rewrite_job(&changed, stamp).await?;
             tracing::info!(migration = %id, ?order, "an order");
         }
         Ok(told(self.under_way(&changed)))
-    }
-
-    /// Writes a job's record if it is still that of `seen`.
-    async fn rewrite(&self, job: &JobRecord, seen: Timestamp) -> Result<(), AdminError> {
-        let name = SystemKey::Job(ShardId(job.shard));
-        self.records.commit(Change::default().put(&name, job.encode_to_vec(), Some(seen))).await?;
-        Ok(())
     }
 
     /// The migrations under way, as the records have them now: the view may be a moment behind.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
 
 use crate::model::id::{ReplicaId, ShardId};
 use crate::model::map::ClusterMap;
 use crate::model::system::{Counter, Listing, SystemKey, take_ids};
 use crate::model::time::Timestamp;
-use crate::model::wire::{Condition, Delete, Operation, Put, Write, condition, operation, outcome};
+use crate::model::wire::{
+    Condition, Delete, JobRecord, Operation, Put, Write, condition, operation, outcome,
+};
 use crate::net::trouble::{Bug, planted};
 use crate::node::replica::{Rejected, Replica};
 use crate::node::shards::Shards;
@@ -154,6 +157,13 @@ impl Records {
             Some(Stored { key, value: version.value?, stamp })
         });
         Ok(stored.collect())
+    }
+
+    /// Writes a job's record if it is still that of `seen`.
+    pub async fn rewrite_job(&self, job: &JobRecord, seen: Timestamp) -> Result<(), MetaError> {
+        let name = SystemKey::Job(ShardId(job.shard));
+        self.commit(Change::default().put(&name, job.encode_to_vec(), Some(seen))).await?;
+        Ok(())
     }
 
     /// Commits a change whole, or nothing of it.

@@ -41,13 +41,19 @@ pub struct Seen {
 
 impl Watched {
     /// Takes in a look at a job. `stored_bytes`: what a replica of its shard holds.
-    pub fn look(&self, job: &JobRecord, reply: Option<&PlacementReply>, step: &Step, stored_bytes: u64) {
+    pub fn look(
+        &self,
+        job: &JobRecord,
+        reply: Option<&PlacementReply>,
+        step: &Step,
+        stored_bytes: impl FnOnce() -> u64,
+    ) {
         let Some(migration) = &job.migration else { return };
         let mut all = self.0.lock();
         let seen = all.entry(MigrationId(job.id)).or_default();
         seen.waits_for = foreign(step).map(|reason| reason.to_string());
         if let Some(reply) = reply {
-            seen.copied(migration, reply, stored_bytes);
+            seen.copied(migration, reply, stored_bytes());
         }
         if all.len() > WATCHED_MAX {
             all.pop_first();

@@ -60,6 +60,7 @@ use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
 pub use counts::{ReplicaCounts, ShardCounts};
 use pause::Pause;
+pub use placement::HAND_OVER;
 pub use proposer::QUEUE_MAX;
 pub use proposer::{Proposer, Rejected};
 pub use reads::{PageWish, ReadError, ReadWish};

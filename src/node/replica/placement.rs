@@ -10,7 +10,7 @@ use crate::node::raft::sending::Sent;
 use super::Replica;
 
 /// How long leadership may take to move.
-const HAND_OVER: Duration = Duration::from_secs(3);
+pub const HAND_OVER: Duration = Duration::from_secs(3);
 
 impl Replica {
     /// Does one step of a placement job, as the shard's leader, and tells how things are.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nodenomad::client::Client;
 use nodenomad::client::map::ClusterMap;
+use nodenomad::client::{Client, ErrorOutcome};
 use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::migration::Stage;
 use nodenomad::net::wire::admin_request::Body;
@@ -144,7 +144,7 @@ impl Mover {
     }
 }
 
-/// Failures of nobody: clients are answered all the time, and nobody is told an error.
+/// Failures of nobody: writers are answered all the time, and none is told an error.
 #[test]
 fn shards_wander_under_load_and_nobody_notices() {
     for_seeds("shards_wander_under_load_and_nobody_notices", 1..=2, |world| async move {
@@ -171,6 +171,9 @@ fn shards_wander_under_load_and_nobody_notices() {
         // Writers of all shards: some shard always answers. An election after a failure would take far longer.
         assert!(longest < Duration::from_millis(1000), "{longest:?}");
         ledger.stop(workers).await;
+        let errors = [ErrorOutcome::Failed, ErrorOutcome::Unknown].map(|outcome| format!(" {outcome:?}"));
+        let told = |line: &&str| errors.iter().any(|error| line.ends_with(error.as_str()));
+        assert_eq!(ledger.trace().lines().find(told), None, "no writer is told an error");
         ledger.verify(&client).await;
         world.wait_until_whole(&client).await;
         world.equal_digests(&client).await;

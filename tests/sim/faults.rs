@@ -68,7 +68,7 @@ pub enum Kind {
     Lose,
     /// Not a failure: a shard is moved to a machine, and perhaps stopped or taken back on the way; where there are four or more
     Move,
-    /// A log rots while its machine is off: of one machine only, for another must have what is lost. Not drawn unless asked for
+    /// A log rots while its machine is off: of one machine only, for another must have what is lost
     Rot,
 }
 
@@ -77,9 +77,9 @@ pub enum Kind {
 pub struct Schedule(pub Vec<Fault>);
 
 impl Kind {
-    /// Those that are drawn if nobody asks for others.
-    pub fn usual() -> Vec<Kind> {
-        Kind::value_variants().iter().copied().filter(|kind| *kind != Kind::Rot).collect()
+    /// Each of them, which are drawn if nobody asks for fewer.
+    pub fn all() -> Vec<Kind> {
+        Kind::value_variants().to_vec()
     }
 }
 

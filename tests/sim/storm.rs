@@ -197,7 +197,7 @@ impl Storm {
         is_out
             || lost.contains(&fault.machine) && !is_everywhere(fault.kind)
             || (is_damage || fault.kind == Kind::Lose) && !lost.is_empty()
-            || fault.kind == Kind::Eio && !self.is_sound()
+            || is_damage && !self.is_sound()
             || self.active.borrow().iter().any(same)
     }
 
@@ -264,9 +264,14 @@ impl Storm {
     async fn end(&self, fault: Fault) {
         let world = &self.world;
         let machine = world.machine(fault.machine);
+        if fault.kind == Kind::Rot {
+            // It is not over before its machine runs: until then nobody sees what is damaged.
+            self.start(fault.machine).await;
+        }
         self.active.borrow_mut().retain(|other| *other != fault);
         match fault.kind {
-            Kind::Kill | Kind::Power | Kind::Crash | Kind::Rot => self.start(fault.machine).await,
+            Kind::Rot => {}
+            Kind::Kill | Kind::Power | Kind::Crash => self.start(fault.machine).await,
             Kind::Blackout => {
                 for n in 0..world.count() {
                     self.start(n).await;

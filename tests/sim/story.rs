@@ -120,7 +120,7 @@ fn draw_round(chance: &Chance, nodes: usize, options: &Options, plan: Option<&'s
     let mut kinds = match (options.faults.is_empty(), plan) {
         (false, _) => options.faults.clone(),
         (true, Some(plan)) => plan.kinds.to_vec(),
-        (true, None) => Kind::usual(),
+        (true, None) => Kind::all(),
     };
     let is_live = options.mode == Mode::Liveness;
     if is_live {

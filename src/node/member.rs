@@ -20,7 +20,8 @@ use crate::model::id::{NodeId, ReplicaId};
 
 use super::disk::Disk;
 
-const FILE: &str = "member.json";
+/// Its name, in a data directory.
+pub const FILE: &str = "member.json";
 /// Largest small file read whole, in bytes.
 const FILE_MAX_BYTES: u64 = 1 << 20;
 

@@ -18,7 +18,7 @@ use nodenomad::net::transport::Peer;
 use nodenomad::net::transport::sim::SimNet;
 use nodenomad::node::disk::Disk;
 use nodenomad::node::disk::sim::{Loss, SimDisk};
-use nodenomad::node::member::Member;
+use nodenomad::node::member::{self, Member};
 use nodenomad::node::running::{Node, NodeError, NodeParts};
 use nodenomad::node::store::{MemoryBudget, StoreOptions};
 use nodenomad::node::wal::{BALLAST_PIECES, WalError, WalOptions};
@@ -297,8 +297,10 @@ impl Machine {
         process.as_ref().and_then(|process| process.node.clone()).expect("the node runs")
     }
 
+    /// Which node it is, by its disk: also while that fails whatever it is asked to do.
     pub fn id(&self) -> NodeId {
-        Member::load(&self.disk()).unwrap().expect("it is a member").node
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.borrow().durable(Path::new(member::FILE)));
+        Member::load(&disk).unwrap().expect("it is a member").node
     }
 
     /// Does something inside the node's process.

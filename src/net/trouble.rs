@@ -97,6 +97,8 @@ listed! {
         EpochAtReceipt,
         /// A replica that does not vote yet takes a value for another: what a move is to notice before the cut-over.
         CopyDiffers,
+        /// A snapshot that is not needed any more, since the log has caught up, is answered before that is on disk.
+        SnapshotAnsweredEarly,
     }
 }
 

@@ -228,6 +228,15 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         bounds_ms: (10_000, 6_000),
         quick: 1,
     },
+    Plan {
+        bug: Some(Bug::SnapshotAnsweredEarly),
+        name: "snapshot-answered-early",
+        judges: &["acknowledged on disk", "quorum on disk"],
+        kinds: &[Kind::Isolate, Kind::SlowDisk, Kind::Hang],
+        points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
+        bounds_ms: (15_000, 6_000),
+        quick: 1,
+    },
 ];
 
 /// How seeds came out.

@@ -276,6 +276,11 @@ impl Replica {
         self.log.live_bytes()
     }
 
+    /// Returns when all that was sent to this replica's log is on disk.
+    pub async fn synced(&self) -> Result<(), WalError> {
+        self.log.synced().await
+    }
+
     /// Flushes what is in memory.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let log = self.log.clone();

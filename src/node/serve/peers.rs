@@ -204,6 +204,11 @@ impl Requests {
         if planted(Bug::StaleSnapshot) && self.disk.exists(&file).is_ok_and(|unwanted| unwanted) {
             replica.store.install(&file, &last).await.map_err(|error| failed(&error))?;
         }
+        // It may not have been needed, since the log has caught up meanwhile: then openraft answers at once. But the answer says
+        // that all up to there is kept, and what came by the log is on its way to the disk.
+        if !planted(Bug::SnapshotAnsweredEarly) {
+            replica.synced().await.map_err(|error| failed(&error))?;
+        }
         tracing::info!(shard = %replica.shard, index = last.index, "snapshot installed");
         Ok(vote_to_wire(&vote))
     }

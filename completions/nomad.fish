@@ -48,7 +48,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "range" -d 'Print keys a
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "bench" -d 'Measure a cluster under load'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "migrate" -d 'Move a replica of a shard to another node, live'
-complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster, and have one go'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "ring" -d 'Show the ring: shares of the nodes, positions of the shards'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "token" -d 'Make, list and revoke the tokens with which nodes join'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "context" -d 'Choose which cluster to talk to'
@@ -341,32 +341,34 @@ complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subco
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
 json\t'One JSON document; a stable contract'
 jsonl\t'One JSON object a line'
 raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l detach -d 'Begin it and do not watch'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -l wait -d 'Watch until it cannot be undone any more and nothing is left of the old replica'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s y -l yes -d 'Answer questions with yes'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "ls" -d 'List those under way and those that ended within a day, oldest first'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "show" -d 'Show one'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "pause" -d 'Have one stand still'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "resume" -d 'Let one go on'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "cancel" -d 'Give one up before its cut-over: everything is as it was'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "limit" -d 'Bound how fast shards are copied, on all nodes, now'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show pause resume cancel limit undo" -f -a "undo" -d 'Take one back after its cut-over: nothing is copied'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l force -d 'Also where that puts two replicas into a zone that could be apart'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l detach -d 'Begin it and do not watch'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l wait -d 'Watch until it cannot be undone any more and nothing is left of the old replica'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "ls" -d 'List those under way and those that ended within a day, oldest first'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "show" -d 'Show one'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "plan" -d 'Show what would move if something happened, and move nothing'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "pause" -d 'Have one stand still'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "resume" -d 'Let one go on'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "cancel" -d 'Give one up before its cut-over: everything is as it was'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "limit" -d 'Bound how fast shards are copied, on all nodes, now'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "undo" -d 'Take one back after its cut-over: nothing is copied'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -396,6 +398,26 @@ complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_sub
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l drain -d 'If this node were drained' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l join -d 'What this node, which has joined, is still to get' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l shard -d 'If a replica of this shard were moved' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l to -d 'With --shard: where to' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l from -d 'With --shard: which replica [default: where only one can be meant]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -l rebalance -d 'If nodes were evened out'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -466,22 +488,25 @@ complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_sub
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from undo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
 json\t'One JSON document; a stable contract'
 jsonl\t'One JSON object a line'
 raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s y -l yes -d 'Answer questions with yes'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s q -l quiet -d 'Only the answer: no notes, no progress'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -f -a "ls" -d 'List all nodes'
-complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show" -f -a "show" -d 'Show one node'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -f -a "ls" -d 'List all nodes'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -f -a "show" -d 'Show one node'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -f -a "drain" -d 'Move all shards of a node elsewhere, live'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -f -a "undrain" -d 'Let a node that is drained stay after all'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and not __fish_seen_subcommand_from ls show drain undrain remove" -f -a "remove" -d 'Take a node out of the cluster for good'
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -510,6 +535,53 @@ complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcom
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -l wait -d 'Watch it until nothing is left on the node'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -l force -d 'Also where too few nodes are left for as many copies as are set'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -l dry-run -d 'Show what would move, and move nothing'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from undrain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -l force -d 'Also while it holds shards'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -l dry-run -d 'Only look whether it could be removed'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand node; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

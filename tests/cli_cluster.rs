@@ -11,67 +11,11 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use support::answers::{Answer, assert_has, done, fails, feed, fields, run};
 use support::{Cluster, NOMAD};
 
 /// How long a change of leaders may keep a command waiting here.
 const FAIL_OVER_LIMIT: Duration = Duration::from_secs(10);
-
-/// What a command answered.
-#[derive(Debug)]
-struct Answer {
-    code: i32,
-    out: Vec<u8>,
-    err: String,
-}
-
-impl Answer {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.out).unwrap()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    fn lines(&self) -> Vec<Value> {
-        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
-/// Runs `nomad` with these words on this input.
-fn feed(cluster: &Cluster, line: &str, input: &[u8]) -> Answer {
-    let (code, out, err) = cluster.nomad_with(&line.split(' ').collect::<Vec<_>>(), input);
-    Answer { code: code.expect("it exits"), out, err }
-}
-
-fn run(cluster: &Cluster, line: &str) -> Answer {
-    feed(cluster, line, b"")
-}
-
-/// As [`run`]; it must exit with 0.
-fn done(cluster: &Cluster, line: &str) -> Answer {
-    let answer = run(cluster, line);
-    assert_eq!(answer.code, 0, "{line}: {answer:?}");
-    answer
-}
-
-/// It must exit with this, print nothing on stdout and say the three parts of an error on stderr.
-fn fails(cluster: &Cluster, line: &str, code: i32) -> Answer {
-    let answer = run(cluster, line);
-    assert_eq!((answer.code, answer.text()), (code, ""), "{line}: {answer:?}");
-    assert!(answer.err.starts_with("error: ") && answer.err.contains("\ntry: "), "{line}: {answer:?}");
-    answer
-}
-
-fn fields(value: &Value) -> BTreeSet<&str> {
-    value.as_object().expect("an object").keys().map(String::as_str).collect()
-}
-
-fn assert_has(value: &Value, names: &str) {
-    let fields = fields(value);
-    let missing: Vec<&str> = names.split(' ').filter(|name| !fields.contains(name)).collect();
-    assert!(missing.is_empty(), "{missing:?} missing in {value}");
-}
 
 fn node_file(cluster: &Cluster, n: usize) -> Value {
     serde_json::from_slice(&std::fs::read(cluster.nodes[n].dir.join("node.json")).unwrap()).unwrap()

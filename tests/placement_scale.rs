@@ -38,7 +38,7 @@ fn the_whole_is_planned_within_a_second() {
         (1..=NODES + 1).map(|id| Site { node: NodeId(id), zone: String::new(), weight: 100 }).collect();
     let old = &sites[..NODES as usize];
     let fresh: Vec<Placed> =
-        (0..SHARDS).map(|i| Placed { ring_position: position(i), nodes: vec![] }).collect();
+        (0..SHARDS).map(|i| Placed { ring_position: position(i), nodes: vec![], stays: false }).collect();
     let (took, places) = best(|| assign(old.to_vec(), &fresh, 3));
     println!("from nothing: {took:?}");
     assert!(took < LIMIT, "placing all took {took:?}");

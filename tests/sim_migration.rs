@@ -40,6 +40,8 @@ impl Mover {
     async fn new(world: &Rc<World>) -> Mover {
         let client = world.client("mover").await;
         world.configure(&client, "undo_window_ms", &WINDOW.as_millis().to_string()).await;
+        // Nothing moves but what is told to.
+        world.configure(&client, "rebalance", "0").await;
         Mover { world: world.clone(), client }
     }
 
@@ -61,7 +63,7 @@ impl Mover {
             assert!(begin.elapsed() < MOVE_LIMIT, "no move begins\n{}", self.world.describe());
             if let Ok(map) = self.client.refresh().await {
                 let (shard, from, to) = self.draw(&map);
-                let wish = MigrationBegin { shard: shard.0, from_node: from.0, to_node: to.0 };
+                let wish = MigrationBegin { shard: shard.0, from_node: from.0, to_node: to.0, force: false };
                 if let Ok(mut answer) = self.client.admin(Body::MigrationBegin(wish)).await {
                     return answer.migrations.pop().expect("it names the one begun");
                 }
@@ -75,7 +77,7 @@ impl Mover {
         let begin = Instant::now();
         loop {
             let (from_node, to_node) = (ended.source_node, ended.target_node);
-            let wish = MigrationBegin { shard: ended.shard, from_node, to_node };
+            let wish = MigrationBegin { shard: ended.shard, from_node, to_node, force: false };
             match self.client.admin(Body::MigrationBegin(wish)).await {
                 Ok(mut answer) => return answer.migrations.pop().expect("it names the one begun"),
                 Err(error) => assert!(begin.elapsed() < MOVE_LIMIT, "{error}"),
@@ -361,7 +363,12 @@ fn what_makes_no_sense_is_refused() {
         let route = map.shards().find(|route| route.shard != ShardId::META).unwrap();
         let here = route.replicas[0].node;
         let wish = |from: u64, to: u64| {
-            Body::MigrationBegin(MigrationBegin { shard: route.shard.0, from_node: from, to_node: to })
+            Body::MigrationBegin(MigrationBegin {
+                shard: route.shard.0,
+                from_node: from,
+                to_node: to,
+                force: false,
+            })
         };
         let refused = async |body: Body| client.admin(body).await.unwrap_err().trouble().to_string();
         assert!(refused(wish(here.0, route.replicas[1].node.0)).await.contains("already"));
@@ -372,7 +379,7 @@ fn what_makes_no_sense_is_refused() {
             .find(|node| route.replicas.iter().all(|one| one.node != *node))
             .unwrap();
         assert!(refused(wish(0, free.0)).await.contains("say which one moves"));
-        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 4 };
+        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 4, force: false };
         assert!(refused(Body::MigrationBegin(meta)).await.contains("does not move"));
     });
 }

@@ -78,11 +78,12 @@ impl Client {
         let nature = match &body {
             admin_request::Body::TokenList(_)
             | admin_request::Body::MetaGet(_)
-            | admin_request::Body::MigrationList(_) => Nature::Read,
+            | admin_request::Body::MigrationList(_)
+            | admin_request::Body::PlanGet(_) => Nature::Read,
             admin_request::Body::TokenNew(_)
             | admin_request::Body::TokenRevoke(_)
             | admin_request::Body::ConfigSet(_)
-            | admin_request::Body::NodeLeave(_)
+            | admin_request::Body::NodeOrder(_)
             | admin_request::Body::MigrationBegin(_)
             | admin_request::Body::MigrationOrder(_) => Nature::Once,
         };

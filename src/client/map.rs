@@ -29,6 +29,8 @@ pub struct Member {
     pub http: String,
     pub zone: String,
     pub weight: u32,
+    /// Its shards are to go elsewhere.
+    pub draining: bool,
 }
 
 /// One shard and where it is.
@@ -54,8 +56,9 @@ impl ClusterMap {
     pub(super) fn from_wire(reply: MapReply) -> Result<ClusterMap, &'static str> {
         let members = reply.nodes.into_iter().filter(|node| node.state != "left");
         let members = members.map(|node| {
-            let address = Address(node.quic);
-            (NodeId(node.node), Member { address, http: node.http, zone: node.zone, weight: node.weight })
+            let (address, draining) = (Address(node.quic), node.state == "draining");
+            let (http, zone, weight) = (node.http, node.zone, node.weight);
+            (NodeId(node.node), Member { address, http, zone, weight, draining })
         });
         let mut map = ClusterMap {
             version: reply.version,
@@ -73,7 +76,7 @@ impl ClusterMap {
 
     /// This map with one more member, of which only the address is known.
     pub(super) fn with_member(&self, node: NodeId, address: Address) -> ClusterMap {
-        let member = Member { address, http: String::new(), zone: String::new(), weight: 0 };
+        let member = Member { address, http: String::new(), zone: String::new(), weight: 0, draining: false };
         let mut map = self.clone();
         map.members.insert(node, member);
         map

@@ -3,6 +3,7 @@
 //! Promises: what was begun goes on whether it is watched or not, and that is said; `-o jsonl` tells an event a line.
 //! Does not: move anything itself (the cluster does).
 
+pub mod plan;
 mod view;
 mod watch;
 
@@ -16,10 +17,10 @@ use crate::cmd::{log, session};
 use crate::model::id::{MigrationId, NodeId, ShardId};
 use crate::net::wire::admin_request::Body;
 use crate::net::wire::{
-    ConfigSet, MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus,
+    ConfigSet, MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus, plan_get,
 };
 
-use view::MigrationView;
+pub use view::MigrationView;
 
 /// Move a replica of a shard to another node, live
 ///
@@ -47,6 +48,10 @@ pub struct Migrate {
     #[arg(long, value_name = "NODE")]
     from: Option<NodeId>,
 
+    /// Also where that puts two replicas into a zone that could be apart
+    #[arg(long)]
+    force: bool,
+
     /// Begin it and do not watch
     #[arg(long)]
     detach: bool,
@@ -67,6 +72,28 @@ enum Order {
         /// Watch it until the shard is where it will stay
         #[arg(short, long)]
         watch: bool,
+    },
+    /// Show what would move if something happened, and move nothing
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Plan {
+        /// If this node were drained
+        #[arg(long, value_name = "NODE", group = "what")]
+        drain: Option<NodeId>,
+        /// What this node, which has joined, is still to get
+        #[arg(long, value_name = "NODE", group = "what")]
+        join: Option<NodeId>,
+        /// If nodes were evened out
+        #[arg(long, group = "what")]
+        rebalance: bool,
+        /// If a replica of this shard were moved
+        #[arg(long, value_name = "SHARD", group = "what", requires = "to")]
+        shard: Option<ShardId>,
+        /// With --shard: where to
+        #[arg(long, value_name = "NODE", requires = "shard")]
+        to: Option<NodeId>,
+        /// With --shard: which replica [default: where only one can be meant]
+        #[arg(long, value_name = "NODE", requires = "shard")]
+        from: Option<NodeId>,
     },
     /// Have one stand still
     Pause {
@@ -107,6 +134,17 @@ impl Migrate {
             Some(Order::Ls) => {
                 let all: Vec<MigrationView> = list(&client).await?.iter().map(MigrationView::new).collect();
                 ui.list(&all, &view::HEADER, view::row, |one| one.id.to_string())?;
+                Ok(Exit::Done)
+            }
+            Some(Order::Plan { drain, join, rebalance: _, shard, to, from }) => {
+                let what = match (drain, join, shard.zip(to)) {
+                    (Some(node), ..) => plan_get::What::DrainNode(node.0),
+                    (_, Some(node), _) => plan_get::What::JoinNode(node.0),
+                    (.., Some((shard, to))) => plan_get::What::Move(wish(shard, from, to, true)),
+                    _ => plan_get::What::Rebalance(true),
+                };
+                let plan = plan::ask(&client, what).await;
+                plan.map_err(|failure| failure.cure("nomad node ls; nomad shard ls"))?.show(&ui)?;
                 Ok(Exit::Done)
             }
             Some(Order::Show { id, watch: false }) => {
@@ -152,11 +190,7 @@ impl Migrate {
     async fn begin(self, client: &Client, global: &Global) -> Answer {
         let (shard, to) =
             self.shard.zip(self.to).ok_or_else(|| Failure::usage("which shard, and where to?"))?;
-        let body = Body::MigrationBegin(MigrationBegin {
-            shard: shard.0,
-            from_node: self.from.map_or(0, |from| from.0),
-            to_node: to.0,
-        });
+        let body = Body::MigrationBegin(wish(shard, self.from, to, self.force));
         let what = || format!("cannot move {shard} to {to}");
         let begun = session::admin(client, body, what).await.map_err(|failure| match failure.exit {
             Exit::Usage | Exit::Forbidden => failure.cure(format!("nomad shard show {shard}; nomad node ls")),
@@ -180,8 +214,12 @@ impl Migrate {
     }
 }
 
+fn wish(shard: ShardId, from: Option<NodeId>, to: NodeId, force: bool) -> MigrationBegin {
+    MigrationBegin { shard: shard.0, from_node: from.map_or(0, |from| from.0), to_node: to.0, force }
+}
+
 /// All that the cluster remembers, oldest first.
-async fn list(client: &Client) -> Result<Vec<MigrationStatus>, Failure> {
+pub async fn list(client: &Client) -> Result<Vec<MigrationStatus>, Failure> {
     let body = Body::MigrationList(MigrationList {});
     Ok(session::admin(client, body, || "cannot list the migrations".to_owned()).await?.migrations)
 }

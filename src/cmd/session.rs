@@ -145,6 +145,7 @@ fn as_wire(client: &Client, map: &ClusterMap) -> MapReply {
         http: member.http.clone(),
         zone: member.zone.clone(),
         weight: member.weight,
+        state: if member.draining { "draining" } else { "member" }.to_owned(),
         ..NodeRecord::default()
     });
     let shards = map.shards().map(|route| ShardRecord {

@@ -59,7 +59,7 @@ pub struct NodeView {
     pub addr: String,
     pub http: String,
     pub zone: String,
-    /// `up`, `silent`, `leaving`, `left`.
+    /// `up`, `draining`, `silent`, `leaving`, `left`.
     pub state: String,
     pub leaders: u64,
     pub replicas: u64,
@@ -70,6 +70,9 @@ pub struct NodeView {
     pub silent_ms: Option<u64>,
     pub wal_bytes: u64,
     pub memtable_bytes: u64,
+    /// Free on its disk, that included which is kept.
+    pub free_bytes: u64,
+    pub reserve_bytes: u64,
 }
 
 /// The cluster in one line, as `status` shows it.
@@ -115,7 +118,7 @@ impl<'a> Cluster<'a> {
     /// Whether all is well. `replicas` is how many a shard should have.
     pub fn health(&self, replicas: u64) -> Health {
         let (shards, nodes) = (self.shards(), self.nodes());
-        let nodes_up = nodes.iter().filter(|node| node.state == "up").count() as u64;
+        let nodes_up = nodes.iter().filter(|node| node.is_up()).count() as u64;
         let members = nodes.len() as u64;
         let leaderless = shards.iter().filter(|shard| shard.leader.is_none()).count() as u64;
         let thin = |shard: &&ShardView| {
@@ -193,6 +196,7 @@ impl<'a> Cluster<'a> {
         let heard = self.heard.get(&record.node);
         let state = match heard {
             Some(_) if !self.is_up(record.node) => "silent",
+            Some(heard) if record.state == "draining" && heard.state == "up" => "draining",
             Some(heard) if !heard.state.is_empty() => &heard.state,
             Some(_) => "up",
             None => "silent",
@@ -214,6 +218,8 @@ impl<'a> Cluster<'a> {
             silent_ms: heard.map(|heard| heard.silent_ms),
             wal_bytes: heard.map_or(0, |heard| heard.wal_bytes),
             memtable_bytes: heard.map_or(0, |heard| heard.memtable_bytes),
+            free_bytes: heard.map_or(0, |heard| heard.free_bytes),
+            reserve_bytes: heard.map_or(0, |heard| heard.reserve_bytes),
         }
     }
 
@@ -227,6 +233,13 @@ impl<'a> Cluster<'a> {
     fn report(&self, shard: u64, replica: &ReplicaRecord) -> Option<&'a ReplicaStatus> {
         let heard = self.heard.get(&replica.node).filter(|heard| self.is_up(heard.node))?;
         heard.replicas.iter().find(|report| report.shard == shard && report.replica == replica.replica)
+    }
+}
+
+impl NodeView {
+    /// It does its work.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state.as_str(), "up" | "draining")
     }
 }
 

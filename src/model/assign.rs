@@ -37,6 +37,8 @@ pub struct Placed {
     pub ring_position: u64,
     /// Where its replicas are now.
     pub nodes: Vec<NodeId>,
+    /// Its replicas stay where they are, if they can.
+    pub stays: bool,
 }
 
 /// What a node should hold, in replicas.
@@ -98,6 +100,12 @@ impl Balance {
     /// What `node` holds.
     pub fn load(&self, node: NodeId) -> u64 {
         self.index(node).map_or(0, |site| self.loads[site])
+    }
+
+    /// True if a node is beyond its marks.
+    pub fn is_uneven(&self) -> bool {
+        let beyond = |(load, share): (&u64, &Share)| *load < share.low || *load > share.high;
+        self.loads.iter().zip(&self.shares).any(beyond)
     }
 
     /// Counts one replica more on `node`.
@@ -353,11 +361,13 @@ fn keep(balance: &mut Balance, nodes: &[NodeId]) -> Vec<NodeId> {
 }
 
 /// Moves replicas until nobody is beyond a mark, or nothing more can be done.
-fn even_out(balance: &mut Balance, shards: &[Placed], places: Vec<Vec<NodeId>>) -> Vec<Vec<NodeId>> {
+fn even_out(balance: &mut Balance, shards: &[Placed], mut places: Vec<Vec<NodeId>>) -> Vec<Vec<NodeId>> {
     let index = |node: &NodeId| balance.index(*node).expect("only sites were placed");
-    let numbered = shards.iter().zip(&places);
-    let mut numbered: Vec<(u64, Vec<usize>)> =
-        numbered.map(|(shard, nodes)| (shard.ring_position, nodes.iter().map(index).collect())).collect();
+    let movable: Vec<usize> = (0..shards.len()).filter(|shard| !shards[*shard].stays).collect();
+    let numbered = movable.iter().map(|shard| {
+        (shards[*shard].ring_position, places[*shard].iter().map(index).collect::<Vec<usize>>())
+    });
+    let mut numbered: Vec<(u64, Vec<usize>)> = numbered.collect();
     for _ in 0..PASSES_MAX {
         let sites = 0..balance.sites.len();
         let pulled = sites.clone().filter(|to| balance.pull(&mut numbered, *to)).count();
@@ -367,8 +377,10 @@ fn even_out(balance: &mut Balance, shards: &[Placed], places: Vec<Vec<NodeId>>) 
             break;
         }
     }
-    let named = |nodes: Vec<usize>| nodes.into_iter().map(|site| balance.sites[site].node).collect();
-    numbered.into_iter().map(|(_, nodes)| named(nodes)).collect()
+    for (shard, (_, nodes)) in movable.into_iter().zip(numbered) {
+        places[shard] = nodes.into_iter().map(|site| balance.sites[site].node).collect();
+    }
+    places
 }
 
 /// Replicas of `after` that are on nodes where `before` has none of that shard: copies to be made.

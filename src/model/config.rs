@@ -30,6 +30,8 @@ pub struct Settings {
     pub hibernate_after_ms: u64,
     pub undo_window_ms: u64,
     pub migration_bytes_per_s: u64,
+    pub max_concurrent_migrations: u64,
+    pub rebalance: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -102,6 +104,14 @@ pub const TABLE: &[Setting] = &[
         field: |all| &mut all.log_keep_bytes,
     },
     Setting {
+        name: "max_concurrent_migrations",
+        default: 8,
+        unit: Unit::Count,
+        allowed: Allowed::Between(1, 64),
+        doc: "replicas that the cluster moves at a time, to drain nodes and to even out; four a node at most",
+        field: |all| &mut all.max_concurrent_migrations,
+    },
+    Setting {
         name: "memtable_bytes",
         default: 512 * MIB,
         unit: Unit::Bytes,
@@ -117,6 +127,14 @@ pub const TABLE: &[Setting] = &[
         allowed: Allowed::ZeroOrBetween(MIB, 64 * GIB),
         doc: "bytes a second that each node sends, at most, of shards that are copied; 0: as fast as it goes",
         field: |all| &mut all.migration_bytes_per_s,
+    },
+    Setting {
+        name: "rebalance",
+        default: 1,
+        unit: Unit::Count,
+        allowed: Allowed::OneOf(&[0, 1]),
+        doc: "1: a node that holds a tenth more or less than its share, as one that joins, is evened out; 0: not by itself",
+        field: |all| &mut all.rebalance,
     },
     Setting {
         name: "replicas",
@@ -268,6 +286,8 @@ impl Default for Settings {
             hibernate_after_ms: 0,
             undo_window_ms: 0,
             migration_bytes_per_s: 0,
+            max_concurrent_migrations: 0,
+            rebalance: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

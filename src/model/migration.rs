@@ -30,12 +30,16 @@
 //!   `model::job::tests::migrations::whatever_is_wished_and_whoever_crashes_it_ends_whole`.
 //! - How it ended is told from where the replicas are, not from what was wanted: guarded by
 //!   `tests::the_end_is_told_from_the_replicas`.
+//! - What the cluster moves to drain a node is not stopped but with the draining: guarded by
+//!   `tests::a_drain_is_stopped_as_a_whole`.
 //!
 //! Does not carry anything out (`job`), nor choose what to move (`placement`).
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::assign::{Balance, Site};
+use super::config::Settings;
 use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
 use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
 use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS};
@@ -94,6 +98,8 @@ pub struct Wish {
     /// `None`: where only one replica can be meant.
     pub from: Option<NodeId>,
     pub to: NodeId,
+    /// Also where that puts two replicas into a zone that could be apart.
+    pub force: bool,
 }
 
 /// Why a wish is not fulfilled. Nothing has changed.
@@ -115,6 +121,10 @@ pub enum Refusal {
     NotThere { shard: ShardId, from: NodeId, nodes: Vec<NodeId> },
     #[error("{shard} has replicas on {}: say which one moves", list(nodes))]
     Unclear { shard: ShardId, nodes: Vec<NodeId> },
+    #[error("{shard} needs {} MiB, and {node} has room for {} MiB beside its reserve", needed_bytes >> 20, free_bytes >> 20)]
+    NoRoom { shard: ShardId, node: NodeId, needed_bytes: u64, free_bytes: u64 },
+    #[error("{node} is in the zone `{zone}`, as {other} that has a replica of {shard}; they are to be apart")]
+    Together { shard: ShardId, node: NodeId, other: NodeId, zone: String },
     #[error("only {alive} of the {voters} voters that {shard} would have are alive")]
     NoQuorum { shard: ShardId, alive: usize, voters: usize },
     #[error("{0} is moving already ({1})")]
@@ -131,6 +141,8 @@ pub enum Refusal {
     NotCutOver(MigrationId),
     #[error("{0} is going back already")]
     GoingBack(MigrationId),
+    #[error("{id} is part of draining {node}; it stops with that")]
+    Drains { id: MigrationId, node: NodeId },
     #[error("the time in which {0} could be undone is over")]
     WindowOver(MigrationId),
 }
@@ -152,8 +164,13 @@ pub struct Move {
 /// # Errors
 ///
 /// The first reason why not.
-pub fn begin(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
-    let plan = check(map, liveness, wish)?;
+pub fn begin(
+    map: &ClusterMap,
+    settings: &Settings,
+    liveness: &Liveness,
+    wish: Wish,
+) -> Result<Move, Refusal> {
+    let plan = check(map, settings, liveness, wish)?;
     match map.job(wish.shard) {
         Some(JobRecord { migration: Some(_), id, .. }) => Err(Refusal::Moving(wish.shard, MigrationId(*id))),
         Some(JobRecord { reason, .. }) => Err(Refusal::Busy { shard: wish.shard, reason: reason.clone() }),
@@ -169,8 +186,13 @@ pub fn begin(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, 
 /// # Errors
 ///
 /// The first reason why not.
-pub fn check(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
-    let Wish { shard: id, from, to } = wish;
+pub fn check(
+    map: &ClusterMap,
+    settings: &Settings,
+    liveness: &Liveness,
+    wish: Wish,
+) -> Result<Move, Refusal> {
+    let Wish { shard: id, from, to, force } = wish;
     let shard = map.shard(id).ok_or(Refusal::NoShard(id))?;
     if id == ShardId::META {
         return Err(Refusal::Meta);
@@ -180,6 +202,12 @@ pub fn check(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, 
         return Err(Refusal::There { shard: id, node: to });
     }
     let source = *source(map, shard, from)?;
+    if let Some((needed_bytes, free_bytes)) = liveness.lacks_room(to, id) {
+        return Err(Refusal::NoRoom { shard: id, node: to, needed_bytes, free_bytes });
+    }
+    if !force {
+        apart(map, settings, shard, source.node, to)?;
+    }
     let voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
     let stay: BTreeSet<ReplicaId> = voters.iter().copied().filter(|voter| *voter != source.id).collect();
     let add_votes = source.role == Role::Voter;
@@ -220,6 +248,34 @@ fn fit(map: &ClusterMap, liveness: &Liveness, to: NodeId) -> Result<(), Refusal>
     }
 }
 
+/// Whether the replicas of a shard are as much apart as zones allow once one has moved, or as little as before.
+fn apart(
+    map: &ClusterMap,
+    settings: &Settings,
+    shard: &Shard,
+    from: NodeId,
+    to: NodeId,
+) -> Result<(), Refusal> {
+    let zone = |node: NodeId| map.node(node).map_or("", |node| node.zone.as_str());
+    if zone(from) == zone(to) {
+        return Ok(());
+    }
+    let stay: Vec<NodeId> =
+        shard.replicas.iter().map(|replica| replica.node).filter(|node| *node != from).collect();
+    let is_broken = zones(map, settings).crowded(&[&stay[..], &[to]].concat()).is_some();
+    match stay.into_iter().find(|other| zone(*other) == zone(to)).filter(|_| is_broken) {
+        Some(other) => Err(Refusal::Together { shard: shard.id, node: to, other, zone: zone(to).to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// The zones of all members.
+fn zones(map: &ClusterMap, settings: &Settings) -> Balance {
+    let sites =
+        map.members().map(|node| Site { node: node.id, zone: node.zone.clone(), weight: node.weight });
+    Balance::new(sites, map.shards().count(), usize::try_from(settings.replicas).expect("a setting is small"))
+}
+
 /// The replica that moves. Without being told: the only one, or the only one whose node is on its way out.
 fn source<'a>(map: &ClusterMap, shard: &'a Shard, from: Option<NodeId>) -> Result<&'a Replica, Refusal> {
     let nodes = || shard.replicas.iter().map(|replica| replica.node).collect();
@@ -238,6 +294,21 @@ fn source<'a>(map: &ClusterMap, shard: &'a Shard, from: Option<NodeId>) -> Resul
 }
 
 impl Move {
+    /// The move that a plan of the cluster's own proposes; `None`: what it proposes is none.
+    pub fn proposed(map: &ClusterMap, proposal: &Proposal) -> Option<Move> {
+        let shard = map.shard(proposal.shard).filter(|_| proposal.is_migration())?;
+        Some(Move {
+            source: *shard.replica(proposal.remove?)?,
+            voters_before: shard.voters().map(|voter| voter.id.0).collect(),
+            proposal: proposal.clone(),
+        })
+    }
+
+    /// What it changes.
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
+    }
+
     /// The record of the job that makes this move; `target` is the id reserved for the new replica.
     pub fn job(&self, id: u64, target: ReplicaId, undo_window_ms: u64, now_ms: u64) -> JobRecord {
         let job = self.proposal.job(id, target, now_ms);
@@ -278,6 +349,9 @@ pub fn ordered(job: &JobRecord, order: Order, now_ms: u64) -> Result<JobRecord, 
     let migration = job.migration.as_ref().ok_or(Refusal::NotUnderWay(id))?;
     let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
     let course = match (order, migration.course()) {
+        (Order::Cancel, _) if drained(job).is_some() && !past => {
+            return Err(Refusal::Drains { id, node: drained(job).expect("it was asked just now") });
+        }
         (_, Course::Undo) => return Err(Refusal::GoingBack(id)),
         (Order::Undo, Course::Keep) => return Err(Refusal::WindowOver(id)),
         (Order::Undo, _) if past => return undone(job, migration, now_ms),
@@ -306,6 +380,34 @@ fn undone(job: &JobRecord, migration: &Migration, now_ms: u64) -> Result<JobReco
         migration: Some(Migration { course: Course::Undo.into(), ..migration.clone() }),
         ..job.clone()
     })
+}
+
+/// The node for whose draining a job was made.
+fn drained(job: &JobRecord) -> Option<NodeId> {
+    let source = job.migration.as_ref()?.source.as_ref()?;
+    (job.reason == Reason::Drain.to_string()).then_some(NodeId(source.node))
+}
+
+/// Why a migration is not wanted any more, if it is not: the node that was to be drained is to stay.
+pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
+    let goes_on = matches!(job.migration.as_ref()?.course(), Course::Forward | Course::Paused);
+    let over = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let node = drained(job).filter(|_| goes_on && !over)?;
+    let stays = map.node(node).is_some_and(|known| known.state == NodeState::Member);
+    stays.then(|| format!("{node} is not drained any more"))
+}
+
+/// The record of a migration that is not kept for an undo any longer, where that is so: one of its nodes is to be emptied,
+/// and that does not wait.
+pub fn outrun(map: &ClusterMap, job: &JobRecord) -> Option<JobRecord> {
+    let migration = job.migration.as_ref()?;
+    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let waits = past && !matches!(migration.course(), Course::Keep | Course::Undo);
+    let leaves =
+        |of: &ReplicaRecord| map.node(NodeId(of.node)).is_none_or(|node| node.state != NodeState::Member);
+    let emptied = migration.source.iter().chain(&migration.target).any(leaves);
+    let kept = Migration { course: Course::Keep.into(), ..migration.clone() };
+    (waits && emptied).then(|| JobRecord { migration: Some(kept), ..job.clone() })
 }
 
 /// The record of a migration that has to go back.

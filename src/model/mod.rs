@@ -11,8 +11,8 @@
 //! Two threads run through the list below. *Data*: [`key`], [`time`], [`row`], [`repeat`] and [`evaluate`] are what a
 //! shard's log does to a shard. *Cluster*: [`system`] names the meta shard's records, [`map`] makes one value of them,
 //! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
-//! change is carried through, whoever crashes; [`migration`] is a job that somebody asked for, and [`verify`] tells whether
-//! what it copied is the same; [`token`] says who may join. And [`history`] judges whether what clients were
+//! change is carried through, whoever crashes; [`migration`] is a job that moves one replica and that people watch, and
+//! [`verify`] tells whether what it copied is the same; [`membership`] says which nodes may go, [`forecast`] what would follow; [`token`] says who may join. And [`history`] judges whether what clients were
 //! told of all that can be true.
 
 pub mod wire;
@@ -32,4 +32,6 @@ pub mod placement;
 pub mod verify;
 pub mod job;
 pub mod migration;
+pub mod forecast;
+pub mod membership;
 pub mod history;

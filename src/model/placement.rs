@@ -12,8 +12,13 @@
 //! may come back and fewer voters would make nothing safer. A node that left is not waited for.
 //! *A damaged replica* is replaced by a fresh one on its own node, which is there and has the room.
 //!
+//! *Evening out* ([`rebalance`]) comes last, when nothing else is to be done: a node that has joined fills itself.
+//!
+//! Moves between two sound nodes (a drain's, and those that even out) are *migrations*: they have stages, are verified and
+//! can be watched and stopped, and there are at most `max_concurrent_migrations` of them at a time.
+//!
 //! Promises: the same map, settings and silences give the same plan. No proposal leads to an even number of voters. Does
-//! not carry anything out (`job`), and does not move what may stay: rebalancing is another plan's.
+//! not carry anything out (`job`).
 //!
 //! ## Invariants and what guards each
 //!
@@ -27,8 +32,12 @@
 //! - No more is copied at a time than allowed, and to nobody who is silent: guarded by `tests::jobs_under_way_count`,
 //!   `tests::nothing_is_copied_to_a_node_that_does_not_answer`.
 
+mod rebalance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+pub use rebalance::{is_uneven, rebalance};
 
 use super::assign::{Balance, Site};
 use super::config::Settings;
@@ -38,8 +47,10 @@ use super::wire::{Course, JobPhase, JobRecord, ReplicaRecord, ReplicaRole};
 
 /// Jobs on user shards at one time.
 pub const JOBS_MAX: usize = 16;
-/// Of these, how many may copy to the same node.
-pub const JOBS_PER_TARGET_MAX: usize = 4;
+/// Of these, how many may copy to the same node, and how many migrations may copy from one.
+pub const JOBS_PER_NODE_MAX: usize = 4;
+/// Moves that even out, as long as they can be undone: others can be asked for beside them.
+const KEPT_MAX: usize = super::migration::MOVES_MAX / 2;
 /// A node silent for longer than this is nowhere to copy to, in milliseconds.
 pub const TARGET_SILENT_MAX_MS: u64 = 10_000;
 /// Most voters of the meta shard.
@@ -53,6 +64,23 @@ pub struct Liveness {
     pub silence_ms: BTreeMap<NodeId, u64>,
     /// Replicas whose nodes say that what they hold is not what was written.
     pub damaged: BTreeSet<ReplicaId>,
+    /// What each node's disk has room for, its reserve left alone, in bytes; of a node not listed nothing is known.
+    pub room_bytes: BTreeMap<NodeId, u64>,
+    /// What a replica of each shard holds, about, in bytes.
+    pub stored_bytes: BTreeMap<ShardId, u64>,
+}
+
+/// How much may be done at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Jobs on user shards.
+    pub jobs: usize,
+    /// Of these, migrations.
+    pub migrations: usize,
+    /// Migrations, those counted that only wait for somebody to undo them.
+    pub kept: usize,
+    /// Jobs that copy to the same node, and migrations away from it.
+    pub jobs_per_node: usize,
 }
 
 /// A change worth making.
@@ -91,6 +119,8 @@ pub enum Reason {
     Grow,
     /// There are more replicas than there should be.
     Shrink,
+    /// A node holds more or less than its share, or replicas are not apart.
+    Rebalance,
     /// Somebody said so (`migration`).
     Move,
 }
@@ -99,9 +129,39 @@ impl Liveness {
     pub fn silent_ms(&self, node: NodeId) -> u64 {
         self.silence_ms.get(&node).copied().unwrap_or(0)
     }
+
+    /// What a shard needs and a node has no room for: both in bytes. `None`: it has, or nobody knows.
+    pub fn lacks_room(&self, node: NodeId, shard: ShardId) -> Option<(u64, u64)> {
+        let (needed, free) = (self.stored_bytes.get(&shard)?, self.room_bytes.get(&node)?);
+        (free < needed).then_some((*needed, *free))
+    }
+}
+
+impl Limits {
+    /// Those of a cluster with these settings.
+    pub fn of(settings: &Settings) -> Limits {
+        let migrations = usize::try_from(settings.max_concurrent_migrations).expect("a setting is small");
+        Limits { jobs: JOBS_MAX, migrations, kept: KEPT_MAX, jobs_per_node: JOBS_PER_NODE_MAX }
+    }
+
+    /// None: to see where it leads.
+    pub const NONE: Limits =
+        Limits { jobs: usize::MAX, migrations: usize::MAX, kept: usize::MAX, jobs_per_node: usize::MAX };
+}
+
+impl Reason {
+    /// True if what is moved for it goes from one sound node to another.
+    pub fn migrates(self) -> bool {
+        matches!(self, Reason::Drain | Reason::Rebalance | Reason::Move)
+    }
 }
 
 impl Proposal {
+    /// True if a replica moves from one sound node to another.
+    pub fn is_migration(&self) -> bool {
+        self.reason.migrates() && self.add.is_some() && self.remove.is_some()
+    }
+
     /// The record of the job that makes this change. `replica` is the id reserved for the new replica, if there is one.
     pub fn job(&self, id: u64, replica: ReplicaId, now_ms: u64) -> JobRecord {
         let role = if self.add_votes { ReplicaRole::RoleVoter } else { ReplicaRole::RoleLearner };
@@ -135,6 +195,7 @@ impl fmt::Display for Reason {
             Reason::Promote => "promote",
             Reason::Grow => "grow",
             Reason::Shrink => "shrink",
+            Reason::Rebalance => "rebalance",
             Reason::Move => "move",
         })
     }
@@ -146,9 +207,19 @@ fn only_waits(job: &JobRecord) -> bool {
     job.migration.as_ref().is_some_and(|migration| over || migration.course() == Course::Paused)
 }
 
-/// The changes to start now, the most urgent first, besides the jobs under way.
+/// The changes to start now, the most urgent first, besides the jobs under way; not those that only even out.
 pub fn plan(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Proposal> {
-    let mut planner = Planner::new(map, settings, liveness);
+    plan_within(map, settings, liveness, Limits::of(settings))
+}
+
+/// The same with other limits.
+pub fn plan_within(
+    map: &ClusterMap,
+    settings: &Settings,
+    liveness: &Liveness,
+    limits: Limits,
+) -> Vec<Proposal> {
+    let mut planner = Planner::new(map, settings, liveness, limits);
     let idle = |shard: &&Shard| map.job(shard.id).is_none();
     let meta = map.shard(ShardId::META).filter(idle).and_then(|shard| planner.meta(shard));
     let users = map.shards().filter(|shard| shard.id != ShardId::META).filter(idle);
@@ -159,10 +230,10 @@ pub fn plan(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<P
     needy.sort_by_key(|(reason, sound, shard)| (*reason, *sound, shard.id));
     let mut proposals: Vec<Proposal> = meta.into_iter().collect();
     for (_, _, shard) in needy {
-        if planner.running >= JOBS_MAX {
+        if planner.running >= limits.jobs {
             break;
         }
-        if let Some(proposal) = planner.user(shard) {
+        if let Some(proposal) = planner.user(shard).filter(|proposal| planner.may_start(proposal)) {
             planner.start(&proposal);
             proposals.push(proposal);
         }
@@ -176,33 +247,55 @@ struct Planner<'a> {
     silent_after_ms: u64,
     /// As set; `balance` knows how many there can be.
     replicas: usize,
+    /// Nodes that may hold user shards.
+    sites: Vec<Site>,
     balance: Balance,
+    limits: Limits,
     /// Jobs on user shards.
     running: usize,
+    /// Of these, migrations.
+    migrating: usize,
+    /// Migrations, those counted that only wait.
+    kept: usize,
     incoming: BTreeMap<NodeId, usize>,
+    /// Migrations only.
+    outgoing: BTreeMap<NodeId, usize>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(map: &'a ClusterMap, settings: &Settings, liveness: &'a Liveness) -> Planner<'a> {
+    fn new(map: &'a ClusterMap, settings: &Settings, liveness: &'a Liveness, limits: Limits) -> Planner<'a> {
         let silent_after_ms = settings.silent_after_ms;
         let fit =
             |node: &&Node| node.state == NodeState::Member && liveness.silent_ms(node.id) <= silent_after_ms;
         let site = |node: &Node| Site { node: node.id, zone: node.zone.clone(), weight: node.weight };
         let users = || map.shards().filter(|shard| shard.id != ShardId::META);
         let replicas = usize::try_from(settings.replicas).expect("a setting is small");
-        let mut balance = Balance::new(map.nodes().filter(fit).map(site), users().count(), replicas);
+        let sites: Vec<Site> = map.nodes().filter(fit).map(site).collect();
+        let mut balance = Balance::new(sites.clone(), users().count(), replicas);
         users().flat_map(|shard| &shard.replicas).for_each(|replica| balance.add(replica.node));
         let mut planner = Planner {
             map,
             liveness,
             silent_after_ms,
             replicas,
+            sites,
             balance,
+            limits,
             running: 0,
+            migrating: 0,
+            kept: 0,
             incoming: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
         };
         for job in map.jobs().filter(|job| job.shard != ShardId::META.0) {
-            planner.running += usize::from(!only_waits(job));
+            let runs = usize::from(!only_waits(job));
+            planner.running += runs;
+            if let Some(migration) = &job.migration {
+                planner.migrating += runs;
+                planner.kept += 1;
+                let source = migration.source.as_ref().map(|source| NodeId(source.node));
+                *planner.outgoing.entry(source.unwrap_or(NodeId(0))).or_default() += runs;
+            }
             let shard = map.shard(ShardId(job.shard));
             let listed = |id: u64| shard.is_some_and(|shard| shard.replica(ReplicaId(id)).is_some());
             if let Some(add) = job.add.as_ref().filter(|add| !listed(add.replica)) {
@@ -222,9 +315,28 @@ impl<'a> Planner<'a> {
     fn start(&mut self, proposal: &Proposal) {
         self.running += 1;
         proposal.add.into_iter().for_each(|node| self.coming(node));
-        let shard = self.map.shard(proposal.shard);
-        let gone = proposal.remove.and_then(|id| shard.and_then(|shard| shard.replica(id)));
-        gone.into_iter().for_each(|replica| self.balance.take(replica.node));
+        let gone = self.gone(proposal);
+        gone.into_iter().for_each(|node| self.balance.take(node));
+        if proposal.is_migration() {
+            self.migrating += 1;
+            self.kept += 1;
+            gone.into_iter().for_each(|node| *self.outgoing.entry(node).or_default() += 1);
+        }
+    }
+
+    /// Where the replica is that goes.
+    fn gone(&self, proposal: &Proposal) -> Option<NodeId> {
+        Some(self.map.shard(proposal.shard)?.replica(proposal.remove?)?.node)
+    }
+
+    /// Whether there are not too many migrations for another one.
+    fn may_start(&self, proposal: &Proposal) -> bool {
+        let sends = |node: NodeId| self.outgoing.get(&node).copied().unwrap_or(0);
+        let is_free = |node: NodeId| sends(node) < self.limits.jobs_per_node;
+        let limits = self.limits;
+        let fits = self.migrating < limits.migrations
+            && (proposal.reason != Reason::Rebalance || self.kept < limits.kept);
+        !proposal.is_migration() || fits && self.gone(proposal).is_none_or(is_free)
     }
 
     /// Why a replica should not be where it is; `None`: it may stay.
@@ -357,7 +469,7 @@ impl<'a> Planner<'a> {
     }
 
     fn is_busy(&self, node: NodeId) -> bool {
-        self.incoming.get(&node).is_some_and(|jobs| *jobs >= JOBS_PER_TARGET_MAX)
+        self.incoming.get(&node).is_some_and(|jobs| *jobs >= self.limits.jobs_per_node)
     }
 
     /// Whether a replica can be made anew on its own node, now.
@@ -367,7 +479,9 @@ impl<'a> Planner<'a> {
     }
 
     fn takes(&self, shard: &Shard, node: NodeId) -> bool {
-        self.liveness.silent_ms(node) <= TARGET_SILENT_MAX_MS && shard.replica_on(node).is_none()
+        self.liveness.silent_ms(node) <= TARGET_SILENT_MAX_MS
+            && shard.replica_on(node).is_none()
+            && self.liveness.lacks_room(node, shard.id).is_none()
     }
 
     /// Chooses `count` voters among replicas and a newcomer: in as many zones as possible, then those that vote now.
@@ -443,4 +557,4 @@ fn odd(count: usize) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -178,16 +178,17 @@ impl Node {
         let (stop, stopping) = watch::channel(false);
         let view = View::follow(shards.clone(), parts.exec, stop.subscribe());
 
+        let room = Room::new(parts.disk.clone(), wal.clone(), parts.exec, settings.clone())
+            .map_err(WalError::from)?;
+        parts.exec.spawn(room.clone().watch());
         let reports = Reports::new(
             parts.member.node,
             parts.advertise.clone(),
             clock.clone(),
             shards.clone(),
             wal.clone(),
+            room.clone(),
         );
-        let room = Room::new(parts.disk.clone(), wal.clone(), parts.exec, settings.clone())
-            .map_err(WalError::from)?;
-        parts.exec.spawn(room.clone().watch());
         let pulses =
             Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());
         let (memory, watched) = (parts.store.memory.clone(), Watched::default());

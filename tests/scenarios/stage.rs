@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use nodenomad::model::id::{ReplicaId, ShardId};
 use nodenomad::net::identity::JoinToken;
-use nodenomad::net::wire::{NodeLeave, admin_request};
+use nodenomad::net::wire::{NodeOrder, NodeOrderKind, admin_request};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -254,8 +254,9 @@ impl Stage {
     }
 
     async fn leave(&self, n: usize) -> Result<(), Wrong> {
-        let leave = NodeLeave { node: self.world.machine(n).id().0 };
-        match self.clients.any.admin(admin_request::Body::NodeLeave(leave)).await {
+        let node = self.world.machine(n).id().0;
+        let order = NodeOrder { node, order: NodeOrderKind::NodeRemove.into(), force: true, dry_run: false };
+        match self.clients.any.admin(admin_request::Body::NodeOrder(order)).await {
             Ok(_) => Ok(()),
             Err(error) => wrong("it leaves", format!("{error}: {}", error.trouble())),
         }

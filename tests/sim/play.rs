@@ -64,9 +64,8 @@ pub async fn play(world: Rc<World>, story: Story) -> Told {
     if story.all_faults().any(|fault| fault.kind == Kind::Lose) {
         world.configure(&client, "silent_after_ms", SILENT_AFTER).await;
     }
-    if story.all_faults().any(|fault| fault.kind == Kind::Move) {
-        world.configure(&client, "undo_window_ms", travel::WINDOW).await;
-    }
+    // The cluster moves shards as well, and is not whole before it is too late to take that back.
+    world.configure(&client, "undo_window_ms", travel::WINDOW).await;
     let (work, times, lists) = (Work::new(&world), Times::new(), Lists::new());
     let play = Play { world, client, judge, disks, work, times, lists };
     let (mut told, mut memory, begin) = (Told::default(), Memory::default(), Instant::now());

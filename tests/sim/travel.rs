@@ -59,7 +59,12 @@ fn draw(world: &Rc<World>, client: &Client, fault: Fault) -> Option<MigrationBeg
     let number = fault.detail as usize;
     let (shard, nodes) = movable.get(number % movable.len().max(1))?;
     let from = nodes.get(number / 7 % nodes.len().max(1))?;
-    Some(MigrationBegin { shard: shard.0, from_node: from.0, to_node: to.0 })
+    Some(MigrationBegin {
+        shard: shard.0,
+        from_node: from.0,
+        to_node: to.0,
+        force: fault.detail.is_multiple_of(2),
+    })
 }
 
 /// True if it was taken.

@@ -38,6 +38,8 @@ pub struct World {
     /// Told when a client has just been promised something of the future: the worst moment for the power to go.
     pub promised: Rc<Notify>,
     clients: Cell<u64>,
+    /// User shards that it began with.
+    shards: Cell<usize>,
 }
 
 impl World {
@@ -50,12 +52,18 @@ impl World {
             trace: Trace::new(),
             promised: Rc::default(),
             clients: Cell::new(0),
+            shards: Cell::default(),
         }
     }
 
     /// A cluster of `count` nodes, all shards with three voters; and a client of it.
     pub async fn whole(&self, count: usize) -> Client {
-        self.bootstrap().await;
+        self.whole_split_at(count, SPLIT_AT.map(|key| key.as_bytes().to_vec()).to_vec()).await
+    }
+
+    /// The same, split at other places.
+    pub async fn whole_split_at(&self, count: usize, split_at: Vec<Vec<u8>>) -> Client {
+        self.bootstrap_split_at(split_at).await;
         let token = self.token().await;
         for _ in 1..count {
             self.join(&token).await;
@@ -110,6 +118,7 @@ impl World {
 
     fn first_machine_split_at(&self, split_at: Vec<Vec<u8>>) -> Rc<Machine> {
         let machine = self.add_machine();
+        self.shards.set(split_at.len() + 1);
         let member = Member {
             cluster_id: "simulated".to_owned(),
             node: NodeId(1),
@@ -196,7 +205,7 @@ impl World {
         let meta_living = meta_voters.min(self.count() - lost.len());
         self.until("every shard has its voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
-            map.shards().count() == SPLIT_AT.len() + 2
+            map.shards().count() == self.shards.get() + 1
                 && map.shards().all(|shard| {
                     let voters = || shard.replicas.iter().filter(|one| one.voter);
                     let living = voters().filter(|one| !lost.contains(&one.node)).count();

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test target uses a part")]
 
+pub mod answers;
 pub mod spaces;
 pub mod writers;
 
@@ -198,11 +199,19 @@ impl Cluster {
 
     /// Starts a new cluster's nodes.
     pub fn start_all(&mut self, split_at: &str) {
+        self.start_all_set(split_at, &[]);
+    }
+
+    /// The same, with these settings before the second node joins.
+    pub fn start_all_set(&mut self, split_at: &str, settings: &[(&str, &str)]) {
         let mut first = vec!["--bootstrap"];
         if !split_at.is_empty() {
             first.extend(["--split-at", split_at]);
         }
         self.nodes[0].start(&first);
+        for (name, value) in settings {
+            self.nomad(&["config", "set", name, value]);
+        }
         if self.nodes.len() > 1 {
             let token = self.nomad(&["token", "new", "--uses", "100", "-o", "raw"]);
             let address = self.quic(0);

@@ -10,7 +10,7 @@ fn position(i: u64) -> u64 {
 }
 
 fn fresh(shards: u64) -> Vec<Placed> {
-    (0..shards).map(|i| Placed { ring_position: position(i), nodes: vec![] }).collect()
+    (0..shards).map(|i| Placed { ring_position: position(i), nodes: vec![], stays: false }).collect()
 }
 
 fn plain(ids: impl IntoIterator<Item = u64>) -> Vec<Site> {
@@ -18,7 +18,11 @@ fn plain(ids: impl IntoIterator<Item = u64>) -> Vec<Site> {
 }
 
 fn settle(shards: &[Placed], nodes: Vec<Vec<NodeId>>) -> Vec<Placed> {
-    shards.iter().zip(nodes).map(|(s, nodes)| Placed { ring_position: s.ring_position, nodes }).collect()
+    shards
+        .iter()
+        .zip(nodes)
+        .map(|(s, nodes)| Placed { ring_position: s.ring_position, nodes, stays: false })
+        .collect()
 }
 
 /// What must hold of every assignment: right number, distinct, known nodes, zones kept apart.

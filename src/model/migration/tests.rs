@@ -36,11 +36,15 @@ fn map(voters: u64, job: Option<JobRecord>) -> ClusterMap {
 }
 
 fn wish(from: impl Into<Option<u64>>, to: u64) -> Wish {
-    Wish { shard: SHARD, from: from.into().map(NodeId), to: NodeId(to) }
+    Wish { shard: SHARD, from: from.into().map(NodeId), to: NodeId(to), force: false }
+}
+
+fn asked(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {
+    begin(map, &Settings::default(), liveness, wish)
 }
 
 fn moving() -> JobRecord {
-    let plan = begin(&map(3, None), &Liveness::default(), wish(3, 6)).unwrap();
+    let plan = asked(&map(3, None), &Liveness::default(), wish(3, 6)).unwrap();
     plan.job(9, ReplicaId(40), 60_000, 5)
 }
 
@@ -59,7 +63,7 @@ fn a_wish_becomes_a_job() {
 fn what_cannot_be_done_is_refused() {
     let calm = Liveness::default();
     let map = map(3, None);
-    let refusal = |wish, liveness: &Liveness| begin(&map, liveness, wish).unwrap_err();
+    let refusal = |wish, liveness: &Liveness| asked(&map, liveness, wish).unwrap_err();
     let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
     assert_eq!(refusal(Wish { shard: ShardId(8), ..wish(1, 6) }, &calm), Refusal::NoShard(ShardId(8)));
     assert_eq!(refusal(Wish { shard: ShardId::META, ..wish(1, 6) }, &calm), Refusal::Meta);
@@ -76,25 +80,90 @@ fn what_cannot_be_done_is_refused() {
     };
     assert_eq!(refusal(wish(1, 6), &silent(&[6])), Refusal::Silent { node: NodeId(6), silent_ms: 20_000 });
     // Away from a node that does not answer: yes. Among others that do not: two of three are needed.
-    assert!(begin(&map, &silent(&[3]), wish(3, 6)).is_ok());
-    assert!(begin(&map, &silent(&[1]), wish(3, 6)).is_ok());
+    assert!(asked(&map, &silent(&[3]), wish(3, 6)).is_ok());
+    assert!(asked(&map, &silent(&[1]), wish(3, 6)).is_ok());
     let refused = refusal(wish(3, 6), &silent(&[1, 2]));
     assert_eq!(refused, Refusal::NoQuorum { shard: SHARD, alive: 1, voters: 3 });
 }
 
 #[test]
+fn nothing_moves_where_it_has_no_room() {
+    let mut heard = Liveness::default();
+    heard.stored_bytes.insert(SHARD, 1_000);
+    heard.room_bytes.insert(NodeId(6), 999);
+    let no_room = Refusal::NoRoom { shard: SHARD, node: NodeId(6), needed_bytes: 1_000, free_bytes: 999 };
+    assert_eq!(asked(&map(3, None), &heard, wish(3, 6)), Err(no_room));
+    heard.room_bytes.insert(NodeId(6), 1_000);
+    assert!(asked(&map(3, None), &heard, wish(3, 6)).is_ok());
+}
+
+#[test]
+fn replicas_come_together_only_by_force() {
+    let mut map = map(3, None);
+    let zones = [(1, "a"), (2, "b"), (3, "c"), (6, "a"), (7, "c")];
+    for (node, zone) in zones {
+        let (state, zone) = ("member".to_owned(), zone.to_owned());
+        let record = NodeRecord { node, state, zone, weight: 100, ..NodeRecord::default() };
+        map.set(&SystemKey::Node(NodeId(node)).key(), Some(&record.encode_to_vec()), Timestamp(2)).unwrap();
+    }
+    let calm = Liveness::default();
+    let zone = "a".to_owned();
+    let together = Refusal::Together { shard: SHARD, node: NodeId(6), other: NodeId(1), zone };
+    assert_eq!(asked(&map, &calm, wish(3, 6)), Err(together));
+    assert!(asked(&map, &calm, Wish { force: true, ..wish(3, 6) }).is_ok());
+    assert!(asked(&map, &calm, wish(1, 6)).is_ok(), "within its zone");
+    assert!(asked(&map, &calm, wish(3, 7)).is_ok());
+}
+
+#[test]
+fn a_drain_is_stopped_as_a_whole() {
+    let mut map = map(4, None);
+    let mut job = moving();
+    job.reason = Reason::Drain.to_string();
+    let source = job.migration.as_mut().unwrap().source.as_mut().unwrap();
+    source.node = 4;
+    let drains = Refusal::Drains { id: MigrationId(9), node: NodeId(4) };
+    assert_eq!(ordered(&job, Order::Cancel, 0), Err(drains));
+    assert!(ordered(&job, Order::Pause, 0).is_ok());
+    assert_eq!(superseded(&map, &job), None);
+    let record = NodeRecord { node: 4, state: "member".to_owned(), weight: 100, ..NodeRecord::default() };
+    map.set(&SystemKey::Node(NodeId(4)).key(), Some(&record.encode_to_vec()), Timestamp(2)).unwrap();
+    assert_eq!(superseded(&map, &job).as_deref(), Some("n4 is not drained any more"));
+    assert_eq!(superseded(&map, &turned_back(&job, "so")), None, "said once");
+    let over = JobRecord { phase: JobPhase::JobRemove.into(), ..job };
+    assert_eq!(superseded(&map, &over), None, "too late");
+    assert_eq!(superseded(&map, &moving()), None, "that was somebody's wish");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_undos() {
+    let mut map = map(3, None);
+    let job = JobRecord { phase: JobPhase::JobRemove.into(), ..moving() };
+    assert_eq!(outrun(&map, &job), None);
+    for (node, state) in [(3, "draining"), (3, "member"), (6, "draining")] {
+        let record = NodeRecord { node, state: state.to_owned(), weight: 100, ..NodeRecord::default() };
+        map.set(&SystemKey::Node(NodeId(node)).key(), Some(&record.encode_to_vec()), Timestamp(2)).unwrap();
+        let kept = outrun(&map, &job);
+        assert_eq!(kept.is_some(), state == "draining", "{node} {state}");
+        assert!(kept.is_none_or(|kept| kept.migration.unwrap().course() == Course::Keep));
+    }
+    assert_eq!(outrun(&map, &moving()), None, "not before the cut-over");
+    assert_eq!(outrun(&map, &ordered(&job, Order::Undo, 0).unwrap()), None, "nor while it is undone");
+}
+
+#[test]
 fn the_source_is_guessed_only_where_it_is_clear() {
-    assert!(begin(&map(1, None), &Liveness::default(), wish(None, 6)).is_ok());
-    let plan = begin(&map(4, None), &Liveness::default(), wish(None, 6)).unwrap();
+    assert!(asked(&map(1, None), &Liveness::default(), wish(None, 6)).is_ok());
+    let plan = asked(&map(4, None), &Liveness::default(), wish(None, 6)).unwrap();
     assert_eq!(plan.source.node, NodeId(4), "it drains");
 }
 
 #[test]
 fn one_thing_at_a_time() {
-    let refused = begin(&map(3, Some(moving())), &Liveness::default(), wish(2, 7));
+    let refused = asked(&map(3, Some(moving())), &Liveness::default(), wish(2, 7));
     assert_eq!(refused, Err(Refusal::Moving(SHARD, MigrationId(9))));
     let repair = JobRecord { migration: None, reason: "repair".to_owned(), ..moving() };
-    let refused = begin(&map(3, Some(repair)), &Liveness::default(), wish(2, 7));
+    let refused = asked(&map(3, Some(repair)), &Liveness::default(), wish(2, 7));
     assert_eq!(refused, Err(Refusal::Busy { shard: SHARD, reason: "repair".to_owned() }));
 }
 
@@ -106,7 +175,7 @@ fn moves_at_a_time_are_bounded() {
             let job = JobRecord { shard, ..moving() };
             map.set(&SystemKey::Job(ShardId(shard)).key(), Some(&job.encode_to_vec()), Timestamp(2)).unwrap();
         }
-        begin(&map, &Liveness::default(), wish(3, 6)).map(|_| ())
+        asked(&map, &Liveness::default(), wish(3, 6)).map(|_| ())
     };
     assert_eq!(with(MOVES_MAX - 1), Ok(()));
     assert_eq!(with(MOVES_MAX), Err(Refusal::TooMany));

@@ -1,15 +1,14 @@
-//! What an operator asks of the cluster's records: tokens, settings, a node's leaving. Served by the meta leader.
+//! What an operator asks of the cluster's records: tokens and settings. Served by the meta leader.
 
 use bytes::Bytes;
 use prost::Message;
 
 use crate::model::config;
-use crate::model::id::NodeId;
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::token::{USES_MAX, public};
-use crate::model::wire::{NodeRecord, TokenRecord};
+use crate::model::wire::TokenRecord;
 use crate::net::identity::{JoinToken, Secrets};
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
 use crate::node::clock::Clock;
@@ -76,7 +75,8 @@ impl Office {
                 Body::TokenRevoke(revoke) => self.token_revoke(&revoke.id).await,
                 Body::TokenList(_) => self.tokens(),
                 Body::ConfigSet(set) => self.config_set(set).await,
-                Body::NodeLeave(leave) => self.node_leave(NodeId(leave.node)).await,
+                Body::NodeOrder(order) => self.node_order(order).await,
+                Body::PlanGet(get) => self.plan_get(get),
                 Body::MetaGet(get) => self.meta_get(get),
                 Body::MigrationBegin(begin) => self.migration_begin(begin).await,
                 Body::MigrationOrder(order) => self.migration_order(order).await,
@@ -148,22 +148,6 @@ impl Office {
         };
         self.records.commit(change).await?;
         tracing::info!(setting = set.name, value = set.value, reset = set.reset, "setting changed");
-        Ok(AdminReply::default())
-    }
-
-    async fn node_leave(&self, node: NodeId) -> Result<AdminReply, AdminError> {
-        let name = SystemKey::Node(node);
-        let found = self.records.read(&name)?;
-        let (stored, seen) = found.ok_or_else(|| AdminError::NotFound(format!("no node {node}")))?;
-        let mut record = NodeRecord::decode(stored).map_err(|_| MetaError::Damaged(format!("{node}")))?;
-        let cluster = self.view.now();
-        let others = cluster.map.members().filter(|other| other.id != node).count();
-        if others == 0 {
-            return Err(AdminError::Forbidden(format!("{node} is the last member: its data would be lost")));
-        }
-        record.state = "left".to_owned();
-        self.records.commit(Change::default().put(&name, record.encode_to_vec(), Some(seen))).await?;
-        tracing::info!(%node, "a node leaves");
         Ok(AdminReply::default())
     }
 

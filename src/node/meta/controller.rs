@@ -18,14 +18,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::job;
 use crate::model::key::{Key, KeyRange};
-use crate::model::placement::{self, Proposal};
+use crate::model::migration::Move;
+use crate::model::placement::{self, Limits, Liveness, Proposal, Reason};
 use crate::model::system::{Counter, SystemKey};
+use crate::model::time::Timestamp;
 use crate::model::wire::{Membership, NodeRecord, ShardRecord};
 use crate::net::wire::{NodeStatus, ReplicaStatus};
 
@@ -38,12 +42,16 @@ use super::view::{Cluster, View};
 const ROUND_EVERY: Duration = Duration::from_millis(300);
 /// How often it is looked whether there is: as often as nodes report.
 const LOOK_EVERY: Duration = REPORT_EVERY;
+/// How long it holds that nothing can be evened out, if the map does not change: others may be silent, or have more room.
+const EVEN_FOR: Duration = Duration::from_secs(30);
 
 /// Carries out what the records ask for, while this node leads the meta shard.
 pub struct Controller {
     view: View,
     reports: Reports,
     driver: Driver,
+    /// At this version of the map, and since when.
+    as_even_as_can_be: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 /// What is known of one shard from whoever leads it.
@@ -55,7 +63,7 @@ struct Seen<'a> {
 
 impl Controller {
     pub fn new(view: View, reports: Reports, driver: Driver) -> Controller {
-        Controller { view, reports, driver }
+        Controller { view, reports, driver, as_even_as_can_be: Mutex::default() }
     }
 
     /// Works until told to stop.
@@ -95,12 +103,32 @@ impl Controller {
                 Err(error) => return Err(error),
             }
         }
-        let proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
+        let mut proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
+        if proposals.is_empty() {
+            proposals = self.evening_out(&cluster, &liveness)?;
+        }
         let idle = proposals.is_empty() && cluster.map.jobs().next().is_none();
         for proposal in proposals {
             self.create(&cluster, proposal).await?;
         }
         Ok(idle)
+    }
+
+    /// What evens out the nodes, if they are uneven and it is wanted. That nothing can be done about it is remembered until
+    /// something changes.
+    fn evening_out(&self, cluster: &Cluster, liveness: &Liveness) -> Result<Vec<Proposal>, MetaError> {
+        let (map, settings) = (&cluster.map, &cluster.settings);
+        let known = *self.as_even_as_can_be.lock();
+        let is_known = known.is_some_and(|(version, at)| version == map.version() && at.elapsed() < EVEN_FOR);
+        if settings.rebalance == 0 || is_known || !placement::is_uneven(map, settings, liveness) {
+            return Ok(Vec::new());
+        }
+        let stay = self.driver.sent_back()?;
+        let proposals = placement::rebalance(map, settings, liveness, &stay, Limits::of(settings));
+        if proposals.is_empty() {
+            *self.as_even_as_can_be.lock() = Some((map.version(), Instant::now()));
+        }
+        Ok(proposals)
     }
 
     /// A node that is reached elsewhere than its record says is where it says.
@@ -161,7 +189,14 @@ impl Controller {
                 }
             },
         };
-        let record = proposal.job(id, replica, self.driver.clock.wall_ms());
+        let now_ms = self.driver.clock.wall_ms();
+        // A node that is drained is to be empty soon: undraining takes back what is needed.
+        let undo_window_ms =
+            if proposal.reason == Reason::Drain { 0 } else { cluster.settings.undo_window_ms };
+        let record = match Move::proposed(&cluster.map, &proposal) {
+            Some(migration) => migration.job(id, replica, undo_window_ms, now_ms),
+            None => proposal.job(id, replica, now_ms),
+        };
         let name = SystemKey::Job(proposal.shard);
         self.driver.records.commit(change.put(&name, record.encode_to_vec(), None)).await?;
         tracing::info!(shard = %proposal.shard, add = ?proposal.add, remove = ?proposal.remove, reason = %proposal.reason, "placement job");

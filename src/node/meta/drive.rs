@@ -17,7 +17,8 @@ use crate::model::system::{Listing, SystemKey};
 use crate::model::time::Timestamp;
 use crate::model::verify::Word;
 use crate::model::wire::{
-    Course, JobPhase, JobRecord, Membership, Migration, MigrationRecord, ReplicaRecord, ShardRecord, VoterSet,
+    Course, JobPhase, JobRecord, Membership, Migration, MigrationEnd, MigrationRecord, ReplicaRecord,
+    ShardRecord, VoterSet,
 };
 use crate::net::kind;
 use crate::net::peers::Peers;
@@ -34,6 +35,8 @@ use super::watched::Watched;
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Old migrations forgotten whenever one ends, at most: a write has so many operations and no more.
 const FORGOTTEN_AT_ONCE: usize = 64;
+/// Whoever has sent a move back does not want it made again for so long, in milliseconds.
+const SENT_BACK_MS: u64 = 60 * 60 * 1000;
 
 /// Does the steps of jobs, as leader of the meta shard.
 pub struct Driver {
@@ -63,6 +66,12 @@ impl Driver {
         let Some((stored, stamp)) = self.records.read(&SystemKey::Job(shard))? else { return Ok(()) };
         if stored != job.encode_to_vec() {
             return Ok(());
+        }
+        if let Some(because) = migration::superseded(&round.cluster.map, job) {
+            return self.records.rewrite_job(&migration::turned_back(job, &because), stamp).await;
+        }
+        if let Some(kept) = migration::outrun(&round.cluster.map, job) {
+            return self.records.rewrite_job(&kept, stamp).await;
         }
         let reply = match leader {
             Some(leader) => self.ask(job, leader, None, None).await,
@@ -181,6 +190,16 @@ impl Driver {
             change = change.delete(&row.key, row.stamp);
         }
         Ok(change)
+    }
+
+    /// Shards whose last move was sent back, or did not come about, a short while ago: the cluster does not move them by itself.
+    pub fn sent_back(&self) -> Result<BTreeSet<ShardId>, MetaError> {
+        let now_ms = self.clock.wall_ms();
+        let ended = self.records.list(Listing::Migrations, KEPT_MAX + 1)?.into_iter();
+        let ended = ended.filter_map(|row| MigrationRecord::decode(row.value).ok());
+        let young = ended.filter(|record| now_ms.saturating_sub(record.ended_at_ms) <= SENT_BACK_MS);
+        let back = young.filter(|record| record.end() != MigrationEnd::EndDone);
+        Ok(back.map(|record| ShardId(record.shard)).collect())
     }
 
     /// What a job is decided by.

@@ -4,7 +4,7 @@
 
 use prost::Message;
 
-use crate::model::id::{MigrationId, NodeId, ShardId};
+use crate::model::id::MigrationId;
 use crate::model::migration::{self, KEPT_MAX, KEPT_MS, Order, Refusal, Stage, Wish};
 use crate::model::system::{Counter, Listing, SystemKey};
 use crate::model::time::Timestamp;
@@ -12,7 +12,8 @@ use crate::model::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, M
 use crate::net::wire::{self, AdminReply, MigrationOrderKind, MigrationStatus};
 
 use super::admin::{AdminError, Office};
-use super::records::{Change, MetaError};
+use super::nodes::wish;
+use super::records::Change;
 use super::watched::Seen;
 
 /// Jobs looked through; the cluster has far fewer at a time.
@@ -24,36 +25,34 @@ impl Office {
         &self,
         asked: &wire::MigrationBegin,
     ) -> Result<AdminReply, AdminError> {
-        let from = Some(asked.from_node).filter(|from| *from != 0).map(NodeId);
-        let wish = Wish { shard: ShardId(asked.shard), from, to: NodeId(asked.to_node) };
-        let cluster = self.view.now();
-        let term = self.records.leading().ok_or(MetaError::NotHere)?;
-        let liveness = self.reports.liveness(term, &cluster.map, &self.reports.statuses(term));
+        let wish = wish(asked);
+        let (cluster, liveness) = self.heard()?;
+        let settings = &cluster.settings;
         let jobs = self.migrating()?;
         if let Some((job, stamp)) = jobs.into_iter().find(|(job, _)| job.shard == asked.shard) {
             if is_it(&job, wish) {
                 return Ok(told(self.under_way(&job)));
             }
+            if is_ending(&job) {
+                // Where its replicas are is about to change: what is wished for may be possible then.
+                return Err(AdminError::Busy(format!("{} is about to end", MigrationId(job.id))));
+            }
             // What would be refused anyway must not take anybody's undo away.
-            migration::check(&cluster.map, &liveness, wish)?;
+            migration::check(&cluster.map, settings, &liveness, wish)?;
             self.close_window(&job, stamp).await?;
         }
-        let plan = migration::begin(&cluster.map, &liveness, wish)?;
+        let plan = migration::begin(&cluster.map, settings, &liveness, wish)?;
         let (id, change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
         let (target, change) = self.records.take_replica(&cluster.map, change)?;
-        let job = plan.job(id, target, cluster.settings.undo_window_ms, self.clock.wall_ms());
+        let job = plan.job(id, target, settings.undo_window_ms, self.clock.wall_ms());
         let name = SystemKey::Job(wish.shard);
         self.records.commit(change.put(&name, job.encode_to_vec(), None)).await?;
         tracing::info!(shard = %wish.shard, migration = %MigrationId(id), to = %wish.to, "a migration begins");
         Ok(told(self.under_way(&job)))
     }
 
-    /// A migration that only waits for somebody to undo it makes way; one that is ending is waited for.
+    /// A migration that only waits for somebody to undo it makes way.
     async fn close_window(&self, job: &JobRecord, seen: Timestamp) -> Result<(), AdminError> {
-        let course = job.migration.as_ref().map(|migration| migration.course());
-        if matches!(course, Some(Course::Undo | Course::Back)) {
-            return Err(AdminError::Busy(format!("{} is about to end", MigrationId(job.id))));
-        }
         let Ok(kept) = migration::ordered(job, Order::Keep, self.clock.wall_ms()) else { return Ok(()) };
         if kept != *job {
             self.records.rewrite_job(&kept, seen).await?;
@@ -140,6 +139,12 @@ impl Office {
     }
 }
 
+/// True if a job goes back to where everything was.
+fn is_ending(job: &JobRecord) -> bool {
+    let course = job.migration.as_ref().map(|migration| migration.course());
+    matches!(course, Some(Course::Undo | Course::Back))
+}
+
 /// True if a job is the very move that is wished for.
 fn is_it(job: &JobRecord, wish: Wish) -> bool {
     let Some(migration) = &job.migration else { return false };
@@ -212,6 +217,9 @@ impl From<Refusal> for AdminError {
             Refusal::NoShard(_) | Refusal::NoNode(_) | Refusal::NotUnderWay(_) => AdminError::NotFound(text),
             Refusal::Meta | Refusal::There { .. } | Refusal::NotThere { .. } | Refusal::Unclear { .. } => {
                 AdminError::Invalid(text)
+            }
+            Refusal::NoRoom { .. } | Refusal::Together { .. } | Refusal::Drains { .. } => {
+                AdminError::Forbidden(text)
             }
             Refusal::NoMember { .. } | Refusal::Silent { .. } | Refusal::NoQuorum { .. } => {
                 AdminError::Forbidden(text)

@@ -7,7 +7,7 @@
 //! | who | what |
 //! |---|---|
 //! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), reports ([`reports`]) |
-//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`migrations`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`]) |
 //!
 //! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
 
@@ -19,6 +19,7 @@ pub mod join;
 pub mod watched;
 pub mod admin;
 pub mod migrations;
+pub mod nodes;
 pub mod keeper;
 pub mod drive;
 pub mod controller;

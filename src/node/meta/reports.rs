@@ -20,6 +20,7 @@ use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;
 use crate::node::member::Standing;
+use crate::node::room::Room;
 use crate::node::shards::Shards;
 use crate::node::wal::Wal;
 
@@ -47,6 +48,7 @@ struct Own {
     clock: Clock,
     shards: Shards,
     wal: Wal,
+    room: Arc<Room>,
     leaving: std::sync::atomic::AtomicBool,
     /// This node's replica of the meta shard as its leader says, when this node has none.
     seat: watch::Sender<Option<ReplicaId>>,
@@ -62,7 +64,14 @@ struct Heard {
 }
 
 impl Reports {
-    pub fn new(node: NodeId, quic: String, clock: Clock, shards: Shards, wal: Wal) -> Reports {
+    pub fn new(
+        node: NodeId,
+        quic: String,
+        clock: Clock,
+        shards: Shards,
+        wal: Wal,
+        room: Arc<Room>,
+    ) -> Reports {
         let own = Own {
             node,
             quic,
@@ -71,6 +80,7 @@ impl Reports {
             clock,
             shards,
             wal,
+            room,
             leaving: Default::default(),
             seat: watch::channel(None).0,
         };
@@ -119,6 +129,8 @@ impl Reports {
             state: if leaving { "leaving" } else { "up" }.to_owned(),
             quic: self.own.quic.clone(),
             http: self.own.http.lock().clone(),
+            free_bytes: self.own.room.free_bytes(),
+            reserve_bytes: self.own.room.reserve_bytes(),
         }
     }
 
@@ -153,10 +165,20 @@ impl Reports {
         let silence = self.silence(term, map.nodes().map(|node| node.id));
         let silence_ms = silence.into_iter().map(|(node, silence)| (node, silence.as_millis() as u64));
         let replicas = statuses.iter().flat_map(|status| &status.replicas);
-        let damaged = replicas.filter(|replica| replica.state == DAMAGED);
+        let damaged = replicas.clone().filter(|replica| replica.state == DAMAGED);
+        let mut stored_bytes = BTreeMap::new();
+        for replica in replicas {
+            let most: &mut u64 = stored_bytes.entry(ShardId(replica.shard)).or_default();
+            *most = replica.bytes.max(*most);
+        }
+        let room = |status: &Arc<NodeStatus>| {
+            (NodeId(status.node), status.free_bytes.saturating_sub(status.reserve_bytes))
+        };
         Liveness {
             silence_ms: silence_ms.collect(),
             damaged: damaged.map(|replica| ReplicaId(replica.replica)).collect(),
+            room_bytes: statuses.iter().map(room).collect(),
+            stored_bytes,
         }
     }
 

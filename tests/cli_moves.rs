@@ -1,0 +1,129 @@
+//! Moving shards from the command line, against one real cluster: what scripts rely on, and what is refused.
+
+mod support;
+
+use std::time::Duration;
+
+use nodenomad::model::id::ShardId;
+use serde_json::Value;
+use support::Cluster;
+use support::answers::{assert_has, done, fails, fields, run};
+
+const EVENT: &str = "migration shard source target stage state bytes_done bytes_total bytes_per_s seconds_left write_pause_us";
+
+/// A user shard, the nodes that hold it, and one that does not.
+async fn a_shard(cluster: &Cluster) -> (u64, Vec<u64>, u64) {
+    let map = cluster.client().await.map();
+    // Not one that can still be undone: it is on all of them.
+    let route = map.shards().find(|route| route.shard != ShardId::META && route.replicas.len() == 3).unwrap();
+    let here: Vec<u64> = route.replicas.iter().map(|replica| replica.node.0).collect();
+    let free = map.members().map(|(node, _)| node.0).find(|node| !here.contains(node)).unwrap();
+    (route.shard.0, here, free)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_scripts_rely_on() {
+    let mut cluster = Cluster::new(4);
+    // What moves is what is told to.
+    cluster.start_all_set("h,q", &[("rebalance", "0")]);
+    let client = cluster.client().await;
+    cluster.wait_until_whole(&client, 3).await;
+    for n in 0..200 {
+        client.put(format!("k{n:03}").as_bytes(), vec![b'v'; 1000]).await.unwrap();
+    }
+    moves(&cluster).await;
+    mistakes(&cluster).await;
+    plans(&cluster);
+    nodes(&cluster);
+    cluster.equal_digests(&client, Duration::from_secs(30)).await;
+}
+
+async fn moves(c: &Cluster) {
+    let (shard, here, to) = a_shard(c).await;
+    let moved = done(c, &format!("migrate --shard {shard} --from {} --to {to} -o jsonl", here[0]));
+    let events = moved.lines();
+    events.iter().for_each(|event| assert_has(event, EVENT));
+    let last = events.last().unwrap();
+    assert_eq!((&last["state"], &last["stage"]), (&"done".into(), &"cleanup".into()), "{last}");
+    assert_eq!((last["source"].as_u64(), last["target"].as_u64()), (Some(here[0]), Some(to)));
+    assert!(last["write_pause_us"].as_u64().is_some(), "{last}");
+    let id = last["migration"].as_u64().unwrap();
+    let all = done(c, "migrate ls -o json").json();
+    let listed = all.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
+    assert!(fields(listed).contains("undo_left_ms") && listed["state"] == "done", "{listed}");
+
+    let undone = done(c, &format!("migrate undo m{id}"));
+    assert!(undone.text().contains(&format!("s{shard} is on n{} again", here[0])), "{undone:?}");
+    let shown = done(c, &format!("migrate show m{id}"));
+    assert!(shown.text().contains("undone"), "{shown:?}");
+
+    // The same once more, not watched; then it stands still, goes on or is over already, and is given up or not any more.
+    let begun = loop {
+        let begun = run(c, &format!("migrate --shard {shard} --from {} --to {to} --detach -o raw", here[0]));
+        if begun.code == 0 {
+            break begun;
+        }
+        assert!(begun.code == 3 && begun.err.contains("is about to end"), "{begun:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let id = begun.text().trim().to_owned();
+    run(c, &format!("migrate pause {id}"));
+    run(c, &format!("migrate resume {id}"));
+    let watched = run(c, &format!("migrate show {id} --watch"));
+    assert!(matches!(watched.code, 0 | 1), "{watched:?}");
+    done(c, "migrate limit 50MiB/s");
+    assert_eq!(done(c, "config get migration_bytes_per_s -o raw").text().trim(), "52428800");
+    done(c, "migrate limit none");
+}
+
+async fn mistakes(c: &Cluster) {
+    let (shard, here, free) = a_shard(c).await;
+    assert!(fails(c, &format!("migrate --shard {shard} --to {free}"), 2).err.contains("say which one moves"));
+    assert!(fails(c, "migrate --shard 999 --to 1", 1).err.contains("there is no shard s999"));
+    assert!(fails(c, &format!("migrate --shard {shard} --to 99"), 1).err.contains("there is no node n99"));
+    let there = format!("migrate --shard {shard} --from {} --to {}", here[0], here[1]);
+    assert!(fails(c, &there, 2).err.contains("already"));
+    assert!(fails(c, "migrate show m999", 1).err.contains("there is no migration m999"));
+    assert!(fails(c, "migrate undo m999", 1).err.contains("there is no migration m999"));
+}
+
+fn plans(c: &Cluster) {
+    let plan = done(c, "migrate plan --drain n4 -o json").json();
+    assert_has(&plan, "changes room bytes seconds");
+    let changes = plan["changes"].as_array().unwrap();
+    let of_four = |change: &&Value| change["source"] == 4 && change["reason"] == "drain";
+    assert!(changes.iter().filter(of_four).all(|change| change["may_fail"].as_u64() >= Some(1)), "{plan}");
+    changes.iter().for_each(|change| assert_has(change, "shard source target bytes may_fail reason"));
+    let dry = done(c, "node drain n4 --dry-run -o json").json();
+    assert_eq!(dry["changes"], plan["changes"], "both say the same");
+    assert_eq!(done(c, "node show n4 -o json").json()["state"], "up", "and nothing happens");
+    done(c, "migrate plan --rebalance");
+    fails(c, "migrate plan", 2);
+    assert!(fails(c, "migrate plan --join n99", 1).err.contains("there is no node n99"));
+}
+
+fn nodes(c: &Cluster) {
+    let holds = fails(c, "node remove n2 --yes", 4);
+    assert!(holds.err.contains("still holds") && holds.err.contains("nomad node drain n2"), "{holds:?}");
+    assert!(fails(c, "node drain n99", 1).err.contains("there is no node n99"));
+    done(c, "node drain n4 --wait");
+    let four = done(c, "node show n4 -o json").json();
+    assert_eq!(
+        (&four["state"], &four["replicas"]),
+        (&"draining".into(), &1.into()),
+        "that of the meta shard"
+    );
+    let fewer = fails(c, "node drain n3", 4);
+    assert!(fewer.err.contains("2 nodes for the 3 copies"), "{fewer:?}");
+    let asks = run(c, "node remove n4");
+    assert_eq!(asks.code, 2, "nobody is here to answer: {asks:?}");
+    done(c, "node undrain n4");
+    assert_eq!(done(c, "node show n4 -o json").json()["state"], "up");
+    done(c, "node drain n4");
+    done(c, "node drain n4 --wait");
+    done(c, "node remove n4 --dry-run");
+    done(c, "node remove n4 --yes");
+    let left = done(c, "node ls -o json").json();
+    assert_eq!(left.as_array().unwrap().len(), 3, "{left}");
+    assert!(fails(c, "node undrain n4", 1).err.contains("has left"));
+}

@@ -1,0 +1,189 @@
+//! Nodes that come and go, in simulated time: one that joins fills itself, one that is drained is empty in the end, whatever
+//! happens meanwhile.
+
+mod simulated;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use nodenomad::client::{Client, ErrorOutcome};
+use nodenomad::model::id::{NodeId, ShardId};
+use nodenomad::net::wire::admin_request::Body;
+use nodenomad::net::wire::{MigrationList, MigrationStatus, NodeOrder, NodeOrderKind};
+use tokio::time::sleep;
+
+use simulated::{Ledger, World, for_seeds};
+
+/// By then everything has moved that is to move: shards are small.
+const LIMIT: Duration = Duration::from_secs(180);
+/// How long moves can be undone here.
+const WINDOW: &str = "1s";
+
+/// Somebody who has nodes come and go.
+struct Operator {
+    client: Client,
+}
+
+impl Operator {
+    async fn new(world: &Rc<World>) -> Operator {
+        let client = world.client("operator").await;
+        world.configure(&client, "undo_window_ms", WINDOW).await;
+        Operator { client }
+    }
+
+    /// Gives an order until it is taken; an error that is not the network's is the answer.
+    async fn order(&self, node: NodeId, order: NodeOrderKind, force: bool) -> Result<(), String> {
+        loop {
+            let order = NodeOrder { node: node.0, order: order.into(), force, dry_run: false };
+            match self.client.admin(Body::NodeOrder(order)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.retryable() || error.outcome() == ErrorOutcome::Unknown => {}
+                Err(error) => return Err(format!("{error}: {}", error.trouble())),
+            }
+        }
+    }
+
+    /// User shards that have a replica on a node.
+    async fn held(&self, node: NodeId) -> usize {
+        let Ok(map) = self.client.refresh().await else { return usize::MAX };
+        let users = map.shards().filter(|route| route.shard != ShardId::META);
+        users.filter(|route| route.replicas.iter().any(|replica| replica.node == node)).count()
+    }
+
+    async fn migrations(&self) -> Vec<MigrationStatus> {
+        let answer = self.client.admin(Body::MigrationList(MigrationList {})).await;
+        answer.map(|answer| answer.migrations).unwrap_or_default()
+    }
+
+    async fn is_over(&self) -> bool {
+        self.migrations().await.iter().all(|status| status.ended_at_ms != 0)
+    }
+}
+
+/// Told an error, writers would say so.
+fn told_errors(ledger: &Ledger) -> Option<String> {
+    let errors = [ErrorOutcome::Failed, ErrorOutcome::Unknown].map(|outcome| format!(" {outcome:?}"));
+    let trace = ledger.trace();
+    let told = trace.lines().find(|line| errors.iter().any(|error| line.ends_with(error.as_str())));
+    told.map(str::to_owned)
+}
+
+#[test]
+fn a_node_that_joins_fills_itself_and_nobody_notices() {
+    for_seeds("a_node_that_joins_fills_itself_and_nobody_notices", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        let operator = Operator::new(&world).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 4, 40);
+        world.join(&world.token().await).await;
+        let joined = world.machine(3).id();
+        // Three shards on four nodes: two or three of nine replicas for each.
+        world
+            .until("it has its share", LIMIT, || async {
+                (2..=3).contains(&operator.held(joined).await) && operator.is_over().await
+            })
+            .await;
+        let all = operator.migrations().await;
+        assert!(!all.is_empty() && all.iter().all(|status| status.target_node == joined.0), "{all:?}");
+        assert!(all.iter().all(|status| status.state == "done"), "{all:?}");
+        ledger.stop(workers).await;
+        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        ledger.verify(&client).await;
+        world.wait_until_whole(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+#[test]
+fn a_node_that_is_drained_is_empty_and_can_go() {
+    for_seeds("a_node_that_is_drained_is_empty_and_can_go", 1..=2, |world| async move {
+        let client = world.whole(4).await;
+        let operator = Operator::new(&world).await;
+        world.until("it is even", LIMIT, || operator.is_over()).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 4, 40);
+        let node = world.machine(1).id();
+        let refused = operator.order(node, NodeOrderKind::NodeRemove, false).await;
+        assert!(refused.as_ref().is_err_and(|why| why.contains("still holds")), "{refused:?}");
+        operator.order(node, NodeOrderKind::NodeDrain, false).await.unwrap();
+        world.until("it is empty", LIMIT, || async { operator.held(node).await == 0 }).await;
+        let other = world.machine(2).id();
+        let refused = operator.order(other, NodeOrderKind::NodeDrain, false).await;
+        assert!(refused.as_ref().is_err_and(|why| why.contains("2 nodes for the 3 copies")), "{refused:?}");
+        operator.order(node, NodeOrderKind::NodeRemove, false).await.unwrap();
+        world
+            .until("the meta shard is without it", LIMIT, || async {
+                let Ok(map) = operator.client.refresh().await else { return false };
+                map.shards().all(|route| route.replicas.iter().all(|replica| replica.node != node))
+            })
+            .await;
+        ledger.stop(workers).await;
+        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        world.machine(1).lose();
+        ledger.verify(&client).await;
+    });
+}
+
+/// All power goes while it is drained; it goes on where it was. Told to stay, it keeps what it still has.
+#[test]
+fn a_drain_survives_everybodys_death_and_can_be_called_off() {
+    for_seeds("a_drain_survives_everybodys_death_and_can_be_called_off", 1..=3, |world| async move {
+        let client = world.whole(5).await;
+        let operator = Operator::new(&world).await;
+        world.until("it is even", LIMIT, || operator.is_over()).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        let node = world.machine(1).id();
+        operator.order(node, NodeOrderKind::NodeDrain, false).await.unwrap();
+        sleep(world.draw_ms(0, 4_000)).await;
+        world.cut_all();
+        sleep(world.draw_ms(0, 2_000)).await;
+        world.start_all().await;
+        world.until("it is empty", LIMIT, || async { operator.held(node).await == 0 }).await;
+
+        operator.order(node, NodeOrderKind::NodeUndrain, false).await.unwrap();
+        let other = world.machine(2).id();
+        operator.order(other, NodeOrderKind::NodeDrain, false).await.unwrap();
+        sleep(world.draw_ms(0, 1_500)).await;
+        operator.order(other, NodeOrderKind::NodeUndrain, false).await.unwrap();
+        world.until("nothing moves any more", LIMIT, || operator.is_over()).await;
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.wait_until_whole(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// Twenty moves and more: all power goes in the midst of them, and afterwards each is made that was still to be made, once.
+#[test]
+fn many_moves_go_on_where_they_were() {
+    for_seeds("many_moves_go_on_where_they_were", [1], |world| async move {
+        let split_at = (1..28).map(|n| format!("{n:02}").into_bytes()).collect();
+        let client = world.whole_split_at(4, split_at).await;
+        let operator = Operator::new(&world).await;
+        world.until("it is even", LIMIT, || operator.is_over()).await;
+        let before = operator.migrations().await.len();
+        let node = world.machine(1).id();
+        let held = operator.held(node).await;
+        assert!(held >= 20, "{held} shards");
+        operator.order(node, NodeOrderKind::NodeDrain, false).await.unwrap();
+        let half = || async { operator.held(node).await <= held / 2 };
+        world.until("half of it is done", LIMIT, half).await;
+        world.cut_all();
+        world.start_all().await;
+        world.until("it is empty", LIMIT, || async { operator.held(node).await == 0 }).await;
+        world.until("nothing moves any more", LIMIT, || operator.is_over()).await;
+        let moves = operator.migrations().await.split_off(before);
+        let mut done: Vec<u64> = moves
+            .iter()
+            .filter(|one| one.state == "done" && one.source_node == node.0)
+            .map(|one| one.shard)
+            .collect();
+        done.sort_unstable();
+        let all = done.len();
+        done.dedup();
+        assert_eq!((all, done.len()), (held, held), "each of them once: {moves:?}");
+        world.wait_until_whole(&client).await;
+        world.equal_digests(&client).await;
+    });
+}

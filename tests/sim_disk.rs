@@ -6,13 +6,18 @@
 
 mod simulated;
 
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::client::Error;
 use nodenomad::model::id::ShardId;
+use nodenomad::model::wire;
 use nodenomad::node::raft::group::GroupStatus;
-use tokio::time::{Instant, timeout};
+use nodenomad::node::raft::machine::{SnapshotMeta, SnapshotSource};
+use nodenomad::node::raft::types;
+use nodenomad::node::wal::GroupId;
+use tokio::time::{Instant, sleep, timeout};
 
 use simulated::{Ledger, World, for_seeds};
 
@@ -299,6 +304,51 @@ fn where_all_are_full_to_the_last_byte_reads_and_some_deletes_go_on() {
             let put = || async { client.put(b"kept", "2").await.is_ok() };
             world.until("writes are let in again", Duration::from_secs(30), put).await;
             world.equal_digests(&client).await;
+        },
+    );
+}
+
+/// A follower has it all by the log, but not on its disk yet, when a snapshot comes that it does not need any more. Its leader
+/// will take the answer for "all up to there is kept".
+#[test]
+fn a_snapshot_that_is_not_needed_is_answered_when_the_log_is_on_disk() {
+    for_seeds(
+        "a_snapshot_that_is_not_needed_is_answered_when_the_log_is_on_disk",
+        1..=2,
+        |world| async move {
+            let client = world.whole(3).await;
+            client.put(b"a", "before").await.unwrap();
+            let shard = ShardId(1);
+            let leader = world.wait_for_leader(shard).await;
+            let follower = world.machine((leader + 1) % 3);
+            let (of, here) = (world.machine(leader).node(), follower.node());
+            let (sender, replica) = (of.shards.get(shard).unwrap(), here.shards.get(shard).unwrap());
+            follower.gate.close();
+            client.put(b"a", "after").await.unwrap();
+            let last = of.wal.group(GroupId(sender.id.0)).state().last.unwrap();
+            let log = here.wal.group(GroupId(replica.id.0));
+            world
+                .until("the follower has it in memory", Duration::from_secs(4), || async {
+                    log.state().last == Some(last)
+                })
+                .await;
+            // The next heartbeats tell it that this is committed.
+            sleep(Duration::from_secs(1)).await;
+            let vote = of.wal.group(GroupId(sender.id.0)).state().vote.unwrap();
+            let vote = types::vote_from_wire(&wire::Vote {
+                term: vote.term,
+                replica: vote.replica,
+                committed: vote.committed,
+            });
+            let last_log_id =
+                Some(types::log_id_from_wire(&wire::LogId { term: last.term, index: last.index }));
+            let meta = SnapshotMeta { last_log_id, ..Default::default() };
+            let source = SnapshotSource::Received(Path::new("is/not/looked/at").to_owned());
+            let answer = replica.install(vote, meta, source);
+            tokio::pin!(answer);
+            assert!(timeout(Duration::from_secs(2), &mut answer).await.is_err(), "it was answered too early");
+            follower.gate.open();
+            answer.await.unwrap();
         },
     );
 }

@@ -49,8 +49,8 @@ use super::wire::{Course, JobPhase, JobRecord, ReplicaRecord, ReplicaRole};
 pub const JOBS_MAX: usize = 16;
 /// Of these, how many may copy to the same node, and how many migrations may copy from one.
 pub const JOBS_PER_NODE_MAX: usize = 4;
-/// Moves that even out, as long as they can be undone: others can be asked for beside them.
-const KEPT_MAX: usize = super::migration::MOVES_MAX / 2;
+/// Moves that even out, as long as they can be undone: others can be asked for beside them, of which there may be more.
+pub const KEPT_MAX: usize = 32;
 /// A node silent for longer than this is nowhere to copy to, in milliseconds.
 pub const TARGET_SILENT_MAX_MS: u64 = 10_000;
 /// Most voters of the meta shard.

@@ -6,11 +6,11 @@
 //! ## Invariants and what guards each
 //!
 //! - A node that joins gets its share and nothing else moves: guarded by
-//!   `tests::evening_out::a_node_that_joins_fills_itself`.
+//!   `model::placement::tests::evening_out::a_node_that_joins_fills_itself`.
 //! - Whoever is told to leave a shard where it is does: guarded by
-//!   `tests::evening_out::what_was_sent_back_stays_where_it_is`.
+//!   `model::placement::tests::evening_out::what_was_sent_back_stays_where_it_is`.
 //! - A shard is moved only while all its voters are heard: guarded by
-//!   `tests::evening_out::nothing_moves_while_a_voter_is_silent`.
+//!   `model::placement::tests::evening_out::nothing_moves_while_a_voter_is_silent`.
 
 use std::collections::BTreeSet;
 

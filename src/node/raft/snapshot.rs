@@ -22,8 +22,8 @@
 //!   `tests::a_file_arrives_whole_and_durable`, `tests::anything_but_the_file_offered_is_refused`.
 //! - Nothing is received that is larger than allowed or that there is no room for: guarded by
 //!   `tests::anything_but_the_file_offered_is_refused`.
-//! - What is answered is on disk, also where openraft does not need the file any more and says so at once: guarded by the planted
-//!   bug *snapshot answered early* (`tests/sim`), whose judge is *acknowledged on disk*.
+//! - What is answered is on disk, also where openraft does not need the file any more and says so at once: guarded by
+//!   `sim_disk::a_snapshot_that_is_not_needed_is_answered_when_the_log_is_on_disk`.
 //! - What was installed is the whole shard: guarded by `sim_cluster::a_node_that_missed_the_log_gets_a_snapshot`,
 //!   `node::store::tests::copies::a_damaged_file_is_not_installed`.
 

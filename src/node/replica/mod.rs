@@ -51,10 +51,11 @@ use super::disk::Disk;
 use super::raft::counts::RaftCounts;
 use super::raft::group::{Group, GroupStatus, ProposeError, Roused};
 use super::raft::log::Log;
-use super::raft::machine::{Applied, Machine};
+use super::raft::machine::{Applied, Machine, SnapshotMeta, SnapshotSource};
 use super::raft::network::Network;
 use super::raft::pace::Pace;
 use super::raft::sending::Sending;
+use super::raft::types::Vote;
 use super::store::{Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
@@ -276,9 +277,24 @@ impl Replica {
         self.log.live_bytes()
     }
 
-    /// Returns when all that was sent to this replica's log is on disk.
-    pub async fn synced(&self) -> Result<(), WalError> {
-        self.log.synced().await
+    /// Takes a received snapshot in; returns this replica's vote, once all up to the snapshot is on disk.
+    ///
+    /// # Errors
+    ///
+    /// If it was not taken in, or nobody can say; the text says why.
+    pub async fn install(
+        &self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        source: SnapshotSource,
+    ) -> Result<Vote, String> {
+        let vote = self.group.install(vote, meta, source).await?;
+        // It may not have been needed, since the log has caught up meanwhile: then openraft answers at once. But the answer says
+        // that all up to there is kept, and what came by the log is on its way to the disk.
+        if !planted(Bug::SnapshotAnsweredEarly) {
+            self.log.synced().await.map_err(|error| error.to_string())?;
+        }
+        Ok(vote)
     }
 
     /// Flushes what is in memory.

@@ -199,15 +199,10 @@ impl Requests {
         // Its digest only says that it is what was sent; once openraft has it, what is wrong with it stops the replica.
         replica.store.check_received(&file, &last).await.map_err(|error| failed(&error))?;
         let meta = SnapshotMeta { last_log_id: Some(log_id_from_wire(&last)), last_membership };
-        let installed = replica.group.install(vote, meta, SnapshotSource::Received(file.clone())).await;
+        let installed = replica.install(vote, meta, SnapshotSource::Received(file.clone())).await;
         let vote = installed.map_err(|error| refused(PeerFailureCode::PeerFailed, error))?;
         if planted(Bug::StaleSnapshot) && self.disk.exists(&file).is_ok_and(|unwanted| unwanted) {
             replica.store.install(&file, &last).await.map_err(|error| failed(&error))?;
-        }
-        // It may not have been needed, since the log has caught up meanwhile: then openraft answers at once. But the answer says
-        // that all up to there is kept, and what came by the log is on its way to the disk.
-        if !planted(Bug::SnapshotAnsweredEarly) {
-            replica.synced().await.map_err(|error| failed(&error))?;
         }
         tracing::info!(shard = %replica.shard, index = last.index, "snapshot installed");
         Ok(vote_to_wire(&vote))

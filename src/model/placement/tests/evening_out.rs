@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::super::super::migration::Move;
+use super::super::super::migration::{MOVES_MAX, Move};
 use super::super::*;
 use super::Cluster;
 
@@ -130,5 +130,6 @@ fn migrations_are_few_at_a_time_and_others_find_room_beside_them() {
     cluster.settings.replicas = 1;
     cluster.settings.max_concurrent_migrations = 6;
     let limits = Limits::of(&cluster.settings);
-    assert_eq!((limits.migrations, limits.kept), (6, super::super::super::migration::MOVES_MAX / 2));
+    assert_eq!(limits.migrations, 6);
+    assert!(limits.kept < MOVES_MAX, "there is always room for what somebody asks for");
 }

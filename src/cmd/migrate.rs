@@ -143,7 +143,7 @@ impl Migrate {
                     (.., Some((shard, to))) => plan_get::What::Move(wish(shard, from, to, true)),
                     _ => plan_get::What::Rebalance(true),
                 };
-                let plan = plan::ask(&client, what).await;
+                let plan = plan::ask(&client, what, || "cannot plan that".to_owned()).await;
                 plan.map_err(|failure| failure.cure("nomad node ls; nomad shard ls"))?.show(&ui)?;
                 Ok(Exit::Done)
             }

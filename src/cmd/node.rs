@@ -10,7 +10,7 @@ use crate::cmd::fail::{Answer, Failure};
 use crate::cmd::global::Global;
 use crate::cmd::migrate::plan;
 use crate::cmd::view::{Cluster, NodeView};
-use crate::cmd::{session, spell, table};
+use crate::cmd::{log, session, spell, table};
 use crate::model::id::NodeId;
 use crate::net::wire::admin_request::Body;
 use crate::net::wire::{NodeOrder, NodeOrderKind, plan_get};
@@ -66,6 +66,7 @@ pub enum Node {
 impl Node {
     pub async fn run(self, global: &Global) -> Answer {
         let ui = global.ui();
+        log::start_for_command(&ui, global.verbose)?;
         let client = session::connect(global).await?;
         match self {
             Node::Ls | Node::Show { .. } => {}
@@ -107,7 +108,8 @@ async fn drain(
     (wait, force, dry_run): (bool, bool, bool),
 ) -> Answer {
     let ui = global.ui();
-    let plan = plan::ask(client, plan_get::What::DrainNode(node.0)).await;
+    let what = plan_get::What::DrainNode(node.0);
+    let plan = plan::ask(client, what, || format!("cannot drain {node}")).await;
     let plan = plan.map_err(|failure| failure.cure("nomad node ls"))?;
     if dry_run {
         plan.show(&ui)?;
@@ -162,9 +164,7 @@ async fn order(
 fn cure(node: NodeId, kind: NodeOrderKind) -> String {
     match kind {
         NodeOrderKind::NodeDrain => {
-            format!(
-                "another node first (nomad token new), fewer copies (nomad config set replicas 1), or nomad node drain {node} --force"
-            )
+            format!("add a node (nomad token new), or nomad node drain {node} --force")
         }
         NodeOrderKind::NodeRemove => format!("nomad node drain {node} --wait; nomad status"),
         NodeOrderKind::NodeUndrain | NodeOrderKind::NodeUnspecified => "nomad node ls".to_owned(),

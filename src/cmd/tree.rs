@@ -86,8 +86,8 @@ pub enum Command {
 impl Command {
     /// True for those that want more than one thread, and for those that have something to say at ctrl-C.
     pub fn is_busy(&self) -> bool {
-        use Command::{Bench, Demo, Migrate, Serve, Up};
-        matches!(self, Bench(_) | Demo(_) | Migrate(_) | Serve(_) | Up(_))
+        use Command::{Bench, Demo, Migrate, Node, Serve, Up};
+        matches!(self, Bench(_) | Demo(_) | Migrate(_) | Node(_) | Serve(_) | Up(_))
     }
 
     pub async fn run(self, global: &Global) -> Answer {

@@ -2,11 +2,12 @@
 //!
 //! Plans are made again after each change, so that whatever happens is taken into account. A forecast makes them one after the
 //! other on a copy of the map, each change done at once, until none is left: so what is foretold is what the cluster does by
-//! the same rules, not another plan. Nothing is carried out.
+//! the same rules, not another plan. Nothing is carried out. What is under way already is taken to come to its end, and is not told.
 //!
 //! ## Invariants and what guards each
 //!
 //! - It ends, and where it ends nothing more is to be done: guarded by `tests::a_forecast_leads_to_where_plans_lead`.
+//! - What is under way is as good as done: guarded by `tests::what_is_under_way_is_taken_for_done`.
 //! - On the way no shard is worse off than it was, if it can be helped: guarded by
 //!   `tests::no_step_of_a_forecast_lowers_the_margin`.
 
@@ -20,7 +21,7 @@ use super::map::{ClusterMap, NodeState};
 use super::placement::{Limits, Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS, plan_within, rebalance};
 use super::system::SystemKey;
 use super::time::Timestamp;
-use super::wire::{NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
+use super::wire::{Course, JobRecord, Migration, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 
 /// Rounds of plans; two are usual.
 const ROUNDS_MAX: usize = 64;
@@ -41,6 +42,7 @@ pub struct Change {
 /// All that would be done from here on, in order.
 pub fn forecast(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Change> {
     let mut run = Run { map: map.clone(), liveness, changes: Vec::new() };
+    run.end_jobs();
     for _ in 0..ROUNDS_MAX {
         let mut proposals = plan_within(&run.map, settings, liveness, Limits::NONE);
         if proposals.is_empty() && settings.rebalance != 0 {
@@ -81,6 +83,14 @@ fn set(map: &mut ClusterMap, key: &SystemKey, value: &[u8]) {
     map.set(&key.key(), Some(value), Timestamp::ZERO).expect("our own records are understood");
 }
 
+/// Has these vote, and no others.
+fn give_votes(record: &mut ShardRecord, voters: &[u64]) {
+    for replica in &mut record.replicas {
+        let votes = voters.contains(&replica.replica);
+        replica.set_role(if votes { ReplicaRole::RoleVoter } else { ReplicaRole::RoleLearner });
+    }
+}
+
 struct Run<'a> {
     map: ClusterMap,
     liveness: &'a Liveness,
@@ -88,6 +98,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Has everything under way come to its end, one way or the other.
+    fn end_jobs(&mut self) {
+        let jobs: Vec<JobRecord> = self.map.jobs().cloned().collect();
+        for job in jobs {
+            let key = SystemKey::Job(ShardId(job.shard));
+            self.map.set(&key.key(), None, Timestamp::ZERO).expect("a record can be taken away");
+            let Some(mut record) = self.map.shard(ShardId(job.shard)).map(ShardRecord::from) else {
+                continue;
+            };
+            let goes_back = |migration: &Migration| migration.course() == Course::Back;
+            if job.migration.as_ref().is_some_and(goes_back) {
+                let target = job.add.as_ref().map_or(0, |add| add.replica);
+                record.replicas.retain(|replica| replica.replica != target);
+            } else {
+                let is_new = |add: &&ReplicaRecord| {
+                    record.replicas.iter().all(|replica| replica.replica != add.replica)
+                };
+                let coming: Vec<ReplicaRecord> = job.add.iter().filter(is_new).copied().collect();
+                record.replicas.extend(coming);
+                record.replicas.retain(|replica| replica.replica != job.remove);
+                give_votes(&mut record, &job.voters);
+            }
+            set(&mut self.map, &SystemKey::Shard(ShardId(job.shard)), &record.encode_to_vec());
+        }
+    }
+
     /// Has it happen. New replicas get ids that nobody has: their own would be reserved when it really does.
     fn carry_out(&mut self, proposal: &Proposal) {
         let Some(shard) = self.map.shard(proposal.shard) else { return };
@@ -102,10 +138,7 @@ impl Run<'_> {
         record.replicas.extend(proposal.add.map(coming));
         let margin = self.margin(&record.replicas, &old).min(self.margin(&record.replicas, &new));
         record.replicas.retain(|replica| proposal.remove != Some(ReplicaId(replica.replica)));
-        for replica in &mut record.replicas {
-            let votes = new.contains(&replica.replica);
-            replica.set_role(if votes { ReplicaRole::RoleVoter } else { ReplicaRole::RoleLearner });
-        }
+        give_votes(&mut record, &new);
         record.epoch += 1;
         set(&mut self.map, &SystemKey::Shard(proposal.shard), &record.encode_to_vec());
         let (shard, to, reason) = (proposal.shard, proposal.add, proposal.reason);

@@ -55,9 +55,13 @@ pub struct RoomView {
 }
 
 /// Asks what would be done.
-pub async fn ask(client: &Client, what: plan_get::What) -> Result<PlanView, Failure> {
+pub async fn ask(
+    client: &Client,
+    what: plan_get::What,
+    failed: impl FnOnce() -> String,
+) -> Result<PlanView, Failure> {
     let body = Body::PlanGet(PlanGet { what: Some(what) });
-    let answer = session::admin(client, body, || "there is no such plan".to_owned()).await?;
+    let answer = session::admin(client, body, failed).await?;
     Ok(PlanView::new(&answer.plan.unwrap_or_default()))
 }
 

@@ -42,6 +42,28 @@ fn a_forecast_leads_to_where_plans_lead() {
 }
 
 #[test]
+fn what_is_under_way_is_taken_for_done() {
+    let mut cluster = settled(6, 4);
+    let map = with_state(&cluster.map(), NodeId(2), NodeState::Draining);
+    let held = cluster.on(2) - 1;
+    cluster.state(2, NodeState::Draining);
+    let proposal = cluster.plan().into_iter().find(|proposal| proposal.reason == Reason::Drain).unwrap();
+    let mut busy = map.clone();
+    let job = proposal.job(1, ReplicaId(900), 0);
+    set(&mut busy, &SystemKey::Job(proposal.shard), &job.encode_to_vec());
+    let changes = forecast(&busy, &cluster.settings, &cluster.silent);
+    let drained: Vec<&Change> = changes.iter().filter(|change| change.from == Some(NodeId(2))).collect();
+    assert_eq!(drained.len(), held - 1, "{changes:?}");
+    assert!(drained.iter().all(|change| change.shard != proposal.shard));
+    // One that goes back is where it was, and is told.
+    let migration = Some(Migration { course: Course::Back.into(), ..Migration::default() });
+    let back = JobRecord { migration, ..job };
+    set(&mut busy, &SystemKey::Job(proposal.shard), &back.encode_to_vec());
+    let changes = forecast(&busy, &cluster.settings, &cluster.silent);
+    assert_eq!(changes.iter().filter(|change| change.from == Some(NodeId(2))).count(), held);
+}
+
+#[test]
 fn no_step_of_a_forecast_lowers_the_margin() {
     let mut cluster = settled(40, 5);
     cluster.join(6, "");

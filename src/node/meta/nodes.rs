@@ -54,7 +54,7 @@ impl Office {
     pub(super) fn plan_get(&self, asked: &PlanGet) -> Result<AdminReply, AdminError> {
         let (cluster, liveness) = self.heard()?;
         let (map, settings) = (&cluster.map, &cluster.settings);
-        let changes = match asked.what {
+        let mut changes = match asked.what {
             None => return Err(AdminError::Invalid("a plan of nothing".to_owned())),
             Some(plan_get::What::DrainNode(node)) => {
                 let node = NodeId(node);
@@ -74,6 +74,8 @@ impl Office {
                 vec![forecast::of_proposal(map, &liveness, plan.proposal())]
             }
         };
+        // Who votes may change by itself; nothing moves for it.
+        changes.retain(|change| change.from.is_some() || change.to.is_some());
         Ok(AdminReply { plan: Some(told(&cluster, &liveness, &changes)), ..AdminReply::default() })
     }
 

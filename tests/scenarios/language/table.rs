@@ -101,7 +101,7 @@ pub const STEPS: &[Row<Verb>] = &[
     row(
         "leave NODE",
         Verb::Leave,
-        "Removes the node from the cluster, as `nomad node leave` does. It may be down.",
+        "Removes the node from the cluster, as `nomad node remove --force` does. It may be down.",
     ),
     row(
         "OPERATION [via NODE | only NODE] -> OUTCOME [within TIME]",

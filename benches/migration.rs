@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench --bench migration                  # a shard of 256 MiB, 2,000 writes a second
-//! cargo bench --bench migration -- --mib 64 --writes 500 --dir /somewhere/on/a/disk
+//! cargo bench --bench migration -- --mib 64 --writes 500     # TMPDIR says where the data go
 //! ```
 //!
 //! Four nodes as processes on this machine, one user shard on three of them, moved to the fourth: idle, and while writes arrive at
@@ -12,7 +12,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -54,21 +54,23 @@ const BEFORE: u8 = 0;
 const DURING: u8 = 1;
 const AFTER: u8 = 2;
 
+/// Milliseconds that each took, by when it was due.
+type Times = Mutex<[Vec<f64>; 3]>;
+
 /// Writers at a steady rate.
 struct Load {
     now: Arc<AtomicU8>,
-    /// Milliseconds that each took, by when it was due; those that failed are told apart.
-    took_ms: Arc<Mutex<[Vec<f64>; 3]>>,
-    failed: Arc<Mutex<u64>>,
+    took_ms: Arc<Times>,
+    failed: Arc<AtomicU64>,
     work: tokio::task::JoinHandle<()>,
 }
 
 impl Load {
     fn start(client: &Client, keys: u64, per_second: u64) -> Load {
-        let (now, took_ms, failed) = (Arc::new(AtomicU8::new(BEFORE)), Arc::default(), Arc::default());
+        let (now, took_ms) = (Arc::new(AtomicU8::new(BEFORE)), Arc::<Times>::default());
+        let failed = Arc::new(AtomicU64::new(0));
         let (client, seen) = (client.clone(), Arc::clone(&now));
-        let (results, errors): (Arc<Mutex<[Vec<f64>; 3]>>, Arc<Mutex<u64>>) =
-            (Arc::clone(&took_ms), Arc::clone(&failed));
+        let (results, errors) = (Arc::clone(&took_ms), Arc::clone(&failed));
         let work = tokio::spawn(async move {
             let (begin, mut sent) = (Instant::now(), 0u64);
             loop {
@@ -80,7 +82,7 @@ impl Load {
                 tokio::spawn(async move {
                     match client.put(key.as_bytes(), vec![b'w'; VALUE_BYTES]).await {
                         Ok(_) => results.lock()[phase as usize].push(due.elapsed().as_secs_f64() * 1e3),
-                        Err(_) => *errors.lock() += 1,
+                        Err(_) => _ = errors.fetch_add(1, Ordering::Relaxed),
                     }
                 });
             }
@@ -237,7 +239,7 @@ async fn main() {
         let all = [BEFORE, DURING, AFTER].map(|when| load.of(when));
         let p99 = all.map(|(p99, _)| format!("{p99:.1}")).join(" / ");
         let longest = all.map(|(_, longest)| format!("{longest:.0}")).join(" / ");
-        let failed = *load.failed.lock();
+        let failed = load.failed.load(Ordering::Relaxed);
         line(&format!("{} writes/s", options.writes), &took, &p99, &longest, failed);
     }
 }

@@ -12,7 +12,7 @@
 //! may come back and fewer voters would make nothing safer. A node that left is not waited for.
 //! *A damaged replica* is replaced by a fresh one on its own node, which is there and has the room.
 //!
-//! *Evening out* ([`rebalance`]) comes last, when nothing else is to be done: a node that has joined fills itself.
+//! *Evening out* ([`rebalance()`]) comes last, when nothing else is to be done: a node that has joined fills itself.
 //!
 //! Moves between two sound nodes (a drain's, and those that even out) are *migrations*: they have stages, are verified and
 //! can be watched and stopped, and there are at most `max_concurrent_migrations` of them at a time.

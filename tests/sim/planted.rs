@@ -91,7 +91,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Crash],
         points: &[(Point::EarlyFlush, 500)],
         bounds_ms: (6_000, 2_000),
-        quick: 1,
+        quick: 2,
     },
     Plan {
         bug: Some(Bug::ReadWithoutRound),
@@ -100,7 +100,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::Split],
         points: &[],
         bounds_ms: (12_000, 12_000),
-        quick: 1,
+        quick: 2,
     },
     Plan {
         bug: Some(Bug::RetryAppliedTwice),
@@ -118,7 +118,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Crash],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 2,
+        quick: 24,
     },
     Plan {
         bug: Some(Bug::EndAtBadRecord),
@@ -145,7 +145,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Rot],
         points: &[],
         bounds_ms: (20_000, 500),
-        quick: 2,
+        quick: 1,
     },
     Plan {
         bug: Some(Bug::PurgePastDurable),
@@ -181,7 +181,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Clock],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 17,
+        quick: 18,
     },
     Plan {
         bug: Some(Bug::CeilingIgnored),
@@ -190,7 +190,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Blackout],
         points: &[],
         bounds_ms: (20_000, 150),
-        quick: 32,
+        quick: 6,
     },
     Plan {
         bug: Some(Bug::OwnGarbage),
@@ -208,7 +208,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::Split, Kind::Slow],
         points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
         bounds_ms: (15_000, 6_000),
-        quick: 6,
+        quick: 3,
     },
     Plan {
         bug: Some(Bug::EpochAtReceipt),
@@ -217,7 +217,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Rot],
         points: &[(Point::SlowConsumer, 300)],
         bounds_ms: (10_000, 2_000),
-        quick: 2,
+        quick: 1,
     },
     Plan {
         bug: Some(Bug::CopyDiffers),
@@ -235,7 +235,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::SlowDisk, Kind::Hang],
         points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
         bounds_ms: (15_000, 6_000),
-        quick: 21,
+        quick: 30,
     },
 ];
 

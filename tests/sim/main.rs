@@ -52,9 +52,10 @@ use totals::Totals;
 
 /// Seeds that `cargo test` runs once.
 const FIXED: std::ops::Range<u64> = 2..6;
-/// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong.
+/// What it runs twice: the first as all others, the second with many nodes and everything that can go wrong in one run: all
+/// but a log that rots, for nobody is lost after that.
 const REPEATED: &str = "sim --seed 1 --twice";
-const REPEATED_LARGE: &str = "sim --seed 5 --nodes 7 --each --twice";
+const REPEATED_LARGE: &str = "sim --seed 1 --nodes 7 --each --twice";
 
 #[derive(Clone, Debug, Parser)]
 struct Options {

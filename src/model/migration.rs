@@ -49,6 +49,8 @@ use super::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, ReplicaR
 pub const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// How many of them, at most.
 pub const KEPT_MAX: usize = 1_000;
+/// Of the moves that even out, how many are kept for an undo: as many again can go on beside them.
+const EVENED_KEPT_MAX: usize = super::placement::KEPT_MAX / 2;
 /// Moves under way at a time, those included that only wait for somebody to undo them.
 pub const MOVES_MAX: usize = 64;
 
@@ -397,17 +399,26 @@ pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
     stays.then(|| format!("{node} is not drained any more"))
 }
 
+/// True if a job has done all but wait for somebody to undo it.
+fn is_kept(job: &JobRecord) -> bool {
+    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let course = job.migration.as_ref().map(|migration| migration.course());
+    past && course.is_some_and(|course| !matches!(course, Course::Keep | Course::Undo))
+}
+
 /// The record of a migration that is not kept for an undo any longer, where that is so: one of its nodes is to be emptied,
-/// and that does not wait.
+/// and that does not wait; or the cluster evens out its nodes, and has so many younger ones that are kept.
 pub fn outrun(map: &ClusterMap, job: &JobRecord) -> Option<JobRecord> {
     let migration = job.migration.as_ref()?;
-    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
-    let waits = past && !matches!(migration.course(), Course::Keep | Course::Undo);
     let leaves =
         |of: &ReplicaRecord| map.node(NodeId(of.node)).is_none_or(|node| node.state != NodeState::Member);
     let emptied = migration.source.iter().chain(&migration.target).any(leaves);
     let kept = Migration { course: Course::Keep.into(), ..migration.clone() };
-    (waits && emptied).then(|| JobRecord { migration: Some(kept), ..job.clone() })
+    let age = |job: &JobRecord| (job.migration.as_ref().map_or(0, |of| of.cut_over_at_ms), job.id);
+    let evens = |job: &&JobRecord| is_kept(job) && job.reason == Reason::Rebalance.to_string();
+    let younger = map.jobs().filter(evens).filter(|other| age(other) > age(job)).count();
+    let too_old = evens(&job) && younger >= EVENED_KEPT_MAX;
+    (is_kept(job) && (emptied || too_old)).then(|| JobRecord { migration: Some(kept), ..job.clone() })
 }
 
 /// The record of a migration that has to go back.

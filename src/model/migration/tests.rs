@@ -152,6 +152,28 @@ fn a_drain_does_not_wait_for_undos() {
 }
 
 #[test]
+fn evening_out_does_not_wait_for_undos() {
+    let mut map = map(3, None);
+    let job = |n: u64, reason: Reason| {
+        let job = JobRecord { phase: JobPhase::JobRemove.into(), id: n, shard: 100 + n, ..moving() };
+        let migration = Migration { cut_over_at_ms: n, ..job.migration.clone().unwrap() };
+        JobRecord { reason: reason.to_string(), migration: Some(migration), ..job }
+    };
+    let most = EVENED_KEPT_MAX as u64;
+    for n in 1..=most {
+        let job = job(n, Reason::Rebalance);
+        map.set(&SystemKey::Job(ShardId(job.shard)).key(), Some(&job.encode_to_vec()), Timestamp(2)).unwrap();
+    }
+    assert_eq!(outrun(&map, &job(1, Reason::Rebalance)), None, "there are not too many yet");
+    let one_more = job(most + 1, Reason::Rebalance);
+    let key = SystemKey::Job(ShardId(one_more.shard)).key();
+    map.set(&key, Some(&one_more.encode_to_vec()), Timestamp(2)).unwrap();
+    assert!(outrun(&map, &job(1, Reason::Rebalance)).is_some(), "the oldest makes way");
+    assert_eq!(outrun(&map, &job(2, Reason::Rebalance)), None);
+    assert_eq!(outrun(&map, &job(0, Reason::Move)), None, "what somebody asked for is kept");
+}
+
+#[test]
 fn the_source_is_guessed_only_where_it_is_clear() {
     assert!(asked(&map(1, None), &Liveness::default(), wish(None, 6)).is_ok());
     let plan = asked(&map(4, None), &Liveness::default(), wish(None, 6)).unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::{Key, KeyRange};
+use crate::model::map::NodeState;
 use crate::model::wire::{ReplicaRole, ShardRecord};
 use crate::net::transport::Address;
 use crate::net::wire::MapReply;
@@ -56,7 +57,7 @@ impl ClusterMap {
     pub(super) fn from_wire(reply: MapReply) -> Result<ClusterMap, &'static str> {
         let members = reply.nodes.into_iter().filter(|node| node.state != "left");
         let members = members.map(|node| {
-            let (address, draining) = (Address(node.quic), node.state == "draining");
+            let (address, draining) = (Address(node.quic), node.state == NodeState::Draining.name());
             let (http, zone, weight) = (node.http, node.zone, node.weight);
             (NodeId(node.node), Member { address, http, zone, weight, draining })
         });

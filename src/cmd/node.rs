@@ -69,36 +69,36 @@ impl Node {
         log::start_for_command(&ui, global.verbose)?;
         let client = session::connect(global).await?;
         match self {
-            Node::Ls | Node::Show { .. } => {}
-            Node::Drain { id, wait, force, dry_run } => {
-                return drain(&client, global, id, (wait, force, dry_run)).await;
-            }
-            Node::Undrain { id } => {
-                order(&client, id, NodeOrderKind::NodeUndrain, (false, false), "undrain").await?;
-                ui.note(&format!("{id} stays"));
-                return Ok(Exit::Done);
-            }
-            Node::Remove { id, force, dry_run } => {
-                return remove(&client, global, id, (force, dry_run)).await;
-            }
-        }
-        let (status, map) = (session::status(&client).await?, session::map(&client).await?);
-        let nodes = Cluster::new(&map, &status).nodes();
-        match self {
-            Node::Drain { .. } | Node::Undrain { .. } | Node::Remove { .. } => unreachable!("done above"),
             Node::Ls => {
                 let header = ["ID", "ADDR", "ZONE", "STATE", ">LEADERS", ">REPLICAS", ">SIZE", "VERSION"];
-                ui.list(&nodes, &header, row, |node| node.id.to_string())?;
+                ui.list(&nodes(&client).await?, &header, row, |node| node.id.to_string())?;
+                Ok(Exit::Done)
             }
             Node::Show { id } => {
+                let nodes = nodes(&client).await?;
                 let node = nodes.iter().find(|node| node.id == id.0).ok_or_else(|| {
                     Failure::new(Exit::No, format!("there is no node {id}")).cure("nomad node ls")
                 })?;
                 ui.show(node, || page(node), || node.id.to_string())?;
+                Ok(Exit::Done)
             }
+            Node::Drain { id, wait, force, dry_run } => {
+                drain(&client, global, id, (wait, force, dry_run)).await
+            }
+            Node::Undrain { id } => {
+                order(&client, id, NodeOrderKind::NodeUndrain, (false, false), "undrain").await?;
+                ui.note(&format!("{id} stays"));
+                Ok(Exit::Done)
+            }
+            Node::Remove { id, force, dry_run } => remove(&client, global, id, (force, dry_run)).await,
         }
-        Ok(Exit::Done)
     }
+}
+
+/// All members, as they are shown.
+async fn nodes(client: &Client) -> Result<Vec<NodeView>, Failure> {
+    let (status, map) = (session::status(client).await?, session::map(client).await?);
+    Ok(Cluster::new(&map, &status).nodes())
 }
 
 async fn drain(

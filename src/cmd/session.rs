@@ -13,6 +13,7 @@ use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Failure, OrFail};
 use crate::cmd::global::Global;
 use crate::model::id::ShardId;
+use crate::model::map::NodeState;
 use crate::model::wire::{NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 use crate::net::chance::Chance;
 use crate::net::exec::Exec;
@@ -145,7 +146,7 @@ fn as_wire(client: &Client, map: &ClusterMap) -> MapReply {
         http: member.http.clone(),
         zone: member.zone.clone(),
         weight: member.weight,
-        state: if member.draining { "draining" } else { "member" }.to_owned(),
+        state: if member.draining { NodeState::Draining } else { NodeState::Member }.name().to_owned(),
         ..NodeRecord::default()
     });
     let shards = map.shards().map(|route| ShardRecord {

@@ -23,7 +23,7 @@ use super::system::SystemKey;
 use super::time::Timestamp;
 use super::wire::{Course, JobRecord, Migration, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 
-/// Rounds of plans; two are usual.
+/// Rounds of plans, at most.
 const ROUNDS_MAX: usize = 64;
 
 /// One change of one shard.
@@ -42,17 +42,7 @@ pub struct Change {
 /// All that would be done from here on, in order.
 pub fn forecast(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Change> {
     let mut run = Run { map: map.clone(), liveness, changes: Vec::new() };
-    run.end_jobs();
-    for _ in 0..ROUNDS_MAX {
-        let mut proposals = plan_within(&run.map, settings, liveness, Limits::NONE);
-        if proposals.is_empty() && settings.rebalance != 0 {
-            proposals = rebalance(&run.map, settings, liveness, &BTreeSet::new(), Limits::NONE);
-        }
-        if proposals.is_empty() {
-            break;
-        }
-        proposals.iter().for_each(|proposal| run.carry_out(proposal));
-    }
+    run.go_on(settings);
     run.changes
 }
 
@@ -98,6 +88,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Makes plans and has them happen until there is nothing left to do.
+    fn go_on(&mut self, settings: &Settings) {
+        self.end_jobs();
+        for _ in 0..ROUNDS_MAX {
+            let mut proposals = plan_within(&self.map, settings, self.liveness, Limits::NONE);
+            if proposals.is_empty() && settings.rebalance != 0 {
+                proposals = rebalance(&self.map, settings, self.liveness, &BTreeSet::new(), Limits::NONE);
+            }
+            if proposals.is_empty() {
+                return;
+            }
+            proposals.iter().for_each(|proposal| self.carry_out(proposal));
+        }
+    }
+
     /// Has everything under way come to its end, one way or the other.
     fn end_jobs(&mut self) {
         let jobs: Vec<JobRecord> = self.map.jobs().cloned().collect();

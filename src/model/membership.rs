@@ -87,7 +87,6 @@ fn drain(map: &ClusterMap, settings: &Settings, node: NodeId, force: bool) -> Re
     let stays = |other: &&super::map::Node| other.id != node && other.state == NodeState::Member;
     let left = map.members().filter(stays).count();
     let replicas = settings.replicas;
-    // Where there are too few already it makes nothing worse but for the copies that it holds.
     if (left as u64) < replicas && !force {
         return Err(Refusal::Fewer { node, left, replicas });
     }

@@ -293,8 +293,8 @@ impl<'a> Planner<'a> {
             if let Some(migration) = &job.migration {
                 planner.migrating += runs;
                 planner.kept += 1;
-                let source = migration.source.as_ref().map(|source| NodeId(source.node));
-                *planner.outgoing.entry(source.unwrap_or(NodeId(0))).or_default() += runs;
+                let source = migration.source.iter().map(|source| NodeId(source.node));
+                source.for_each(|node| *planner.outgoing.entry(node).or_default() += runs);
             }
             let shard = map.shard(ShardId(job.shard));
             let listed = |id: u64| shard.is_some_and(|shard| shard.replica(ReplicaId(id)).is_some());

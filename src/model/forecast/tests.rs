@@ -12,15 +12,7 @@ fn settled(users: u64, nodes: u64) -> Cluster {
 /// The map once all of it is done.
 fn after(cluster: &Cluster, map: &ClusterMap) -> ClusterMap {
     let mut run = Run { map: map.clone(), liveness: &cluster.silent, changes: Vec::new() };
-    for _ in 0..ROUNDS_MAX {
-        let mut proposals = plan_within(&run.map, &cluster.settings, &cluster.silent, Limits::NONE);
-        if proposals.is_empty() {
-            proposals =
-                rebalance(&run.map, &cluster.settings, &cluster.silent, &BTreeSet::new(), Limits::NONE);
-        }
-        proposals.iter().for_each(|proposal| run.carry_out(proposal));
-    }
-    assert_eq!(run.changes, forecast(map, &cluster.settings, &cluster.silent));
+    run.go_on(&cluster.settings);
     run.map
 }
 

@@ -21,7 +21,7 @@ use super::super::map::{ClusterMap, Replica, Shard};
 use super::super::wire::JobRecord;
 use super::{Limits, Liveness, Planner, Proposal, Reason, TARGET_SILENT_MAX_MS};
 
-/// True if a node is beyond a mark or a shard's replicas are not apart. Cheap.
+/// True if a node is beyond a mark or a shard's replicas are not apart. Looks at each shard once.
 pub fn is_uneven(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> bool {
     let planner = Planner::new(map, settings, liveness, Limits::of(settings));
     planner.balance.is_uneven()

@@ -82,7 +82,9 @@ impl Driver {
             None => None,
         };
         let step = job::next(job, observation.as_ref());
-        self.watched.look(job, reply.as_ref(), &step, || stored_bytes(round.statuses, shard));
+        self.watched.look(job, reply.as_ref(), &step, || {
+            round.liveness.stored_bytes.get(&shard).copied().unwrap_or(0)
+        });
         let (Some(leader), Some(reply)) = (leader, reply) else { return Ok(()) };
         if let Some(step) = for_leader(&step) {
             tracing::debug!(%shard, ?step, "placement step");
@@ -312,10 +314,4 @@ fn words(statuses: &[Arc<NodeStatus>], shard: ShardId) -> BTreeMap<ReplicaId, Wo
         digest: replica.digest[..].try_into().ok(),
     };
     of_shard.map(|replica| (ReplicaId(replica.replica), word(replica))).collect()
-}
-
-/// An estimate of what a replica of a shard holds: the most that one says.
-fn stored_bytes(statuses: &[Arc<NodeStatus>], shard: ShardId) -> u64 {
-    let all = statuses.iter().flat_map(|status| &status.replicas);
-    all.filter(|replica| replica.shard == shard.0).map(|replica| replica.bytes).max().unwrap_or(0)
 }

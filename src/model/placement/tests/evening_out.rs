@@ -126,8 +126,6 @@ fn migrations_are_few_at_a_time_and_others_find_room_beside_them() {
     cluster.state(4, NodeState::Draining);
     let proposals = cluster.plan();
     assert_eq!(proposals.len(), JOBS_PER_NODE_MAX, "all go from one node");
-    cluster.state(3, NodeState::Draining);
-    cluster.settings.replicas = 1;
     cluster.settings.max_concurrent_migrations = 6;
     let limits = Limits::of(&cluster.settings);
     assert_eq!(limits.migrations, 6);

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nodenomad::model::id::ShardId;
 use serde_json::Value;
@@ -10,6 +10,9 @@ use support::Cluster;
 use support::answers::{assert_has, done, fails, fields, run};
 
 const EVENT: &str = "migration shard source target stage state bytes_done bytes_total bytes_per_s seconds_left write_pause_us";
+
+/// A move that was undone is over by then.
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// A user shard, the nodes that hold it, and one that does not.
 async fn a_shard(cluster: &Cluster) -> (u64, Vec<u64>, u64) {
@@ -58,12 +61,14 @@ async fn moves(c: &Cluster) {
     assert!(shown.text().contains("undone"), "{shown:?}");
 
     // The same once more, not watched; then it stands still, goes on or is over already, and is given up or not any more.
+    let undone_at = Instant::now();
     let begun = loop {
         let begun = run(c, &format!("migrate --shard {shard} --from {} --to {to} --detach -o raw", here[0]));
         if begun.code == 0 {
             break begun;
         }
         assert!(begun.code == 3 && begun.err.contains("is about to end"), "{begun:?}");
+        assert!(undone_at.elapsed() < END_LIMIT, "{begun:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let id = begun.text().trim().to_owned();

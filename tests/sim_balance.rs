@@ -10,7 +10,7 @@ use nodenomad::client::{Client, ErrorOutcome};
 use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::net::wire::admin_request::Body;
 use nodenomad::net::wire::{MigrationList, MigrationStatus, NodeOrder, NodeOrderKind};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use simulated::{Ledger, World, for_seeds};
 
@@ -33,7 +33,9 @@ impl Operator {
 
     /// Gives an order until it is taken; an error that is not the network's is the answer.
     async fn order(&self, node: NodeId, order: NodeOrderKind, force: bool) -> Result<(), String> {
+        let begin = Instant::now();
         loop {
+            assert!(begin.elapsed() < LIMIT, "nobody takes the order {order:?} for {node}");
             let order = NodeOrder { node: node.0, order: order.into(), force, dry_run: false };
             match self.client.admin(Body::NodeOrder(order)).await {
                 Ok(_) => return Ok(()),

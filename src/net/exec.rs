@@ -20,6 +20,10 @@ use super::trouble::{Point, trouble};
 /// What a consumer takes where there is trouble.
 const SLOW_CONSUMER: Duration = Duration::from_millis(60);
 
+/// The niceness of work that others go before: it gets a ninth of what they get, where both want a processor (sched(7)).
+#[cfg(target_os = "linux")]
+const BEHIND_NICE: libc::c_int = 10;
+
 /// How work is run. Cheap to clone.
 #[derive(Clone, Copy, Debug)]
 pub enum Exec {
@@ -88,6 +92,16 @@ async fn pass(delay: Duration, gate: Option<&'static Gate>) {
     }
 }
 
+/// Gives the calling thread less of the processors than others get, where they are short.
+fn step_back() {
+    // Elsewhere that would be the whole process.
+    #[cfg(target_os = "linux")]
+    // SAFETY: it takes numbers and touches no memory of ours; 0 is the calling thread. That it is refused harms nothing.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, BEHIND_NICE);
+    }
+}
+
 impl Exec {
     /// Runs a task in the background. Dropping the handle does not end it.
     pub fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
@@ -112,6 +126,28 @@ impl Exec {
                 pass(*delay, *gate).await;
                 work()
             }
+        }
+    }
+
+    /// Runs long work that blocks behind whatever else wants the processors: what clients wait for goes first. On a thread of
+    /// its own, since what has stepped back may not step forward again. A panic in it is carried on in the caller.
+    pub async fn behind<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        match self {
+            Exec::Threads => {
+                let (done, result) = oneshot::channel();
+                let body = move || {
+                    step_back();
+                    // Whoever asked may have gone.
+                    let _ = done.send(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)));
+                };
+                let thread = std::thread::Builder::new().name("behind".to_owned());
+                thread.spawn(body).expect("the operating system gives us a thread");
+                match result.await.expect("it is sent whatever the work does") {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Exec::Inline { .. } => self.blocking(work).await,
         }
     }
 

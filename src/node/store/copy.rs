@@ -48,7 +48,7 @@ impl Store {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (store, to) = (self.clone(), to.to_owned());
-        let copied = self.shared.exec.blocking(move || store.copy_blocking(place, &to)).await;
+        let copied = self.shared.exec.behind(move || store.copy_blocking(place, &to)).await;
         if copied.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
             self.verify().await;
         }
@@ -69,7 +69,7 @@ impl Store {
             }
             read
         };
-        if let Err(error) = self.shared.exec.blocking(verify).await {
+        if let Err(error) = self.shared.exec.behind(verify).await {
             tracing::error!(path = %self.shared.path().display(), %error, "the shard's file was looked through");
         }
     }
@@ -97,7 +97,7 @@ impl Store {
     /// `Damaged`, `Copy`, `Unfit`.
     pub async fn check_received(&self, file: &Path, expect: &wire::LogId) -> Result<(), StoreError> {
         let (shared, file, expect) = (self.shared.clone(), file.to_owned(), *expect);
-        self.shared.exec.blocking(move || shared.check_received(&file, expect)).await
+        self.shared.exec.behind(move || shared.check_received(&file, expect)).await
     }
 
     /// Replaces the shard's file with the one at `from`, which must be on the same disk, be this shard's and hold just
@@ -110,7 +110,7 @@ impl Store {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let (shared, from, expect) = (self.shared.clone(), from.to_owned(), *expect);
-        self.shared.exec.blocking(move || shared.install(place, &from, expect)).await
+        self.shared.exec.behind(move || shared.install(place, &from, expect)).await
     }
 }
 

@@ -56,7 +56,7 @@ impl Store {
         let frame = self.frame();
         async move {
             let frame = frame?;
-            let digest = shared.exec.blocking(move || frame.digest()).await;
+            let digest = shared.exec.behind(move || frame.digest()).await;
             digest.map_err(|error| shared.sort(error))
         }
     }
@@ -97,7 +97,7 @@ impl Shared {
         *self.word.lock() = Word { asked_index: asked.index, ..Word::default() };
         let (frame, shared) = (self.frame(applier, asked), self.clone());
         self.exec.spawn(async move {
-            let digest = shared.exec.blocking(move || frame.digest()).await;
+            let digest = shared.exec.behind(move || frame.digest()).await;
             let mut word = shared.word.lock();
             match digest.map_err(|error| shared.sort(error)) {
                 _ if word.asked_index != asked.index => {} // it was asked again

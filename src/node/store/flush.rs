@@ -34,7 +34,7 @@ impl Store {
         log_synced().await.map_err(|error| StoreError::Log(error.into()))?;
         let shared = self.shared.clone();
         // The place goes along, so that it stays taken even if nobody awaits this any more.
-        self.shared.exec.blocking(move || shared.write_down(place)).await
+        self.shared.exec.behind(move || shared.write_down(place)).await
     }
 
     /// Removes a bounded amount of what no read at or above the file's own watermark can see: history runs, tombstones,
@@ -46,7 +46,7 @@ impl Store {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         let shared = self.shared.clone();
-        self.shared.exec.blocking(move || shared.sweep(place)).await
+        self.shared.exec.behind(move || shared.sweep(place)).await
     }
 
     /// The watermark that sweeps go by: the one in the file.

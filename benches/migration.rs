@@ -41,6 +41,9 @@ struct Options {
     /// Writes a second in the second half
     #[arg(long, default_value_t = 2_000)]
     writes: u64,
+    /// In the last third, milliseconds: copied slower while a hundredth of the requests takes longer
+    #[arg(long, default_value_t = 10)]
+    keep_p99_ms: u64,
     /// Times each is measured
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -154,13 +157,14 @@ struct Took {
 }
 
 /// Moves the shard off one of its nodes and undoes that.
-async fn go(client: &Client, shard: ShardId, when: impl Fn(u8)) -> Took {
+async fn go(client: &Client, shard: ShardId, keep_p99_us: u64, when: impl Fn(u8)) -> Took {
     let map = client.refresh().await.unwrap();
     let here: Vec<NodeId> = map.shard(shard).unwrap().replicas.iter().map(|replica| replica.node).collect();
     let to = map.members().map(|(node, _)| node).find(|node| !here.contains(node)).unwrap();
     when(DURING);
     let begin = Instant::now();
-    let wish = MigrationBegin { shard: shard.0, from_node: here[0].0, to_node: to.0, force: false };
+    let wish =
+        MigrationBegin { shard: shard.0, from_node: here[0].0, to_node: to.0, force: false, keep_p99_us };
     let id = client.admin(Body::MigrationBegin(wish)).await.unwrap().migrations[0].id;
     let (mut transfer, mut half, mut moved_all) = (None, None, None);
     let status = loop {
@@ -228,19 +232,22 @@ async fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for _ in 0..options.rounds {
-        let took = go(&client, shard, |_| {}).await;
+        let took = go(&client, shard, 0, |_| {}).await;
         line("none", &took, "-", "-", 0);
     }
-    for _ in 0..options.rounds {
-        let load = Load::start(&client, keys, options.writes);
-        tokio::time::sleep(CALM).await;
-        let took = go(&client, shard, |when| load.is(when)).await;
-        load.work.abort();
-        let all = [BEFORE, DURING, AFTER].map(|when| load.of(when));
-        let p99 = all.map(|(p99, _)| format!("{p99:.1}")).join(" / ");
-        let longest = all.map(|(_, longest)| format!("{longest:.0}")).join(" / ");
-        let failed = load.failed.load(Ordering::Relaxed);
-        line(&format!("{} writes/s", options.writes), &took, &p99, &longest, failed);
+    for keep_p99_ms in [0, options.keep_p99_ms] {
+        for _ in 0..options.rounds {
+            let load = Load::start(&client, keys, options.writes);
+            tokio::time::sleep(CALM).await;
+            let took = go(&client, shard, keep_p99_ms * 1000, |when| load.is(when)).await;
+            load.work.abort();
+            let all = [BEFORE, DURING, AFTER].map(|when| load.of(when));
+            let p99 = all.map(|(p99, _)| format!("{p99:.1}")).join(" / ");
+            let longest = all.map(|(_, longest)| format!("{longest:.0}")).join(" / ");
+            let failed = load.failed.load(Ordering::Relaxed);
+            let keep = if keep_p99_ms == 0 { String::new() } else { format!(", keeping {keep_p99_ms} ms") };
+            line(&format!("{} writes/s{keep}", options.writes), &took, &p99, &longest, failed);
+        }
     }
 }
 

@@ -46,10 +46,11 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "status" -d 'Show whethe
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "kv" -d 'Read and write single keys'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "range" -d 'Print keys and values in order'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "bench" -d 'Measure a cluster under load'
-complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas, and let others lead'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "migrate" -d 'Move a replica of a shard to another node, live'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster, and have one go'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "ring" -d 'Show the ring: shares of the nodes, positions of the shards'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "why" -d 'Say why something is where it is, moves, waits or is stuck, and what would help'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "token" -d 'Make, list and revoke the tokens with which nodes join'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "context" -d 'Choose which cluster to talk to'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "config" -d 'Read and change the settings of the cluster'
@@ -297,22 +298,23 @@ complete -c nomad -n "__fish_nomad_using_subcommand bench" -s y -l yes -d 'Answe
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
 json\t'One JSON document; a stable contract'
 jsonl\t'One JSON object a line'
 raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s y -l yes -d 'Answer questions with yes'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s q -l quiet -d 'Only the answer: no notes, no progress'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -f -a "ls" -d 'List all shards, the meta shard first'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show" -f -a "show" -d 'Show one shard and how far each replica is'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -f -a "ls" -d 'List all shards, the meta shard first'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -f -a "show" -d 'Show one shard and how far each replica is'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead" -f -a "lead" -d 'Let another replica lead, which serves its writes and newest reads'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -341,34 +343,53 @@ complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subco
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -l to -d 'From which node, as `node ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
 json\t'One JSON document; a stable contract'
 jsonl\t'One JSON object a line'
 raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l force -d 'Also where that puts two replicas into a zone that could be apart'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l detach -d 'Begin it and do not watch'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -l wait -d 'Watch until it cannot be undone any more and nothing is left of the old replica'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s y -l yes -d 'Answer questions with yes'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "ls" -d 'List those under way and those that ended within a day, oldest first'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "show" -d 'Show one'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "plan" -d 'Show what would move if something happened, and move nothing'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "pause" -d 'Have one stand still'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "resume" -d 'Let one go on'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "cancel" -d 'Give one up before its cut-over: everything is as it was'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "limit" -d 'Bound how fast shards are copied, on all nodes, now'
-complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan pause resume cancel limit undo" -f -a "undo" -d 'Take one back after its cut-over: nothing is copied'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from lead" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l keep-p99 -d 'Copy slower while a hundredth of the requests at its nodes takes longer than this, such as 10ms [default: the setting `migration_keep_p99_ms`]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l force -d 'Also where that puts two replicas into a zone that could be apart'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l detach -d 'Begin it and do not watch'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l wait -d 'Watch until it cannot be undone any more and nothing is left of the old replica'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "ls" -d 'List those under way and those that ended within a day, oldest first'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "show" -d 'Show one'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "plan" -d 'Show what would move if something happened, and move nothing'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "apply" -d 'Carry out a plan, exactly as it was printed, if replicas and nodes are still where they were'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "plans" -d 'List the plans that are, or were, carried out, oldest first'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "stop" -d 'Begin nothing more of a plan; what has begun comes to its end'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "pause" -d 'Have one stand still'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "resume" -d 'Let one go on'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "cancel" -d 'Give one up before its cut-over: everything is as it was'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "limit" -d 'Bound how fast shards are copied, on all nodes, now'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -f -a "undo" -d 'Take one back after its cut-over: nothing is copied'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -418,6 +439,49 @@ complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_sub
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -l detach -d 'Begin it and do not watch'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from apply" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from plans" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and __fish_seen_subcommand_from pause" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -596,6 +660,65 @@ complete -c nomad -n "__fish_nomad_using_subcommand ring" -s y -l yes -d 'Answer
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand ring" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -f -a "shard" -d 'Why a shard\'s replicas are where they are, and what is being done about them'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -f -a "node" -d 'Why a node holds what it holds'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and not __fish_seen_subcommand_from shard node migration" -f -a "migration" -d 'Why a migration stands where it stands, or how it ended'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from shard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from node" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand why; and __fish_seen_subcommand_from migration" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand token; and not __fish_seen_subcommand_from new ls revoke" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand token; and not __fish_seen_subcommand_from new ls revoke" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand token; and not __fish_seen_subcommand_from new ls revoke" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'

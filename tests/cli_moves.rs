@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nodenomad::model::id::ShardId;
 use serde_json::Value;
 use support::Cluster;
-use support::answers::{assert_has, done, fails, fields, run};
+use support::answers::{assert_has, done, fails, feed, fields, run};
 
 const EVENT: &str = "migration shard source target stage state bytes_done bytes_total bytes_per_s seconds_left write_pause_us";
 
@@ -37,19 +37,24 @@ async fn what_scripts_rely_on() {
     moves(&cluster).await;
     mistakes(&cluster).await;
     plans(&cluster);
+    leads_and_reasons(&cluster).await;
+    carried_out(&cluster);
     nodes(&cluster);
     cluster.equal_digests(&client, Duration::from_secs(30)).await;
 }
 
 async fn moves(c: &Cluster) {
     let (shard, here, to) = a_shard(c).await;
-    let moved = done(c, &format!("migrate --shard {shard} --from {} --to {to} -o jsonl", here[0]));
+    let asked = format!("migrate --shard {shard} --from {} --to {to} --keep-p99 10ms -o jsonl", here[0]);
+    let moved = done(c, &asked);
     let events = moved.lines();
     events.iter().for_each(|event| assert_has(event, EVENT));
     let last = events.last().unwrap();
     assert_eq!((&last["state"], &last["stage"]), (&"done".into(), &"cleanup".into()), "{last}");
     assert_eq!((last["source"].as_u64(), last["target"].as_u64()), (Some(here[0]), Some(to)));
     assert!(last["write_pause_us"].as_u64().is_some(), "{last}");
+    assert_has(last, "keep_p99_us p99_before_us p99_during_us p99_after_us");
+    assert_eq!(last["keep_p99_us"], 10_000, "{last}");
     let id = last["migration"].as_u64().unwrap();
     let all = done(c, "migrate ls -o json").json();
     let listed = all.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap();
@@ -105,6 +110,50 @@ fn plans(c: &Cluster) {
     done(c, "migrate plan --rebalance");
     fails(c, "migrate plan", 2);
     assert!(fails(c, "migrate plan --join n99", 1).err.contains("there is no node n99"));
+}
+
+async fn leads_and_reasons(c: &Cluster) {
+    let (shard, here, free) = a_shard(c).await;
+    for to in [here[1], here[2], here[2]] {
+        let led = done(c, &format!("shard lead s{shard} --to n{to} -o json")).json();
+        assert_has(&led, "shard before leader write_pause_us");
+        assert_eq!((&led["shard"], &led["leader"]), (&shard.into(), &to.into()), "{led}");
+    }
+    let again = done(c, &format!("shard lead {shard} --to {}", here[2]));
+    assert!(again.text().contains("already"), "{again:?}");
+    let elsewhere = fails(c, &format!("shard lead {shard} --to {free}"), 2);
+    assert!(elsewhere.err.contains("those that can lead it are on"), "{elsewhere:?}");
+    assert!(fails(c, "shard lead 999 --to 1", 1).err.contains("there is no shard s999"));
+
+    let why = done(c, &format!("why shard {shard}"));
+    assert!(why.text().contains(&format!("is led from n{}", here[2])), "{why:?}");
+    let why = done(c, &format!("why node n{free} -o json")).json();
+    assert!(why["sentences"].as_array().is_some_and(|all| all.len() >= 3), "{why}");
+    let first = done(c, "migrate ls -o raw").text().lines().next().unwrap().to_owned();
+    assert!(done(c, &format!("why migration {first}")).text().contains(&first));
+    for nothing in ["shard 999", "node 99", "migration 999"] {
+        assert!(fails(c, &format!("why {nothing}"), 1).err.contains("there is no"));
+    }
+}
+
+fn carried_out(c: &Cluster) {
+    let plan = done(c, "migrate plan --drain n4 -o json");
+    let count = plan.json()["changes"].as_array().unwrap().len() as u64;
+    let fed = |words: &str| feed(c, words, &plan.out);
+    let applied = fed("migrate apply - -o jsonl");
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let last = applied.lines().pop().unwrap();
+    assert_has(&last, "plan moves moved under_way state reason started_at_ms ended_at_ms");
+    assert_eq!((&last["state"], &last["moved"]), (&"done".into(), &count.into()), "{last}");
+    let again = fed("migrate apply -");
+    assert!(again.code == 4 && again.err.contains("\ntry: "), "{again:?}");
+    assert_eq!(feed(c, "migrate apply -", b"{}").code, 2);
+    fails(c, "migrate apply /nowhere", 2);
+    let plans = done(c, "migrate plans -o json").json();
+    assert_eq!(plans.as_array().unwrap().len(), 1, "{plans}");
+    let stopped = done(c, &format!("migrate stop p{} -o json", last["plan"])).json();
+    assert!(matches!(stopped["state"].as_str(), Some("done" | "stopping" | "stopped")), "{stopped}");
+    assert!(fails(c, "migrate stop p999", 1).err.contains("there is no plan p999"));
 }
 
 fn nodes(c: &Cluster) {

@@ -9,7 +9,7 @@ use nodenomad::cmd::{context_file, lines, private_file};
 use nodenomad::model::evaluate::OPERATIONS_MAX;
 use nodenomad::model::key::{KEY_MAX_BYTES, VALUE_DEFAULT_MAX_BYTES, VALUE_MAX_BYTES};
 use nodenomad::model::time::CLOCK_BOUND_MS;
-use nodenomad::model::{migration, repeat, token};
+use nodenomad::model::{migration, plan, repeat, token};
 use nodenomad::net::rpc::{self, ServeLimits};
 use nodenomad::net::transport::quic::{self, UNKNOWN, room};
 use nodenomad::net::transport::{CONNECT_TIMEOUT_MS, Class, IDLE_TIMEOUT_MS};
@@ -332,12 +332,20 @@ fn joining() -> Vec<Row> {
 }
 
 fn moves() -> Vec<Row> {
-    vec![(
-        "moves under way, those included that can still be undone",
-        migration::MOVES_MAX.to_string(),
-        "refused",
-        "model::migration::moves_at_a_time_are_bounded",
-    )]
+    vec![
+        (
+            "moves under way, those included that can still be undone",
+            migration::MOVES_MAX.to_string(),
+            "refused",
+            "model::migration::moves_at_a_time_are_bounded",
+        ),
+        (
+            "moves of one plan that is applied",
+            plan::MOVES_MAX.to_string(),
+            "refused",
+            "model::plan::what_a_plan_was_made_for",
+        ),
+    ]
 }
 
 fn typed() -> Vec<Row> {

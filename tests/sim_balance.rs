@@ -3,13 +3,17 @@
 
 mod simulated;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nodenomad::client::{Client, ErrorOutcome};
 use nodenomad::model::id::{NodeId, ShardId};
+use nodenomad::model::wire::{PlanRecord, PlannedMove};
 use nodenomad::net::wire::admin_request::Body;
-use nodenomad::net::wire::{MigrationList, MigrationStatus, NodeOrder, NodeOrderKind};
+use nodenomad::net::wire::{
+    LeadSet, MigrationList, MigrationStatus, NodeOrder, NodeOrderKind, PlanApply, PlanGet, PlanList, plan_get,
+};
 use tokio::time::{Instant, sleep};
 
 use simulated::{Ledger, World, for_seeds};
@@ -187,5 +191,118 @@ fn many_moves_go_on_where_they_were() {
         assert_eq!((all, done.len()), (held, held), "each of them once: {moves:?}");
         world.wait_until_whole(&client).await;
         world.equal_digests(&client).await;
+    });
+}
+
+impl Operator {
+    /// The plan that empties a node, as whoever prints it would apply it.
+    async fn draining(&self, node: NodeId) -> PlanApply {
+        let what = plan_get::What::DrainNode(node.0);
+        let plan =
+            self.client.admin(Body::PlanGet(PlanGet { what: Some(what) })).await.unwrap().plan.unwrap();
+        let moves = plan.changes.iter().map(|change| PlannedMove {
+            shard: change.shard,
+            from_node: change.from_node,
+            to_node: change.to_node,
+            ..PlannedMove::default()
+        });
+        PlanApply { made_for: plan.made_for, moves: moves.collect() }
+    }
+
+    /// Applies a plan; the error, if it is refused.
+    async fn apply(&self, plan: &PlanApply) -> Result<PlanRecord, String> {
+        match self.client.admin(Body::PlanApply(plan.clone())).await {
+            Ok(mut answer) => Ok(answer.plans.pop().unwrap()),
+            Err(error) => Err(error.trouble().to_string()),
+        }
+    }
+
+    async fn plan(&self, id: u64) -> Option<PlanRecord> {
+        let answer = self.client.admin(Body::PlanList(PlanList {})).await;
+        answer.ok()?.plans.into_iter().find(|plan| plan.id == id)
+    }
+}
+
+/// Twenty moves that somebody has planned: they are made as planned and no others, also if all power goes in the midst of them.
+#[test]
+fn a_plan_is_carried_out_whoever_dies() {
+    for_seeds("a_plan_is_carried_out_whoever_dies", [1], |world| async move {
+        let split_at = (1..31).map(|n| format!("{n:02}").into_bytes()).collect();
+        let client = world.whole_split_at(4, split_at).await;
+        let operator = Operator::new(&world).await;
+        world.until("it is even", LIMIT, || operator.is_over()).await;
+        world.configure(&client, "rebalance", "0").await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        let node = world.machine(1).id();
+        let plan = operator.draining(node).await;
+        assert!(plan.moves.len() >= 20, "{}", plan.moves.len());
+        let before = operator.migrations().await.len();
+        let id = operator.apply(&plan).await.unwrap().id;
+        let refused = operator.apply(&plan).await.unwrap_err();
+        assert!(refused.contains("one plan at a time") || refused.contains("have changed"), "{refused}");
+        let half = || async { operator.held(node).await <= plan.moves.len() / 2 };
+        world.until("half of it is done", LIMIT, half).await;
+        world.cut_all();
+        world.start_all().await;
+        let over = || async { operator.plan(id).await.is_some_and(|plan| plan.ended_at_ms != 0) };
+        world.until("it is over", LIMIT, over).await;
+        let record = operator.plan(id).await.unwrap();
+        assert_eq!(record.stopped, "", "{record:?}");
+        let moves = operator.migrations().await.split_off(before);
+        let asked = |of: &MigrationStatus| {
+            plan.moves.iter().any(|planned| {
+                (planned.shard, planned.from_node, planned.to_node)
+                    == (of.shard, of.source_node, of.target_node)
+            })
+        };
+        assert!(moves.iter().all(|of| of.state == "done" && asked(of)), "{moves:?}");
+        assert_eq!(moves.len(), plan.moves.len(), "each of them once");
+        let stale = operator.apply(&plan).await.unwrap_err();
+        assert!(stale.contains("have changed since the plan was made"), "{stale}");
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.wait_until_whole(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
+/// One node leads all; the load that there is spreads the leading, and then nothing goes to and fro.
+#[test]
+fn leaders_follow_load_and_come_to_rest() {
+    for_seeds("leaders_follow_load_and_come_to_rest", [1], |world| async move {
+        let client = world.whole(3).await;
+        let operator = Operator::new(&world).await;
+        world.configure(&client, "balance_leaders", "0").await;
+        world.lead_all(0).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 6, 2);
+        sleep(Duration::from_secs(5)).await;
+        let users: Vec<ShardId> =
+            client.map().shards().map(|route| route.shard).filter(|shard| *shard != ShardId::META).collect();
+        let leaders = || users.iter().map(|shard| world.leader_of(*shard)).collect::<Vec<_>>();
+        assert!(leaders().iter().all(|leader| *leader == Some(0)), "not by itself");
+
+        world.configure(&client, "balance_leaders", "1").await;
+        let spread = || async { leaders().iter().flatten().collect::<BTreeSet<_>>().len() == 3 };
+        world.until("each leads one", LIMIT, spread).await;
+        let settled = leaders();
+        for _ in 0..20 {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(leaders(), settled, "nothing goes to and fro");
+        }
+
+        // Somebody says otherwise: that is done at once, and again it is spread.
+        let set = |shard: ShardId, node: NodeId| Body::LeadSet(LeadSet { shard: shard.0, node: node.0 });
+        world.configure(&client, "balance_leaders", "0").await;
+        for shard in &users {
+            operator.client.admin(set(*shard, world.machine(1).id())).await.unwrap();
+            assert_eq!(world.wait_for_leader(*shard).await, 1);
+        }
+        let nobody = operator.client.admin(set(users[0], NodeId(99))).await.unwrap_err();
+        assert!(nobody.trouble().to_string().contains("there is no node n99"));
+        ledger.stop(workers).await;
+        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        ledger.verify(&client).await;
     });
 }

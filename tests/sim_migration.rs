@@ -63,7 +63,13 @@ impl Mover {
             assert!(begin.elapsed() < MOVE_LIMIT, "no move begins\n{}", self.world.describe());
             if let Ok(map) = self.client.refresh().await {
                 let (shard, from, to) = self.draw(&map);
-                let wish = MigrationBegin { shard: shard.0, from_node: from.0, to_node: to.0, force: false };
+                let wish = MigrationBegin {
+                    shard: shard.0,
+                    from_node: from.0,
+                    to_node: to.0,
+                    force: false,
+                    keep_p99_us: 0,
+                };
                 if let Ok(mut answer) = self.client.admin(Body::MigrationBegin(wish)).await {
                     return answer.migrations.pop().expect("it names the one begun");
                 }
@@ -77,7 +83,8 @@ impl Mover {
         let begin = Instant::now();
         loop {
             let (from_node, to_node) = (ended.source_node, ended.target_node);
-            let wish = MigrationBegin { shard: ended.shard, from_node, to_node, force: false };
+            let wish =
+                MigrationBegin { shard: ended.shard, from_node, to_node, force: false, keep_p99_us: 0 };
             match self.client.admin(Body::MigrationBegin(wish)).await {
                 Ok(mut answer) => return answer.migrations.pop().expect("it names the one begun"),
                 Err(error) => assert!(begin.elapsed() < MOVE_LIMIT, "{error}"),
@@ -368,6 +375,7 @@ fn what_makes_no_sense_is_refused() {
                 from_node: from,
                 to_node: to,
                 force: false,
+                keep_p99_us: 0,
             })
         };
         let refused = async |body: Body| client.admin(body).await.unwrap_err().trouble().to_string();
@@ -379,7 +387,7 @@ fn what_makes_no_sense_is_refused() {
             .find(|node| route.replicas.iter().all(|one| one.node != *node))
             .unwrap();
         assert!(refused(wish(0, free.0)).await.contains("say which one moves"));
-        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 4, force: false };
+        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 4, force: false, keep_p99_us: 0 };
         assert!(refused(Body::MigrationBegin(meta)).await.contains("does not move"));
     });
 }

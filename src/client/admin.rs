@@ -79,13 +79,18 @@ impl Client {
             admin_request::Body::TokenList(_)
             | admin_request::Body::MetaGet(_)
             | admin_request::Body::MigrationList(_)
-            | admin_request::Body::PlanGet(_) => Nature::Read,
+            | admin_request::Body::PlanGet(_)
+            | admin_request::Body::PlanList(_)
+            | admin_request::Body::WhyGet(_) => Nature::Read,
             admin_request::Body::TokenNew(_)
             | admin_request::Body::TokenRevoke(_)
             | admin_request::Body::ConfigSet(_)
             | admin_request::Body::NodeOrder(_)
             | admin_request::Body::MigrationBegin(_)
-            | admin_request::Body::MigrationOrder(_) => Nature::Once,
+            | admin_request::Body::MigrationOrder(_)
+            | admin_request::Body::PlanApply(_)
+            | admin_request::Body::PlanStop(_)
+            | admin_request::Body::LeadSet(_) => Nature::Once,
         };
         let ask = request::Body::Admin(AdminRequest { body: Some(body) });
         match self.ask_meta(nature, ask).await? {

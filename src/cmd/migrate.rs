@@ -3,9 +3,13 @@
 //! Promises: what was begun goes on whether it is watched or not, and that is said; `-o jsonl` tells an event a line.
 //! Does not: move anything itself (the cluster does).
 
-pub mod plan;
 mod view;
+mod bars;
+pub mod plan;
+mod apply;
 mod watch;
+
+use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -13,13 +17,14 @@ use crate::client::Client;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure};
 use crate::cmd::global::Global;
-use crate::cmd::{log, session};
-use crate::model::id::{MigrationId, NodeId, ShardId};
+use crate::cmd::{log, session, spell};
+use crate::model::id::{MigrationId, NodeId, PlanId, ShardId};
 use crate::net::wire::admin_request::Body;
 use crate::net::wire::{
     ConfigSet, MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus, plan_get,
 };
 
+pub use bars::Bars;
 pub use view::MigrationView;
 
 /// Move a replica of a shard to another node, live
@@ -51,6 +56,11 @@ pub struct Migrate {
     /// Also where that puts two replicas into a zone that could be apart
     #[arg(long)]
     force: bool,
+
+    /// Copy slower while a hundredth of the requests at its nodes takes longer than this, such as 10ms
+    /// [default: the setting `migration_keep_p99_ms`]
+    #[arg(long, value_name = "TIME", value_parser = spell::duration)]
+    keep_p99: Option<Duration>,
 
     /// Begin it and do not watch
     #[arg(long)]
@@ -94,6 +104,18 @@ enum Order {
         /// With --shard: which replica [default: where only one can be meant]
         #[arg(long, value_name = "NODE", requires = "shard")]
         from: Option<NodeId>,
+    },
+    /// Carry out a plan, exactly as it was printed, if replicas and nodes are still where they were
+    ///
+    /// Its moves begin in order, as many at a time as the settings allow, and are migrations like any other. What has begun goes on
+    /// if the command ends, and if the whole cluster restarts.
+    Apply(apply::Apply),
+    /// List the plans that are, or were, carried out, oldest first
+    Plans,
+    /// Begin nothing more of a plan; what has begun comes to its end
+    Stop {
+        /// As `migrate plans` shows it
+        id: PlanId,
     },
     /// Have one stand still
     Pause {
@@ -147,6 +169,9 @@ impl Migrate {
                 plan.map_err(|failure| failure.cure("nomad node ls; nomad shard ls"))?.show(&ui)?;
                 Ok(Exit::Done)
             }
+            Some(Order::Apply(apply)) => apply::run(&ui, &client, &apply.file, apply.detach).await,
+            Some(Order::Plans) => apply::list(&ui, &client).await,
+            Some(Order::Stop { id }) => apply::stop(&ui, &client, id).await,
             Some(Order::Show { id, watch: false }) => {
                 let view = MigrationView::new(&find(&client, id).await?);
                 ui.show(&view, || view::page(&view), || view.state.clone())?;
@@ -190,7 +215,10 @@ impl Migrate {
     async fn begin(self, client: &Client, global: &Global) -> Answer {
         let (shard, to) =
             self.shard.zip(self.to).ok_or_else(|| Failure::usage("which shard, and where to?"))?;
-        let body = Body::MigrationBegin(wish(shard, self.from, to, self.force));
+        let body = Body::MigrationBegin(MigrationBegin {
+            keep_p99_us: self.keep_p99.map_or(0, |keep| keep.as_micros() as u64),
+            ..wish(shard, self.from, to, self.force)
+        });
         let what = || format!("cannot move {shard} to {to}");
         let begun = session::admin(client, body, what).await.map_err(|failure| match failure.exit {
             Exit::Usage | Exit::Forbidden => failure.cure(format!("nomad shard show {shard}; nomad node ls")),
@@ -215,7 +243,8 @@ impl Migrate {
 }
 
 fn wish(shard: ShardId, from: Option<NodeId>, to: NodeId, force: bool) -> MigrationBegin {
-    MigrationBegin { shard: shard.0, from_node: from.map_or(0, |from| from.0), to_node: to.0, force }
+    let from_node = from.map_or(0, |from| from.0);
+    MigrationBegin { shard: shard.0, from_node, to_node: to.0, force, ..MigrationBegin::default() }
 }
 
 /// All that the cluster remembers, oldest first.

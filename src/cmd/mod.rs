@@ -41,6 +41,7 @@ pub mod shard;
 pub mod migrate;
 pub mod node;
 pub mod ring;
+pub mod why;
 pub mod token;
 pub mod context;
 pub mod debug;

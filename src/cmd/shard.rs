@@ -1,15 +1,20 @@
 //! `nomad shard`: the ranges of keys and who holds them.
 
 use clap::Subcommand;
+use serde::Serialize;
 
+use crate::client::Client;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure};
 use crate::cmd::global::Global;
+use crate::cmd::ui::Ui;
 use crate::cmd::view::{Cluster, ShardView};
 use crate::cmd::{session, spell, table};
 use crate::model::id::{NodeId, ShardId};
+use crate::net::wire::LeadSet;
+use crate::net::wire::admin_request::Body;
 
-/// Show shards and their replicas
+/// Show shards and their replicas, and let others lead
 #[derive(Debug, Subcommand)]
 pub enum Shard {
     /// List all shards, the meta shard first
@@ -19,12 +24,36 @@ pub enum Shard {
         /// Its number, as `shard ls` shows it
         id: ShardId,
     },
+    /// Let another replica lead, which serves its writes and newest reads
+    ///
+    /// Nothing is copied; writes wait some milliseconds. By itself the cluster moves leaders only by load, see
+    /// `nomad config ls`, `balance_leaders`.
+    Lead {
+        /// Its number, as `shard ls` shows it
+        id: ShardId,
+        /// From which node, as `node ls` shows it
+        #[arg(long, value_name = "NODE")]
+        to: NodeId,
+    },
+}
+
+/// Who led before and who leads now.
+#[derive(Serialize)]
+struct LeadView {
+    shard: u64,
+    before: u64,
+    leader: u64,
+    /// The longest that a write waited for it.
+    write_pause_us: u64,
 }
 
 impl Shard {
     pub async fn run(self, global: &Global) -> Answer {
         let ui = global.ui();
         let client = session::connect(global).await?;
+        if let Shard::Lead { id, to } = self {
+            return lead(&ui, &client, id, to).await;
+        }
         let (status, map) = (session::status(&client).await?, session::map(&client).await?);
         let shards = Cluster::new(&map, &status).shards();
         match self {
@@ -38,9 +67,32 @@ impl Shard {
                 })?;
                 ui.show(shard, || page(shard, ui.columns()), || shard.id.to_string())?;
             }
+            Shard::Lead { .. } => unreachable!("it was done above"),
         }
         Ok(Exit::Done)
     }
+}
+
+async fn lead(ui: &Ui, client: &Client, shard: ShardId, to: NodeId) -> Answer {
+    let body = Body::LeadSet(LeadSet { shard: shard.0, node: to.0 });
+    let answer = session::admin(client, body, || format!("cannot let {shard} be led from {to}")).await;
+    let answer =
+        answer.map_err(|failure| failure.cure(format!("nomad shard show {shard}; nomad node ls")))?;
+    let reply = answer.lead.unwrap_or_default();
+    let (before, write_pause_us) = (reply.before, reply.write_pause_us);
+    let view = LeadView { shard: shard.0, before, leader: to.0, write_pause_us };
+    let text = || match before == to.0 {
+        true => format!("{shard} is led from {to} already"),
+        false => {
+            let waited = spell::span(write_pause_us.div_ceil(1000));
+            format!(
+                "{shard} is led from {to} now, before from {}; writes waited at most {waited}",
+                NodeId(before)
+            )
+        }
+    };
+    ui.show(&view, text, || to.to_string())?;
+    Ok(Exit::Done)
 }
 
 fn row(shard: &ShardView) -> Vec<String> {

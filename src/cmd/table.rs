@@ -37,6 +37,25 @@ pub fn render(columns: Option<u16>, header: &[&str], rows: Vec<Vec<String>>) -> 
     lines.join("\n") + "\n"
 }
 
+/// Text, each part on a line of its own, broken between words where the terminal ends.
+pub fn paragraphs(columns: Option<u16>, parts: &[String]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let arrangement = match columns {
+        Some(_) => ContentArrangement::Dynamic,
+        None => ContentArrangement::Disabled,
+    };
+    table.set_content_arrangement(arrangement).set_width(columns.unwrap_or(COLUMNS_DEFAULT));
+    for part in parts {
+        table.add_row([part]);
+    }
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 0));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
+
 /// Names and what they stand for, one a line.
 pub fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -69,6 +88,13 @@ mod tests {
     fn a_pipe_gets_whole_lines() {
         let text = render(None, &[">ID", "NODE", "KEY"], rows());
         assert_eq!(text.lines().count(), 3);
+    }
+
+    #[test]
+    fn paragraphs_break_between_words_on_a_terminal_only() {
+        let parts = ["one two three four five six".to_owned(), "seven".to_owned()];
+        assert_eq!(paragraphs(Some(20), &parts), "one two three four\nfive six\nseven\n");
+        assert_eq!(paragraphs(None, &parts), "one two three four five six\nseven\n");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::cmd::status::Status;
 use crate::cmd::token::Token;
 use crate::cmd::up::Up;
 use crate::cmd::version::Version;
+use crate::cmd::why::Why;
 
 /// A distributed, sharded, strongly consistent key-value database
 ///
@@ -69,6 +70,8 @@ pub enum Command {
     Node(Node),
     Ring(Ring),
     #[command(subcommand)]
+    Why(Why),
+    #[command(subcommand)]
     Token(Token),
     #[command(subcommand)]
     Context(ContextCommand),
@@ -103,6 +106,7 @@ impl Command {
             Command::Migrate(migrate) => migrate.run(global).await,
             Command::Node(node) => node.run(global).await,
             Command::Ring(ring) => ring.run(global).await,
+            Command::Why(why) => why.run(global).await,
             Command::Token(token) => token.run(global).await,
             Command::Context(context) => context.run(global),
             Command::Config(config) => config.run(global).await,

@@ -32,6 +32,8 @@ pub struct Settings {
     pub migration_bytes_per_s: u64,
     pub max_concurrent_migrations: u64,
     pub rebalance: u64,
+    pub migration_keep_p99_ms: u64,
+    pub balance_leaders: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -80,6 +82,14 @@ pub enum ConfigError {
 /// Every setting, by name.
 pub const TABLE: &[Setting] = &[
     Setting {
+        name: "balance_leaders",
+        default: 1,
+        unit: Unit::Count,
+        allowed: Allowed::OneOf(&[0, 1]),
+        doc: "1: where one node leads the busier shards, another replica leads some of them; 0: not by itself",
+        field: |all| &mut all.balance_leaders,
+    },
+    Setting {
         name: "disk_reserve_bytes",
         default: 256 * MIB,
         unit: Unit::Bytes,
@@ -127,6 +137,14 @@ pub const TABLE: &[Setting] = &[
         allowed: Allowed::ZeroOrBetween(MIB, 64 * GIB),
         doc: "bytes a second that each node sends, at most, of shards that are copied; 0: as fast as it goes",
         field: |all| &mut all.migration_bytes_per_s,
+    },
+    Setting {
+        name: "migration_keep_p99_ms",
+        default: 0,
+        unit: Unit::Milliseconds,
+        allowed: Allowed::ZeroOrBetween(1, MINUTE_MS),
+        doc: "shards are copied slower while a hundredth of the requests takes longer than this; 0: no matter",
+        field: |all| &mut all.migration_keep_p99_ms,
     },
     Setting {
         name: "rebalance",
@@ -288,6 +306,8 @@ impl Default for Settings {
             migration_bytes_per_s: 0,
             max_concurrent_migrations: 0,
             rebalance: 0,
+            migration_keep_p99_ms: 0,
+            balance_leaders: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

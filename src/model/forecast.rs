@@ -58,6 +58,13 @@ pub fn of_proposal(map: &ClusterMap, liveness: &Liveness, proposal: &Proposal) -
     run.changes.pop().expect("a proposal is about a shard of the map")
 }
 
+/// The map as it will be once everything under way has come to its end.
+pub fn settled(map: &ClusterMap) -> ClusterMap {
+    let mut run = Run { map: map.clone(), liveness: &Liveness::default(), changes: Vec::new() };
+    run.end_jobs();
+    run.map
+}
+
 /// The map as it would be with a node in another state.
 pub fn with_state(map: &ClusterMap, node: NodeId, state: NodeState) -> ClusterMap {
     let mut changed = map.clone();

@@ -47,6 +47,12 @@ id!(
     "m"
 );
 
+id!(
+    /// Moves that are made together; numbered as jobs are.
+    PlanId,
+    "p"
+);
+
 impl ShardId {
     /// The shard that holds the cluster's own records.
     pub const META: ShardId = ShardId(0);

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::config::{ConfigError, Settings};
-use super::id::{NodeId, ReplicaId, ShardId};
+use super::id::{NodeId, PlanId, ReplicaId, ShardId};
 use super::key::{Key, KeyError, KeyRange};
 use super::system::SystemKey;
 use super::time::Timestamp;
-use super::wire::{JobRecord, NodeRecord, ReplicaRecord, ReplicaRole, ShardRecord};
+use super::wire::{JobRecord, NodeRecord, PlanRecord, ReplicaRecord, ReplicaRole, ShardRecord};
 
 /// Weight of an ordinary node, and of one whose record does not say.
 pub const WEIGHT_DEFAULT: u32 = 100;
@@ -39,6 +39,7 @@ pub struct ClusterMap {
     shards: Arc<BTreeMap<ShardId, Shard>>,
     by_start: Arc<BTreeSet<(Key, ShardId)>>,
     jobs: BTreeMap<ShardId, JobRecord>,
+    plans: BTreeMap<PlanId, PlanRecord>,
     retired: Arc<BTreeSet<ReplicaId>>,
     config: BTreeMap<String, String>,
 }
@@ -192,6 +193,11 @@ impl ClusterMap {
                 filed(job.as_ref().is_none_or(|job| job.shard == shard.0))?;
                 put(&mut self.jobs, shard, job);
             }
+            Some(SystemKey::Plan(id)) => {
+                let plan = value.map(PlanRecord::decode).transpose()?;
+                filed(plan.as_ref().is_none_or(|plan| plan.id == id.0))?;
+                put(&mut self.plans, id, plan);
+            }
             Some(SystemKey::Retired(replica)) => {
                 let retired = Arc::make_mut(&mut self.retired);
                 _ = if value.is_some() { retired.insert(replica) } else { retired.remove(&replica) };
@@ -273,6 +279,11 @@ impl ClusterMap {
     /// All jobs, by shard.
     pub fn jobs(&self) -> impl Iterator<Item = &JobRecord> {
         self.jobs.values()
+    }
+
+    /// Moves that are made together, oldest first; also such as are over.
+    pub fn plans(&self) -> impl Iterator<Item = &PlanRecord> {
+        self.plans.values()
     }
 
     /// True if this replica id is gone for good: its data is to be deleted. Absence from the map says nothing.

@@ -102,6 +102,8 @@ pub struct Wish {
     pub to: NodeId,
     /// Also where that puts two replicas into a zone that could be apart.
     pub force: bool,
+    /// Copied slower while a hundredth of the requests takes longer than this, in microseconds; 0: as the settings say.
+    pub keep_p99_us: u64,
 }
 
 /// Why a wish is not fulfilled. Nothing has changed.
@@ -159,6 +161,7 @@ pub struct Move {
     source: Replica,
     voters_before: Vec<u64>,
     proposal: Proposal,
+    keep_p99_us: u64,
 }
 
 /// Looks whether a wish can be fulfilled now.
@@ -194,7 +197,7 @@ pub fn check(
     liveness: &Liveness,
     wish: Wish,
 ) -> Result<Move, Refusal> {
-    let Wish { shard: id, from, to, force } = wish;
+    let Wish { shard: id, from, to, force, keep_p99_us } = wish;
     let shard = map.shard(id).ok_or(Refusal::NoShard(id))?;
     if id == ShardId::META {
         return Err(Refusal::Meta);
@@ -222,6 +225,7 @@ pub fn check(
     }
     Ok(Move {
         source,
+        keep_p99_us,
         voters_before: voters.iter().map(|voter| voter.0).collect(),
         proposal: Proposal {
             shard: id,
@@ -303,6 +307,7 @@ impl Move {
             source: *shard.replica(proposal.remove?)?,
             voters_before: shard.voters().map(|voter| voter.id.0).collect(),
             proposal: proposal.clone(),
+            keep_p99_us: 0,
         })
     }
 
@@ -324,6 +329,7 @@ impl Move {
             target: job.add,
             voters_before: self.voters_before.clone(),
             undo_window_ms,
+            keep_p99_us: self.keep_p99_us,
             ..Migration::default()
         };
         JobRecord { migration: Some(migration), ..job }

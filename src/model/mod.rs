@@ -12,7 +12,8 @@
 //! shard's log does to a shard. *Cluster*: [`system`] names the meta shard's records, [`map`] makes one value of them,
 //! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
 //! change is carried through, whoever crashes; [`migration`] is a job that moves one replica and that people watch, and
-//! [`verify`] tells whether what it copied is the same; [`membership`] says which nodes may go, [`forecast`] what would follow; [`token`] says who may join. And [`history`] judges whether what clients were
+//! [`verify`] tells whether what it copied is the same, [`pacing`] how fast it is copied; [`membership`] says which nodes may go, [`forecast`] what would follow; [`leadership`] spreads the
+//! work of leading by load; [`why`] says all that in sentences; [`token`] says who may join. And [`history`] judges whether what clients were
 //! told of all that can be true.
 
 pub mod wire;
@@ -30,8 +31,12 @@ pub mod ring;
 pub mod assign;
 pub mod placement;
 pub mod verify;
+pub mod pacing;
 pub mod job;
 pub mod migration;
 pub mod forecast;
+pub mod plan;
 pub mod membership;
+pub mod leadership;
+pub mod why;
 pub mod history;

@@ -207,6 +207,13 @@ fn only_waits(job: &JobRecord) -> bool {
     job.migration.as_ref().is_some_and(|migration| over || migration.course() == Course::Paused)
 }
 
+/// Whether a change may be started now, beside the jobs under way and within the limits of the settings.
+pub fn may_start(map: &ClusterMap, settings: &Settings, liveness: &Liveness, proposal: &Proposal) -> bool {
+    let planner = Planner::new(map, settings, liveness, Limits::of(settings));
+    let is_free = proposal.add.is_none_or(|node| !planner.is_busy(node));
+    is_free && planner.running < planner.limits.jobs && planner.may_start(proposal)
+}
+
 /// The changes to start now, the most urgent first, besides the jobs under way; not those that only even out.
 pub fn plan(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Vec<Proposal> {
     plan_within(map, settings, liveness, Limits::of(settings))

@@ -11,6 +11,7 @@
 //! | `_/jobs/<shard>` | `JobRecord`: the one change of placement under way |
 //! | `_/migrations/<job>` | `MigrationRecord`: a migration that is over |
 //! | `_/nodes/<node>` | `NodeRecord` |
+//! | `_/plans/<plan>` | `PlanRecord`: moves that are made together |
 //! | `_/retired/<replica>` | nothing: that replica id is gone for good |
 //! | `_/sealed/ca` | the CA's key; no read returns it |
 //! | `_/shards/<shard>` | `ShardRecord` |
@@ -24,7 +25,7 @@
 //! - What is sealed or secret is not told: guarded by `tests::what_is_sealed_is_known`,
 //!   `sim_node::secrets_of_the_cluster_are_not_read`.
 
-use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
+use super::id::{MigrationId, NodeId, PlanId, ReplicaId, ShardId};
 use super::key::{Key, KeyRange};
 
 /// Longest setting or token name, in bytes.
@@ -36,6 +37,7 @@ const NEXT: &str = "_/cluster/next/";
 const JOBS: &str = "_/jobs/";
 const MIGRATIONS: &str = "_/migrations/";
 const NODES: &str = "_/nodes/";
+const PLANS: &str = "_/plans/";
 const RETIRED: &str = "_/retired/";
 const SEALED: &str = "_/sealed/";
 const SEALED_CA: &str = "_/sealed/ca";
@@ -53,6 +55,7 @@ pub enum SystemKey {
     Job(ShardId),
     Migration(MigrationId),
     Node(NodeId),
+    Plan(PlanId),
     Retired(ReplicaId),
     SealedCa,
     Shard(ShardId),
@@ -75,6 +78,7 @@ pub enum Listing {
     Jobs,
     Migrations,
     Nodes,
+    Plans,
     Retired,
     Shards,
     Tokens,
@@ -97,6 +101,7 @@ impl SystemKey {
             SystemKey::Job(shard) => numbered(JOBS, shard.0),
             SystemKey::Migration(id) => numbered(MIGRATIONS, id.0),
             SystemKey::Node(node) => numbered(NODES, node.0),
+            SystemKey::Plan(id) => numbered(PLANS, id.0),
             SystemKey::Retired(replica) => numbered(RETIRED, replica.0),
             SystemKey::SealedCa => SEALED_CA.to_owned(),
             SystemKey::Shard(shard) => numbered(SHARDS, shard.0),
@@ -121,6 +126,7 @@ impl SystemKey {
                 number(MIGRATIONS).map(|id| SystemKey::Migration(MigrationId(id)))
             }
             _ if name.starts_with(NODES) => number(NODES).map(|id| SystemKey::Node(NodeId(id))),
+            _ if name.starts_with(PLANS) => number(PLANS).map(|id| SystemKey::Plan(PlanId(id))),
             _ if name.starts_with(RETIRED) => number(RETIRED).map(|id| SystemKey::Retired(ReplicaId(id))),
             _ if name.starts_with(SHARDS) => number(SHARDS).map(|id| SystemKey::Shard(ShardId(id))),
             _ => None,
@@ -152,6 +158,7 @@ impl Listing {
             Listing::Jobs => JOBS,
             Listing::Migrations => MIGRATIONS,
             Listing::Nodes => NODES,
+            Listing::Plans => PLANS,
             Listing::Retired => RETIRED,
             Listing::Shards => SHARDS,
             Listing::Tokens => TOKENS,

@@ -77,9 +77,14 @@ impl Histogram {
         (doublings.div_ceil(self.shift) as usize).min(self.buckets.len() - 1)
     }
 
+    /// How many were in each bucket, the smallest first.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))
+    }
+
     /// How many were observed.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+        self.counts().sum()
     }
 
     /// What was observed until now.

@@ -16,6 +16,7 @@
 //! or know where it was started from.
 
 pub mod histogram;
+pub mod request_counts;
 pub mod wall;
 pub mod clock;
 pub mod disk;

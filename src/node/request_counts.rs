@@ -10,6 +10,8 @@ use crate::node::histogram::Histogram;
 
 /// What clients may ask, as it is told.
 const OPERATIONS: [&str; 7] = ["get", "range", "write", "map", "status", "digest", "admin"];
+/// Of these, the first ones read and write keys.
+const KEY_OPERATIONS: usize = 3;
 /// Codes of failures; the first is none.
 const CODES: usize = 13;
 
@@ -32,7 +34,7 @@ pub struct RequestCounts {
     pub overload: Counter,
 }
 
-/// Which of [`OPERATIONS`] a request is.
+/// Which kind of request this is: a number, as [`RequestCounts::answered`] takes it.
 pub fn operation(body: &request::Body) -> usize {
     match body {
         request::Body::Get(_) => 0,
@@ -64,6 +66,16 @@ impl RequestCounts {
     /// The time requests took, by operation.
     pub fn seconds(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
         OPERATIONS.into_iter().zip(&self.seconds)
+    }
+
+    /// How many reads and writes of keys took how long: up to 100 µs, up to twice that, and so on.
+    pub fn latency_counts(&self) -> Vec<u64> {
+        let mut sum = Vec::new();
+        for histogram in &self.seconds[..KEY_OPERATIONS] {
+            sum.resize(histogram.counts().count(), 0);
+            sum.iter_mut().zip(histogram.counts()).for_each(|(sum, more)| *sum += more);
+        }
+        sum
     }
 
     /// Requests answered with a failure, by its code.

@@ -39,6 +39,7 @@ use super::meta::join::Door;
 use super::meta::keeper;
 use super::meta::records::Records;
 use super::meta::reports::Reports;
+use super::meta::steps::Steps;
 use super::meta::view::View;
 use super::meta::watched::Watched;
 use super::metrics::{Metrics, Sources};
@@ -46,8 +47,9 @@ use super::pulse::Pulses;
 use super::quorum;
 use super::raft::pace::Pace;
 use super::replica::{self, ReplicaError, ReplicaParts};
+use super::request_counts::RequestCounts;
 use super::room::Room;
-use super::serve::{Front, RequestCounts, Requests};
+use super::serve::{Front, Requests};
 use super::shards::{self, Shards};
 use super::stall;
 use super::store::StoreOptions;
@@ -181,6 +183,7 @@ impl Node {
         let room = Room::new(parts.disk.clone(), wal.clone(), parts.exec, settings.clone())
             .map_err(WalError::from)?;
         parts.exec.spawn(room.clone().watch());
+        let request_counts = Arc::<RequestCounts>::default();
         let reports = Reports::new(
             parts.member.node,
             parts.advertise.clone(),
@@ -188,10 +191,12 @@ impl Node {
             shards.clone(),
             wal.clone(),
             room.clone(),
+            request_counts.clone(),
         );
         let pulses =
             Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());
         let (memory, watched) = (parts.store.memory.clone(), Watched::default());
+        let steps = Steps { peers: peers.clone(), shards: shards.clone() };
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -201,8 +206,8 @@ impl Node {
             records: records.clone(),
             reports: reports.clone(),
             door: door(&parts, &clock, &records, &view),
-            office: office(&parts, &clock, &records, &view, (&reports, &watched)),
-            counts: RequestCounts::default(),
+            office: office(&parts, &clock, &records, &view, (&reports, &watched, &steps)),
+            counts: request_counts,
             intake: Arc::default(),
             room: room.clone(),
             memory: memory.clone(),
@@ -227,7 +232,7 @@ impl Node {
         parts.exec.spawn(stop_with(keeper::watch_damage(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
-        let driver = Driver { records, peers, clock: clock.clone(), shards: shards.clone(), watched };
+        let driver = Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched };
         let controller = Controller::new(view.clone(), reports.clone(), driver);
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
@@ -338,7 +343,7 @@ fn office(
     clock: &Clock,
     records: &Records,
     view: &View,
-    (reports, watched): (&Reports, &Watched),
+    (reports, watched, steps): (&Reports, &Watched, &Steps),
 ) -> Office {
     Office {
         records: records.clone(),
@@ -346,6 +351,7 @@ fn office(
         clock: clock.clone(),
         reports: reports.clone(),
         watched: watched.clone(),
+        steps: steps.clone(),
         ca_fingerprint: parts.ca_fingerprint.clone(),
         secrets: parts.secrets.clone(),
     }

@@ -64,6 +64,7 @@ fn draw(world: &Rc<World>, client: &Client, fault: Fault) -> Option<MigrationBeg
         from_node: from.0,
         to_node: to.0,
         force: fault.detail.is_multiple_of(2),
+        keep_p99_us: 0,
     })
 }
 

@@ -41,7 +41,7 @@ pub enum Fault {
     /// Done, and answered so all the same.
     DoAndSay(net::Failure),
     /// Answered with this.
-    Answer(reply::Body),
+    Answer(Box<reply::Body>),
     /// Not done now, perhaps by [`Fake::do_late`]; the connection breaks.
     Late,
     /// Answered after so long, milliseconds.
@@ -396,7 +396,7 @@ impl Service for Member {
         let body = match fault {
             None => world.answer(self.node, asked),
             Some(Fault::Say(failure)) => reply::Body::Failure(failure),
-            Some(Fault::Answer(body)) => body,
+            Some(Fault::Answer(body)) => *body,
             Some(Fault::DoAndSay(failure)) => {
                 world.answer(self.node, asked);
                 reply::Body::Failure(failure)
@@ -450,5 +450,8 @@ pub fn nodes(asked: &[(u64, Request)]) -> Vec<NodeId> {
 
 pub fn refused(reason: wire::Refusal) -> Fault {
     let refused = wire::Refused { reason: reason.into(), epoch: 0 };
-    Fault::Answer(reply::Body::Write(Outcome { stamp: 0, kind: Some(outcome::Kind::Refused(refused)) }))
+    Fault::Answer(Box::new(reply::Body::Write(Outcome {
+        stamp: 0,
+        kind: Some(outcome::Kind::Refused(refused)),
+    })))
 }

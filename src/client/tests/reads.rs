@@ -113,7 +113,7 @@ async fn pages_that_break_the_rules_end_the_stream() {
     for page in bad {
         let fake = Fake::new(&[]);
         let client = fake.client().await;
-        fake.faults(vec![Fault::Answer(reply::Body::Range(page))]);
+        fake.faults(vec![Fault::Answer(Box::new(reply::Body::Range(page)))]);
         let range = KeyRange::new(key("a"), Some(key("m")));
         let query = RangeQuery { limit: Some(2), ..RangeQuery::new(range) };
         let error = names(&client, query).await.unwrap_err();

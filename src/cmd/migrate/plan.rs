@@ -21,6 +21,8 @@ const USUAL_MOVE_S: f64 = 2.0;
 /// A plan as it is shown.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct PlanView {
+    /// Says where everything is: the plan can be applied as long as that stays so.
+    pub made_for: String,
     /// In order.
     pub changes: Vec<ChangeView>,
     /// Of the nodes that something goes to.
@@ -82,6 +84,7 @@ impl PlanView {
             free_bytes: room.free_bytes,
         });
         PlanView {
+            made_for: plan.made_for.clone(),
             changes: plan.changes.iter().map(change).collect(),
             room: room.collect(),
             bytes: plan.changes.iter().map(|change| change.bytes).sum(),
@@ -164,6 +167,7 @@ mod tests {
             room: vec![NodeRoom { node: 4, free_bytes: 1 << 30, needed_bytes: 2 << 30 }],
             bytes_per_s: 0,
             concurrent: 8,
+            made_for: String::new(),
         }
     }
 

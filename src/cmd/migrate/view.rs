@@ -27,6 +27,13 @@ pub struct MigrationView {
     pub seconds_left: Option<u64>,
     /// The longest that a write has waited because of the cut-over; `None`: it has not begun.
     pub write_pause_us: Option<u64>,
+    /// While a hundredth of the requests takes longer, it is copied slower; `None`: as fast as it goes, or as the settings say.
+    pub keep_p99_us: Option<u64>,
+    /// What all but a hundredth of the requests at its nodes took at most before it began, until the cut-over, and since then;
+    /// `None`: there were too few.
+    pub p99_before_us: Option<u64>,
+    pub p99_during_us: Option<u64>,
+    pub p99_after_us: Option<u64>,
     /// Why it waits, went back or failed.
     pub reason: Option<String>,
     pub started_at_ms: u64,
@@ -54,6 +61,10 @@ impl MigrationView {
             bytes_per_s: status.bytes_per_s,
             seconds_left: some(status.bytes_per_s).filter(|_| copies).map(|per_s| left.div_ceil(per_s)),
             write_pause_us: some(status.write_pause_us),
+            keep_p99_us: some(status.keep_p99_us),
+            p99_before_us: some(status.p99_before_us),
+            p99_during_us: some(status.p99_during_us),
+            p99_after_us: some(status.p99_after_us),
             reason: Some(status.reason.clone()).filter(|reason| !reason.is_empty()),
             started_at_ms: status.started_at_ms,
             ended_at_ms: some(status.ended_at_ms),
@@ -80,6 +91,19 @@ impl MigrationView {
         self.ended_at_ms.is_some()
     }
 
+    /// What clients felt of it, if there were any; `None`: nobody asked for enough to tell.
+    fn felt(&self) -> Option<String> {
+        let told = |us: Option<u64>| us.map_or("-".to_owned(), |us| format!("{:.1}ms", us as f64 / 1000.0));
+        self.p99_before_us.or(self.p99_during_us)?;
+        let [before, during, after] = [self.p99_before_us, self.p99_during_us, self.p99_after_us].map(told);
+        Some(format!("p99 {before} before, {during} during, {after} after"))
+    }
+
+    /// True if it is about to be known what clients feel now that it is over.
+    pub fn feels_after(&self) -> bool {
+        self.state == "done" && self.p99_before_us.is_some() && self.p99_after_us.is_none()
+    }
+
     /// What was done, and how to take it back.
     pub fn summary(&self, now_ms: u64) -> String {
         let (id, shard) = (MigrationId(self.id), ShardId(self.shard));
@@ -96,7 +120,8 @@ impl MigrationView {
                     ms => format!("\nundo within {}: nomad migrate undo {id}", spell::span(ms)),
                 };
                 let size = spell::size(self.bytes_total);
-                format!("{shard} moved from {source} to {target} in {took}: {size}{pause}{undo}")
+                let felt = self.felt().map_or(String::new(), |felt| format!("\nclients felt: {felt}"));
+                format!("{shard} moved from {source} to {target} in {took}: {size}{pause}{felt}{undo}")
             }
             "undone" => format!("{shard} is on {source} again, as before {id}"),
             "rolled_back" => format!("{shard} stayed on {source}{because}"),
@@ -156,6 +181,7 @@ pub fn page(view: &MigrationView) -> String {
         ("rate", format!("{}/s", spell::size(view.bytes_per_s))),
         ("time left", left),
         ("longest wait of a write", pause),
+        ("what clients felt", view.felt().unwrap_or_else(|| "-".to_owned())),
         ("undo", undo),
         ("started", spell::moment(view.started_at_ms)),
         ("ended", ended),

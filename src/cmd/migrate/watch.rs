@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::cmd::exit::Exit;
@@ -19,6 +20,8 @@ use super::view::{MigrationView, stages};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long it is waited for what clients feel once the shard is served from the target.
+const FEEL_FOR: Duration = Duration::from_secs(3);
 /// Looks between two events that only say how far it is.
 const LOOKS_AN_EVENT: u32 = 5;
 
@@ -74,8 +77,12 @@ async fn watch(
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut teller = Teller::start(ui);
     let mut view = MigrationView::new(&begun);
+    let mut settled = None;
     loop {
         let ended = match until {
+            Until::Served if view.is_settled() && view.feels_after() => {
+                settled.get_or_insert_with(Instant::now).elapsed() >= FEEL_FOR
+            }
             Until::Served => view.is_settled(),
             Until::Over => view.is_over(),
         };

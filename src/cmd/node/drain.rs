@@ -2,18 +2,16 @@
 //!
 //! Promises: ctrl-C ends the watching only, and says so; on a pipe a line whenever one has gone.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::Client;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure, OrFail};
-use crate::cmd::migrate::{self, MigrationView};
+use crate::cmd::migrate::{self, Bars, MigrationView};
+use crate::cmd::session;
 use crate::cmd::ui::Ui;
-use crate::cmd::{session, spell};
 use crate::model::id::{NodeId, ShardId};
 use crate::model::wire::NodeRecord;
 use crate::net::wire::MapReply;
@@ -70,63 +68,27 @@ pub fn held(map: &MapReply, node: NodeId) -> u64 {
 
 struct Teller {
     ui: Ui,
-    all: Option<(MultiProgress, ProgressBar)>,
-    moving: BTreeMap<u64, ProgressBar>,
+    bars: Option<Bars>,
     first: u64,
     told: u64,
 }
 
 impl Teller {
     fn start(ui: &Ui, first: u64) -> Teller {
-        let drawn = ui.stderr_is_terminal() && !ui.is_quiet() && !ui.is_json();
-        let all = drawn.then(|| {
-            let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{pos} of {len} moved {wide_bar} {msg}");
-            let bar = bars.add(ProgressBar::new(first));
-            (bars, bar.with_style(style.expect("the template is well-formed")))
-        });
-        Teller { ui: ui.clone(), all, moving: BTreeMap::new(), first, told: first }
+        Teller { ui: ui.clone(), bars: Bars::start(ui), first, told: first }
     }
 
     fn tell(&mut self, left: u64, moving: &[MigrationView]) {
-        let Some((bars, all)) = &self.all else {
-            if left != self.told {
-                self.ui.note(&format!("{left} of {} replicas are left", self.first.max(left)));
-            }
-            self.told = left;
-            return;
-        };
-        all.set_length(self.first.max(left));
-        all.set_position(self.first.saturating_sub(left));
-        let per_s: u64 = moving.iter().map(|one| one.bytes_per_s).sum();
-        all.set_message(format!("{}/s", spell::size(per_s)));
-        self.moving.retain(|id, bar| {
-            let goes_on = moving.iter().any(|one| one.id == *id);
-            if !goes_on {
-                bar.finish_and_clear();
-            }
-            goes_on
-        });
-        for one in moving {
-            let bar = self.moving.entry(one.id).or_insert_with(|| {
-                let style = ProgressStyle::with_template("  {prefix} {wide_bar} {msg}");
-                bars.add(ProgressBar::new(1)).with_style(style.expect("the template is well-formed"))
-            });
-            let (done, total) = one.share();
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_prefix(format!("{:>5} to {:<4}", ShardId(one.shard), NodeId(one.target)));
-            bar.set_message(match &one.reason {
-                Some(reason) => format!("{}: {reason}", one.state),
-                None => one.stage.clone(),
-            });
+        let all = self.first.max(left);
+        match &mut self.bars {
+            Some(bars) => bars.draw(all - left, all, moving),
+            None if left != self.told => self.ui.note(&format!("{left} of {all} replicas are left")),
+            None => {}
         }
+        self.told = left;
     }
 
     fn clear(&self) {
-        self.moving.values().for_each(ProgressBar::finish_and_clear);
-        if let Some((_, all)) = &self.all {
-            all.finish_and_clear();
-        }
+        self.bars.iter().for_each(Bars::clear);
     }
 }

@@ -36,7 +36,7 @@ fn map(voters: u64, job: Option<JobRecord>) -> ClusterMap {
 }
 
 fn wish(from: impl Into<Option<u64>>, to: u64) -> Wish {
-    Wish { shard: SHARD, from: from.into().map(NodeId), to: NodeId(to), force: false }
+    Wish { shard: SHARD, from: from.into().map(NodeId), to: NodeId(to), force: false, keep_p99_us: 0 }
 }
 
 fn asked(map: &ClusterMap, liveness: &Liveness, wish: Wish) -> Result<Move, Refusal> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::model::config;
+use crate::model::id::PlanId;
 use crate::model::key::{Key, KeyRange, SYSTEM_PREFIX};
 use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
@@ -16,6 +17,7 @@ use crate::node::store::PageBounds;
 
 use super::records::{Change, MetaError, Records};
 use super::reports::Reports;
+use super::steps::Steps;
 use super::view::View;
 use super::watched::Watched;
 
@@ -37,6 +39,7 @@ pub struct Office {
     pub clock: Clock,
     pub reports: Reports,
     pub watched: Watched,
+    pub steps: Steps,
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
     pub secrets: Secrets,
@@ -77,6 +80,11 @@ impl Office {
                 Body::ConfigSet(set) => self.config_set(set).await,
                 Body::NodeOrder(order) => self.node_order(order).await,
                 Body::PlanGet(get) => self.plan_get(get),
+                Body::LeadSet(set) => self.lead_set(*set).await,
+                Body::WhyGet(get) => self.why_get(get),
+                Body::PlanApply(apply) => self.plan_apply(apply).await,
+                Body::PlanList(_) => self.plan_list(),
+                Body::PlanStop(stop) => self.plan_stop(PlanId(stop.id)).await,
                 Body::MetaGet(get) => self.meta_get(get),
                 Body::MigrationBegin(begin) => self.migration_begin(begin).await,
                 Body::MigrationOrder(order) => self.migration_order(order).await,

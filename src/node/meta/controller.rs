@@ -34,6 +34,8 @@ use crate::model::wire::{Membership, NodeRecord, ShardRecord};
 use crate::net::wire::{NodeStatus, ReplicaStatus};
 
 use super::drive::{Driver, Round};
+use super::leads::Balancer;
+use super::led::{Seen, leaders};
 use super::records::{Change, MetaError};
 use super::reports::{REPORT_EVERY, Reports};
 use super::view::{Cluster, View};
@@ -50,20 +52,20 @@ pub struct Controller {
     view: View,
     reports: Reports,
     driver: Driver,
+    balancer: Balancer,
     /// At this version of the map, and since when.
     as_even_as_can_be: Mutex<Option<(Timestamp, Instant)>>,
 }
 
-/// What is known of one shard from whoever leads it.
-#[derive(Clone, Copy)]
-struct Seen<'a> {
-    leader: NodeId,
-    status: &'a ReplicaStatus,
-}
-
 impl Controller {
     pub fn new(view: View, reports: Reports, driver: Driver) -> Controller {
-        Controller { view, reports, driver, as_even_as_can_be: Mutex::default() }
+        Controller {
+            view,
+            reports,
+            driver,
+            balancer: Balancer::default(),
+            as_even_as_can_be: Mutex::default(),
+        }
     }
 
     /// Works until told to stop.
@@ -94,7 +96,7 @@ impl Controller {
         self.repair_nodes(&cluster, &statuses).await?;
         self.repair_map(&cluster, &seen).await?;
         let liveness = self.reports.liveness(term, &cluster.map, &statuses);
-        let round = Round { cluster: &cluster, statuses: &statuses, liveness: &liveness };
+        let round = Round { term, cluster: &cluster, statuses: &statuses, liveness: &liveness };
         for job in cluster.map.jobs() {
             let leader = seen.get(&ShardId(job.shard)).map(|seen| seen.leader);
             match self.driver.drive(&round, job, leader).await {
@@ -103,11 +105,14 @@ impl Controller {
                 Err(error) => return Err(error),
             }
         }
+        self.balancer.balance(&round, &self.reports, &self.driver.steps).await;
+        let carries_out = self.driver.carry_out(&round).await?;
         let mut proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
-        if proposals.is_empty() {
+        // What somebody has planned was thought out for nodes as they are.
+        if proposals.is_empty() && !carries_out {
             proposals = self.evening_out(&cluster, &liveness)?;
         }
-        let idle = proposals.is_empty() && cluster.map.jobs().next().is_none();
+        let idle = proposals.is_empty() && !carries_out && cluster.map.jobs().next().is_none();
         for proposal in proposals {
             self.create(&cluster, proposal).await?;
         }
@@ -219,20 +224,4 @@ fn reserved_meta_replica(cluster: &Cluster, proposal: &Proposal, node: NodeId) -
         cluster.map.is_retired(replica) || meta.is_some_and(|meta| meta.replica(replica).is_some())
     };
     Some(known.meta_replica).filter(|replica| replica.0 != 0 && !used(*replica))
-}
-
-/// The leader of each shard, by the highest term that claims to be one.
-fn leaders(statuses: &[Arc<NodeStatus>]) -> BTreeMap<ShardId, Seen<'_>> {
-    let mut seen: BTreeMap<ShardId, Seen> = BTreeMap::new();
-    for node in statuses {
-        for replica in node.replicas.iter().filter(|replica| replica.state == "leader") {
-            let newer =
-                seen.get(&ShardId(replica.shard)).is_none_or(|known| known.status.term < replica.term);
-            if newer {
-                let known = Seen { leader: NodeId(node.node), status: replica };
-                seen.insert(ShardId(replica.shard), known);
-            }
-        }
-    }
-    seen
 }

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message;
 
@@ -20,19 +19,15 @@ use crate::model::wire::{
     Course, JobPhase, JobRecord, Membership, Migration, MigrationEnd, MigrationRecord, ReplicaRecord,
     ShardRecord, VoterSet,
 };
-use crate::net::kind;
-use crate::net::peers::Peers;
-use crate::net::transport::Class;
-use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, placement_step};
+use crate::net::wire::{NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, Throttle, placement_step};
 use crate::node::clock::Clock;
-use crate::node::shards::Shards;
 
 use super::records::{Change, MetaError, Records, Stored};
+use super::reports::Reports;
+use super::steps::Steps;
 use super::view::Cluster;
 use super::watched::Watched;
 
-/// How long one step may take; what it did is looked at in the next round.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Old migrations forgotten whenever one ends, at most: a write has so many operations and no more.
 const FORGOTTEN_AT_ONCE: usize = 64;
 /// Whoever has sent a move back does not want it made again for so long, in milliseconds.
@@ -41,14 +36,16 @@ const SENT_BACK_MS: u64 = 60 * 60 * 1000;
 /// Does the steps of jobs, as leader of the meta shard.
 pub struct Driver {
     pub records: Records,
-    pub peers: Peers,
+    pub steps: Steps,
+    pub reports: Reports,
     pub clock: Clock,
-    pub shards: Shards,
     pub watched: Watched,
 }
 
 /// What a round knows.
 pub struct Round<'a> {
+    /// Of the meta shard.
+    pub term: u64,
     pub cluster: &'a Cluster,
     pub statuses: &'a [Arc<NodeStatus>],
     pub liveness: &'a Liveness,
@@ -73,8 +70,9 @@ impl Driver {
         if let Some(kept) = migration::outrun(&round.cluster.map, job) {
             return self.records.rewrite_job(&kept, stamp).await;
         }
+        let throttle = self.throttle(round, job);
         let reply = match leader {
-            Some(leader) => self.ask(job, leader, None, None).await,
+            Some(leader) => self.ask(job, leader, throttle, None, None).await,
             None => None,
         };
         let observation = match &reply {
@@ -89,7 +87,7 @@ impl Driver {
         if let Some(step) = for_leader(&step) {
             tracing::debug!(%shard, ?step, "placement step");
             // Whether it was done is seen in the next round.
-            let _ = self.ask(job, leader, Some(step), reply.membership.as_ref()).await;
+            let _ = self.ask(job, leader, throttle, Some(step), reply.membership.as_ref()).await;
             return Ok(());
         }
         match step {
@@ -131,6 +129,7 @@ impl Driver {
             migration.cut_over_at_ms = self.clock.wall_ms();
             migration.write_pause_us = seen.write_pause_us;
             migration.bytes = seen.bytes_total;
+            (migration.p99_before_us, migration.p99_during_us) = (seen.p99_before_us, seen.p99_during_us);
         }
         advanced
     }
@@ -171,10 +170,11 @@ impl Driver {
     ) -> Result<Change, MetaError> {
         let Some(migration) = &job.migration else { return Ok(change) };
         let now_ms = self.clock.wall_ms();
+        let seen = self.watched.of(MigrationId(job.id)).unwrap_or_default();
         let record = MigrationRecord {
             id: job.id,
             shard: job.shard,
-            migration: Some(migration.clone()),
+            migration: Some(Migration { p99_after_us: seen.p99_after_us, ..migration.clone() }),
             phase: job.phase,
             end: migration::end(migration, replicas).into(),
             started_at_ms: job.started_at_ms,
@@ -247,11 +247,32 @@ impl Driver {
         Ok(retired)
     }
 
+    /// How fast a job's replica may be sent its file: not at all while its move stands still, no faster than clients bear.
+    fn throttle(&self, round: &Round<'_>, job: &JobRecord) -> Option<Throttle> {
+        let migration = job.migration.as_ref()?;
+        let replica = migration.target.as_ref()?.replica;
+        let shard = round.cluster.map.shard(ShardId(job.shard));
+        let mut nodes: Vec<NodeId> =
+            shard.into_iter().flat_map(|shard| &shard.replicas).map(|replica| replica.node).collect();
+        nodes.extend(migration.target.iter().map(|target| NodeId(target.node)));
+        nodes.sort();
+        nodes.dedup();
+        let keep_us = match migration.keep_p99_us {
+            0 => round.cluster.settings.migration_keep_p99_ms * 1000,
+            keep_us => keep_us,
+        };
+        let paced = self.reports.felt(round.term, |felt| self.watched.feel(job, felt, &nodes, keep_us));
+        let stands_still = migration.course() == Course::Paused && migration.cut_over_at_ms == 0;
+        let bytes_per_s = if stands_still { Some(0) } else { paced };
+        bytes_per_s.map(|bytes_per_s| Throttle { replica, bytes_per_s })
+    }
+
     /// Has the shard's leader do a step, or only say how things are.
     async fn ask(
         &self,
         job: &JobRecord,
         leader: NodeId,
+        throttle: Option<Throttle>,
         step: Option<placement_step::Step>,
         seen: Option<&Membership>,
     ) -> Option<PlacementReply> {
@@ -260,17 +281,9 @@ impl Driver {
             shard: shard.0,
             seen_membership: seen.and_then(|membership| membership.log_id),
             step,
-            hold: job.migration.as_ref().map_or(0, held),
+            throttle,
         };
-        let answer = tokio::time::timeout(STEP_TIMEOUT, async {
-            if let Some(replica) = self.shards.get(shard).filter(|replica| replica.group.leadership().here) {
-                return Some(replica.placement_answer(message).await);
-            }
-            let caller = self.peers.caller(leader, Class::Control).await.ok()?;
-            let answer = caller.call(kind::PLACEMENT, message.encode_to_vec().into()).await.ok()?;
-            PlacementReply::decode(answer).ok()
-        });
-        let reply = answer.await.ok()??;
+        let reply = self.steps.ask(leader, message).await?;
         self.watched.paused(job, reply.write_pause_us);
         match reply.failure {
             None => Some(reply),
@@ -280,12 +293,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// The replica that is sent nothing while its move stands still.
-fn held(migration: &Migration) -> u64 {
-    let stands_still = migration.course() == Course::Paused && migration.cut_over_at_ms == 0;
-    migration.target.as_ref().filter(|_| stands_still).map_or(0, |target| target.replica)
 }
 
 /// The step as the shard's leader is told it; `None`: it is not for it.

@@ -134,6 +134,9 @@ impl Office {
             reason: reason(&migration, &seen),
             started_at_ms: job.started_at_ms,
             undo_left_ms: if window_is_open { left_ms } else { 0 },
+            p99_before_us: migration.p99_before_us.max(seen.p99_before_us),
+            p99_during_us: if is_over { migration.p99_during_us } else { seen.p99_during_us },
+            p99_after_us: seen.p99_after_us,
             ..named(job.id, job.shard, &migration)
         }
     }
@@ -164,6 +167,10 @@ fn named(id: u64, shard: u64, migration: &Migration) -> MigrationStatus {
         shard,
         source_node: migration.source.as_ref().map_or(0, |source| source.node),
         target_node: migration.target.as_ref().map_or(0, |target| target.node),
+        keep_p99_us: migration.keep_p99_us,
+        p99_before_us: migration.p99_before_us,
+        p99_during_us: migration.p99_during_us,
+        p99_after_us: migration.p99_after_us,
         ..MigrationStatus::default()
     }
 }
@@ -183,11 +190,12 @@ fn reason(migration: &Migration, seen: &Seen) -> String {
     match migration.course() {
         Course::Back if migration.because.is_empty() => "it was cancelled".to_owned(),
         Course::Back => migration.because.clone(),
-        _ => seen.waits_for.clone().unwrap_or_default(),
+        _ => seen.waits_for.map_or_else(String::new, |waits| waits.to_string()),
     }
 }
 
-fn over(record: &MigrationRecord) -> MigrationStatus {
+/// How one that is over came out.
+pub(super) fn over(record: &MigrationRecord) -> MigrationStatus {
     let migration = record.migration.clone().unwrap_or_default();
     let (state, reason) = match record.end() {
         MigrationEnd::EndDone => ("done", String::new()),

@@ -7,19 +7,25 @@
 //! | who | what |
 //! |---|---|
 //! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), reports ([`reports`]) |
-//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`], [`plans`], [`leads`], [`why`]) |
 //!
 //! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
 
 pub mod view;
 pub mod records;
 pub mod bootstrap;
+pub mod felt;
 pub mod reports;
+pub mod led;
+pub mod steps;
 pub mod join;
 pub mod watched;
 pub mod admin;
 pub mod nodes;
 pub mod migrations;
+pub mod why;
 pub mod keeper;
 pub mod drive;
+pub mod leads;
+pub mod plans;
 pub mod controller;

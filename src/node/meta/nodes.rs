@@ -12,6 +12,7 @@ use crate::model::map::NodeState;
 use crate::model::membership::{self, Order, Refusal};
 use crate::model::migration::{self, Wish};
 use crate::model::placement::Liveness;
+use crate::model::plan::placement_of;
 use crate::model::system::SystemKey;
 use crate::model::wire::NodeRecord;
 use crate::net::wire::{
@@ -95,6 +96,7 @@ pub(super) fn wish(begin: &MigrationBegin) -> Wish {
         from: Some(begin.from_node).filter(|from| *from != 0).map(NodeId),
         to: NodeId(begin.to_node),
         force: begin.force,
+        keep_p99_us: begin.keep_p99_us,
     }
 }
 
@@ -124,6 +126,7 @@ fn told(cluster: &Cluster, liveness: &Liveness, changes: &[Change]) -> Plan {
         room: needed.into_iter().map(room).collect(),
         bytes_per_s: cluster.settings.migration_bytes_per_s,
         concurrent: cluster.settings.max_concurrent_migrations,
+        made_for: placement_of(&cluster.map),
     }
 }
 

@@ -20,9 +20,12 @@ use crate::net::transport::Class;
 use crate::net::wire::{self, NodeStatus};
 use crate::node::clock::Clock;
 use crate::node::member::Standing;
+use crate::node::request_counts::RequestCounts;
 use crate::node::room::Room;
 use crate::node::shards::Shards;
 use crate::node::wal::Wal;
+
+use super::felt::Felt;
 
 /// How often a node reports.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -49,6 +52,7 @@ struct Own {
     shards: Shards,
     wal: Wal,
     room: Arc<Room>,
+    requests: Arc<RequestCounts>,
     leaving: std::sync::atomic::AtomicBool,
     /// This node's replica of the meta shard as its leader says, when this node has none.
     seat: watch::Sender<Option<ReplicaId>>,
@@ -61,6 +65,7 @@ struct Heard {
     /// When a node that has not been heard was first asked about.
     missed: BTreeMap<NodeId, Instant>,
     nodes: BTreeMap<NodeId, (Instant, Arc<NodeStatus>)>,
+    felt: Felt,
 }
 
 impl Reports {
@@ -71,6 +76,7 @@ impl Reports {
         shards: Shards,
         wal: Wal,
         room: Arc<Room>,
+        requests: Arc<RequestCounts>,
     ) -> Reports {
         let own = Own {
             node,
@@ -81,6 +87,7 @@ impl Reports {
             shards,
             wal,
             room,
+            requests,
             leaving: Default::default(),
             seat: watch::channel(None).0,
         };
@@ -131,6 +138,7 @@ impl Reports {
             http: self.own.http.lock().clone(),
             free_bytes: self.own.room.free_bytes(),
             reserve_bytes: self.own.room.reserve_bytes(),
+            latency_counts: self.own.requests.latency_counts(),
         }
     }
 
@@ -140,8 +148,17 @@ impl Reports {
         heard.start(term);
         let node = NodeId(status.node);
         if heard.nodes.len() < NODES_MAX || heard.nodes.contains_key(&node) {
+            let last = heard.nodes.get(&node).map_or(REPORT_EVERY, |(at, _)| at.elapsed());
+            heard.felt.hear(&status, last);
             heard.nodes.insert(node, (Instant::now(), Arc::new(status)));
         }
+    }
+
+    /// What clients ask for and how long it takes, as was heard in `term`.
+    pub fn felt<T>(&self, term: u64, look: impl FnOnce(&Felt) -> T) -> T {
+        let mut heard = self.heard.lock();
+        heard.start(term);
+        look(&heard.felt)
     }
 
     /// How long each of `nodes` has been silent, in `term`: since its last report, or since it was first asked about.

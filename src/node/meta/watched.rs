@@ -5,17 +5,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::model::id::{MigrationId, ReplicaId};
+use crate::model::id::{MigrationId, NodeId, ReplicaId};
 use crate::model::job::{Reason, Step};
+use crate::model::pacing::{Pacing, SAMPLES_MIN};
 use crate::model::wire::{JobPhase, JobRecord, Migration};
 use crate::net::wire::PlacementReply;
 
-/// Migrations that are remembered.
+use super::felt::{Felt, Latencies};
+
+/// Jobs that are remembered.
 const WATCHED_MAX: usize = 256;
+/// Seconds before a migration began whose requests are compared with those during it.
+const BEFORE_S: usize = 10;
+/// How often the rate of a copy is thought over: as often as nodes report.
+const PACE_EVERY: Duration = Duration::from_secs(1);
 /// How much a new look counts for the rate, beside all earlier ones.
 const RATE_WEIGHT: f64 = 0.3;
 
@@ -23,7 +31,7 @@ const RATE_WEIGHT: f64 = 0.3;
 #[derive(Clone, Default)]
 pub struct Watched(Arc<Mutex<BTreeMap<MigrationId, Seen>>>);
 
-/// Of one migration.
+/// Of one job: mostly of migrations.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// The target is a member of the shard's group.
@@ -33,10 +41,21 @@ pub struct Seen {
     pub bytes_total: u64,
     pub bytes_per_s: u64,
     /// What it waits for, if that is nothing it does itself.
-    pub waits_for: Option<String>,
+    pub waits_for: Option<Reason>,
     /// The longest that a write has waited because of the cut-over.
     pub write_pause_us: u64,
+    /// The 99th percentile of requests at the nodes that hold the shard, in microseconds, before it began, until its cut-over, and
+    /// since then; 0: too few to tell.
+    pub p99_before_us: u64,
+    pub p99_during_us: u64,
+    pub p99_after_us: u64,
+    /// How fast it is copied, where clients are to be spared.
+    pub pacing: Pacing,
+    paced: Option<Instant>,
     looked: Option<Instant>,
+    /// What nodes had told when it began, and when it was cut over.
+    begin: Option<BTreeMap<NodeId, Latencies>>,
+    cut_over: Option<BTreeMap<NodeId, Latencies>>,
 }
 
 impl Watched {
@@ -48,16 +67,33 @@ impl Watched {
         step: &Step,
         stored_bytes: impl FnOnce() -> u64,
     ) {
-        let Some(migration) = &job.migration else { return };
         let mut all = self.0.lock();
         let seen = all.entry(MigrationId(job.id)).or_default();
-        seen.waits_for = foreign(step).map(|reason| reason.to_string());
-        if let Some(reply) = reply {
+        seen.waits_for = foreign(step);
+        if let (Some(reply), Some(migration)) = (reply, &job.migration) {
             seen.copied(migration, reply, stored_bytes());
         }
         if all.len() > WATCHED_MAX {
             all.pop_first();
         }
+    }
+
+    /// Takes in how long requests take at `nodes`. Returns how fast the shard may be copied, in bytes a second, where a 99th
+    /// percentile of `keep_us` is to be kept; 0: nothing is to be kept.
+    pub fn feel(&self, job: &JobRecord, felt: &Felt, nodes: &[NodeId], keep_us: u64) -> Option<u64> {
+        let migration = job.migration.as_ref()?;
+        let mut all = self.0.lock();
+        let seen = all.entry(MigrationId(job.id)).or_default();
+        seen.felt(migration, felt, nodes);
+        if keep_us == 0 || migration.cut_over_at_ms != 0 {
+            return None;
+        }
+        if seen.paced.is_none_or(|last| last.elapsed() >= PACE_EVERY) {
+            let p99_us = told(&felt.lately(nodes, 1));
+            seen.pacing = if seen.paced.is_none() { seen.pacing } else { seen.pacing.after(p99_us, keep_us) };
+            seen.paced = Some(Instant::now());
+        }
+        Some(seen.pacing.bytes_per_s)
     }
 
     /// A write has waited so long because of what was done for a job.
@@ -70,13 +106,37 @@ impl Watched {
         }
     }
 
+    /// What each job waits for, of those that wait for what they do not do themselves; by their numbers.
+    pub fn waits(&self) -> BTreeMap<u64, Reason> {
+        let all = self.0.lock();
+        all.iter().filter_map(|(id, seen)| Some((id.0, seen.waits_for?))).collect()
+    }
+
     /// What was seen of a migration, if anything.
     pub fn of(&self, id: MigrationId) -> Option<Seen> {
         self.0.lock().get(&id).cloned()
     }
 }
 
+/// What can be said of so many requests.
+fn told(latencies: &Latencies) -> Option<u64> {
+    (latencies.count() >= SAMPLES_MIN).then(|| latencies.p99_us())
+}
+
 impl Seen {
+    fn felt(&mut self, migration: &Migration, felt: &Felt, nodes: &[NodeId]) {
+        let begin = self.begin.get_or_insert_with(|| {
+            self.p99_before_us = told(&felt.lately(nodes, BEFORE_S)).unwrap_or(0);
+            felt.counts(nodes)
+        });
+        if migration.cut_over_at_ms == 0 {
+            self.p99_during_us = told(&felt.since(begin)).unwrap_or(0);
+        } else {
+            let cut_over = self.cut_over.get_or_insert_with(|| felt.counts(nodes));
+            self.p99_after_us = told(&felt.since(cut_over)).unwrap_or(0);
+        }
+    }
+
     fn copied(&mut self, migration: &Migration, reply: &PlacementReply, stored_bytes: u64) {
         let target = ReplicaId(migration.target.as_ref().map_or(0, |target| target.replica));
         let members = reply.membership.iter().flat_map(|membership| &membership.members);

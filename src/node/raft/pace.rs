@@ -14,26 +14,34 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::model::config::Settings;
 
-/// Nobody sleeps for longer without looking at the setting again.
+/// Nobody sleeps for longer without looking at the rate again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Lets through so much a second. Clones are one.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// When what was let go is paid for.
+    paid: Arc<Mutex<Instant>>,
+}
 
 /// Shared by all transfers of a node. Clones are one.
 #[derive(Clone)]
 pub struct Pace {
     settings: watch::Receiver<Settings>,
-    /// When what was let go is paid for.
-    paid: Arc<Mutex<Instant>>,
+    bucket: Bucket,
 }
 
-impl Pace {
-    pub fn new(settings: watch::Receiver<Settings>) -> Pace {
-        Pace { settings, paid: Arc::new(Mutex::new(Instant::now())) }
+impl Default for Bucket {
+    fn default() -> Bucket {
+        Bucket { paid: Arc::new(Mutex::new(Instant::now())) }
     }
+}
 
-    /// Returns when so many bytes may be sent.
-    pub async fn admit(&self, bytes: u64) {
+impl Bucket {
+    /// Returns when so many bytes may be sent at `per_s` bytes a second, which is asked for again and again; 0: at any rate.
+    pub async fn admit(&self, bytes: u64, per_s: impl Fn() -> u64) {
         loop {
-            let per_s = self.settings.borrow().migration_bytes_per_s;
+            let per_s = per_s();
             let now = Instant::now();
             let due = {
                 let mut paid = self.paid.lock();
@@ -48,6 +56,17 @@ impl Pace {
             };
             sleep_until(due.min(now + LOOK_EVERY)).await;
         }
+    }
+}
+
+impl Pace {
+    pub fn new(settings: watch::Receiver<Settings>) -> Pace {
+        Pace { settings, bucket: Bucket::default() }
+    }
+
+    /// Returns when so many bytes may be sent.
+    pub async fn admit(&self, bytes: u64) {
+        self.bucket.admit(bytes, || self.settings.borrow().migration_bytes_per_s).await;
     }
 }
 

@@ -1,6 +1,7 @@
-//! How far each file is that this replica sends to others, for whoever watches; and whether it is held.
+//! How far each file is that this replica sends to others, for whoever watches; and how fast it may be sent.
 //!
-//! Who drives a job that is paused says so again and again ([`Sending::hold`]); once it falls silent the transfer goes on.
+//! Who drives a job that is paused, or that is to spare the clients, says so again and again ([`Sending::throttle`]); once it
+//! falls silent the transfer goes on as fast as the settings let it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A transfer is held for so long after it was last said.
-const HOLD_FOR: Duration = Duration::from_secs(5);
+/// A rate holds for so long after it was last said.
+const HOLDS_FOR: Duration = Duration::from_secs(5);
 /// Receivers that are remembered; a shard has fewer members.
 const RECEIVERS_MAX: usize = 16;
 
@@ -22,8 +23,7 @@ pub struct Sending(Arc<Mutex<All>>);
 #[derive(Debug, Default)]
 struct All {
     sent: BTreeMap<u64, Sent>,
-    /// Who is held, and until when.
-    held: Option<(u64, Instant)>,
+    throttle: Option<(Throttle, Instant)>,
 }
 
 /// Of a file that is being sent, or was sent last.
@@ -32,6 +32,14 @@ pub struct Sent {
     pub bytes: u64,
     /// Of the whole file.
     pub of_bytes: u64,
+}
+
+/// How fast a replica may be sent a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    pub replica: u64,
+    /// 0: it is sent nothing.
+    pub bytes_per_s: u64,
 }
 
 impl Sending {
@@ -45,13 +53,20 @@ impl Sending {
         }
     }
 
-    /// Nothing more is to be sent to this replica for a while; `None`: nobody is held.
-    pub fn hold(&self, replica: Option<u64>) {
-        self.0.lock().held = replica.map(|replica| (replica, Instant::now() + HOLD_FOR));
+    /// This rate holds for a while; `None`: none does.
+    pub fn throttle(&self, throttle: Option<Throttle>) {
+        self.0.lock().throttle = throttle.map(|throttle| (throttle, Instant::now() + HOLDS_FOR));
     }
 
+    /// How fast a replica may be sent a file, in bytes a second; `None`: as fast as it goes.
+    pub fn rate(&self, replica: u64) -> Option<u64> {
+        let (throttle, until) = self.0.lock().throttle?;
+        (throttle.replica == replica && Instant::now() < until).then_some(throttle.bytes_per_s)
+    }
+
+    /// True while a replica is to be sent nothing.
     pub fn is_held(&self, replica: u64) -> bool {
-        self.0.lock().held.is_some_and(|(held, until)| held == replica && Instant::now() < until)
+        self.rate(replica) == Some(0)
     }
 
     /// What each replica was sent.
@@ -67,18 +82,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_is_held_goes_on_when_nobody_says_so_any_more() {
         let sending = Sending::default();
+        let hold = Some(Throttle { replica: 7, bytes_per_s: 0 });
         assert!(!sending.is_held(7));
-        sending.hold(Some(7));
-        tokio::time::sleep(HOLD_FOR / 2).await;
+        sending.throttle(hold);
+        tokio::time::sleep(HOLDS_FOR / 2).await;
         assert!(sending.is_held(7) && !sending.is_held(8), "others need what they are sent");
-        sending.hold(Some(7));
-        tokio::time::sleep(HOLD_FOR / 2).await;
+        sending.throttle(hold);
+        tokio::time::sleep(HOLDS_FOR / 2).await;
         assert!(sending.is_held(7));
-        sending.hold(None);
+        sending.throttle(None);
         assert!(!sending.is_held(7));
-        sending.hold(Some(7));
-        tokio::time::sleep(HOLD_FOR).await;
+        sending.throttle(hold);
+        tokio::time::sleep(HOLDS_FOR).await;
         assert!(!sending.is_held(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_holds_for_one_and_for_a_while() {
+        let sending = Sending::default();
+        sending.throttle(Some(Throttle { replica: 7, bytes_per_s: 1 << 20 }));
+        assert_eq!((sending.rate(7), sending.rate(8), sending.is_held(7)), (Some(1 << 20), None, false));
+        tokio::time::sleep(HOLDS_FOR).await;
+        assert_eq!(sending.rate(7), None);
     }
 
     #[test]

@@ -46,7 +46,7 @@ use crate::node::disk::{Disk, DiskFile};
 use crate::node::store::{COPY_SUFFIX, FileCopy, RECEIVED_SUFFIX, Store};
 
 use super::counts::TransferCounts;
-use super::pace::Pace;
+use super::pace::{Bucket, Pace};
 use super::sending::{Sending, Sent};
 use super::types::{Vote, vote_from_wire, vote_to_wire};
 
@@ -126,6 +126,7 @@ async fn send_copy(
     let connection = peers.connection(to.node, Class::Bulk).await?;
     let mut stream = open_stream(&connection, kind::SNAPSHOT, offer.encode_to_vec().into()).await?;
     let file = store.disk().open(path, false)?;
+    let bucket = Bucket::default();
     let mut offset = 0;
     loop {
         sending.note(to.replica, Sent { bytes: offset, of_bytes: copy.bytes });
@@ -140,6 +141,7 @@ async fn send_copy(
         let file = file.clone();
         let bytes = (copy.bytes - offset).min(CHUNK_BYTES as u64) as usize;
         pace.admit(bytes as u64).await;
+        bucket.admit(bytes as u64, || sending.rate(to.replica).unwrap_or(0)).await;
         let chunk = store.exec().blocking(move || read_chunk(&*file, offset, bytes)).await?;
         within(stream.send(chunk.encode_to_vec().into())).await??;
         offset += bytes as u64;

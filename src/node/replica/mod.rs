@@ -352,6 +352,7 @@ impl Replica {
             watermark: watermark.0,
             asked_index: word.asked_index,
             digest: word.digest.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
+            operations: self.counts.write_seconds.count() + self.counts.read_seconds.count(),
         };
         (group, status)
     }

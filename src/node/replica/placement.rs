@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::id::ReplicaId;
 use crate::net::wire::{self, placement_step::Step};
 use crate::node::raft::group::MembershipError;
-use crate::node::raft::sending::Sent;
+use crate::node::raft::sending::{Sent, Throttle};
 
 use super::Replica;
 
@@ -61,7 +61,10 @@ impl Replica {
     }
 
     async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
-        self.sending.hold(Some(step.hold).filter(|held| *held != 0));
+        self.sending.throttle(
+            step.throttle
+                .map(|throttle| Throttle { replica: throttle.replica, bytes_per_s: throttle.bytes_per_s }),
+        );
         let seen = step.seen_membership.as_ref();
         match step.step {
             // Adding a member again would append an entry that changes nothing.
@@ -76,6 +79,8 @@ impl Replica {
                 let asked = self.proposer.verify().await;
                 asked.map_err(|error| MembershipError::Refused(error.to_string()))
             }
+            // Whether it leads is asked afterwards.
+            Some(Step::HandOver(heir)) if heir == self.id.0 => Ok(()),
             Some(Step::HandOver(heir)) => self.hand_over(ReplicaId(heir)).await,
             None => Ok(()), // only a question
         }

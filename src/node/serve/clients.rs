@@ -22,10 +22,10 @@ use crate::node::meta::admin::AdminError;
 use crate::node::meta::records::MetaError;
 use crate::node::raft::group::{ConfirmError, ProposeError};
 use crate::node::replica::{PageWish, ReadError, ReadWish, Rejected, Replica};
+use crate::node::request_counts::operation;
 use crate::node::room::grows;
 
 use super::Requests;
-use super::counts::operation;
 
 /// Longest a request may wait, whatever its client says.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);

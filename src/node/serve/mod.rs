@@ -15,12 +15,10 @@
 //! Relies on the frames being bounded ([`crate::net::rpc`]). Everything decoded here is hostile until checked.
 
 pub mod intake;
-mod counts;
 mod peers;
 mod clients;
 
 pub use clients::{PAGE_MAX_BYTES, PAGE_MAX_ROWS, TIMEOUT_MAX, WRITE_MAX_BYTES};
-pub use counts::RequestCounts;
 
 use std::sync::Arc;
 
@@ -45,6 +43,7 @@ use super::meta::records::Records;
 use super::meta::reports::{DAMAGED, Reports};
 use super::meta::view::View;
 use super::pulse::Pulses;
+use super::request_counts::RequestCounts;
 use super::room::Room;
 use super::shards::Shards;
 use super::store::MemoryBudget;
@@ -61,7 +60,7 @@ pub struct Requests {
     pub reports: Reports,
     pub door: Door,
     pub office: Office,
-    pub counts: RequestCounts,
+    pub counts: Arc<RequestCounts>,
     pub intake: Arc<Intake>,
     pub room: Arc<Room>,
     pub memory: Arc<MemoryBudget>,

@@ -1,0 +1,41 @@
+//! Steps of placement, asked of whoever leads the shard: on this node or on another one.
+//!
+//! Promises: an answer was confirmed by a majority of the shard after the step. No answer says nothing about what was done.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::model::id::{NodeId, ShardId};
+use crate::net::kind;
+use crate::net::peers::Peers;
+use crate::net::transport::Class;
+use crate::net::wire::{PlacementReply, PlacementStep};
+use crate::node::shards::Shards;
+
+/// How long one step may take; what it did is looked at in the next round.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asks leaders. Clones are one.
+#[derive(Clone)]
+pub struct Steps {
+    pub peers: Peers,
+    pub shards: Shards,
+}
+
+impl Steps {
+    /// Has a shard's leader do a step, or only say how things are. An answer may be a refusal.
+    pub async fn ask(&self, leader: NodeId, step: PlacementStep) -> Option<PlacementReply> {
+        let answer = tokio::time::timeout(STEP_TIMEOUT, async {
+            let here = self.shards.get(ShardId(step.shard));
+            if let Some(replica) = here.filter(|replica| replica.group.leadership().here) {
+                // In a box: it is deep, and whoever asks is too.
+                return Some(Box::pin(replica.placement_answer(step)).await);
+            }
+            let caller = self.peers.caller(leader, Class::Control).await.ok()?;
+            let answer = caller.call(kind::PLACEMENT, step.encode_to_vec().into()).await.ok()?;
+            PlacementReply::decode(answer).ok()
+        });
+        answer.await.ok()?
+    }
+}

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use nodenomad::model::assign::{Placed, Site, assign};
+use nodenomad::model::forecast::{forecast, with_state};
 use nodenomad::model::id::{NodeId, ReplicaId, ShardId};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::model::map::{ClusterMap, Node, NodeState, Replica, Role, Shard};
@@ -49,7 +50,7 @@ fn the_whole_is_planned_within_a_second() {
         .map(|(shard, nodes)| Placed { nodes: nodes.clone(), ..shard.clone() })
         .collect();
     let (took, _) = best(|| assign(sites.clone(), &settled, 3));
-    println!("a join: {took:?}");
+    println!("where replicas belong after a join: {took:?}");
     assert!(took < LIMIT, "planning a join took {took:?}");
 
     let mut rows = Vec::new();
@@ -91,4 +92,15 @@ fn the_whole_is_planned_within_a_second() {
     println!("what to do next: {took:?}");
     assert!(took < LIMIT, "the next plan took {took:?}");
     assert!(!proposals.is_empty() && proposals.iter().all(|proposal| proposal.remove.is_some()));
+
+    // All that a drain or a join leads to; on the way each shard may lose one more voter at any moment.
+    let calm = Liveness::default();
+    let drained = with_state(&map, NodeId(7), NodeState::Draining);
+    let held = map.shards().filter(|shard| shard.replica_on(NodeId(7)).is_some()).count();
+    let (took, changes) = best(|| forecast(&drained, &settings, &calm));
+    println!("all that a drain leads to: {took:?}");
+    assert!(took < LIMIT, "the forecast of a drain took {took:?}");
+    assert!(changes.iter().all(|change| change.margin >= 1));
+    let moved = changes.iter().filter(|change| change.from.is_some()).count();
+    assert!(moved >= held && moved as f64 <= held as f64 * 1.1, "{moved} moved, {held} were held");
 }

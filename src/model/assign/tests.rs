@@ -77,6 +77,45 @@ fn a_hundred_nodes_and_ten_thousand_shards() {
     assert!(copies(&before, &after) as f64 <= lost as f64 * 1.1, "{lost} were lost");
 }
 
+/// A shard that is split leaves its other half where it is; one that is merged goes. From 2,000 to 10,000 shards on 100 nodes.
+#[test]
+fn thousands_of_splits_and_merges_stay_even() {
+    let nodes = plain(1..=100);
+    let start = fresh(2_000);
+    let mut shards = settle(&start, assign(nodes.clone(), &start, 3));
+    let (mut splits, mut merges, mut moved) = (0u64, 0, 0);
+    for round in 0..40u64 {
+        for n in 0..250 {
+            let draw = position(round * 1_000 + n) as usize;
+            if n % 5 == 4 {
+                shards.swap_remove(draw % shards.len());
+                merges += 1;
+            } else {
+                let parent = shards[draw % shards.len()].clone();
+                splits += 1;
+                shards.push(Placed { ring_position: position(100_000 + splits), ..parent });
+            }
+        }
+        let mut balance = Balance::new(nodes.clone(), shards.len(), 3);
+        shards.iter().flat_map(|shard| &shard.nodes).for_each(|node| balance.add(*node));
+        let after = assign(nodes.clone(), &shards, 3);
+        check_even(&nodes, &after, 3);
+        let copied = copies(&shards, &after);
+        assert!(copied == 0 || balance.is_uneven(), "nothing moves for splits as long as nodes are even");
+        moved += copied;
+        shards = settle(&shards, after);
+    }
+    assert_eq!((splits, merges, shards.len()), (8_000, 2_000, 8_000));
+    assert!(moved as u64 * 10 <= splits * 3, "{moved} replicas moved for {splits} splits of three each");
+
+    // As on a cluster that never split anything.
+    let more = plain(1..=101);
+    let after = assign(more.clone(), &shards, 3);
+    check_even(&more, &after, 3);
+    let (copied, minimum) = (copies(&shards, &after) as f64, shards.len() as f64 * 3.0 / 101.0);
+    assert!((0.9..=1.1).contains(&(copied / minimum)), "a join moved {copied}, the minimum is {minimum}");
+}
+
 #[test]
 fn growing_one_by_one_stays_even() {
     // No node that joined long ago ends up a tenth below or above, however the cluster came to be.

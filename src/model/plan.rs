@@ -27,7 +27,7 @@ use super::id::{MigrationId, NodeId, PlanId, ShardId};
 use super::map::ClusterMap;
 use super::migration::{self, Move, Order, Refusal as MoveRefusal, Wish};
 use super::placement::{Liveness, may_start};
-use super::wire::{JobRecord, MigrationEnd, PlanRecord, PlannedMove};
+use super::wire::{Course, JobPhase, JobRecord, MigrationEnd, PlanRecord, PlannedMove};
 
 /// Moves of one plan: each is begun and ended in a change of its own.
 pub const MOVES_MAX: usize = 10_000;
@@ -126,6 +126,8 @@ pub fn active(map: &ClusterMap) -> Option<&PlanRecord> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stands {
     UnderWay,
+    /// The shard is served from where it is to be; it can still be undone.
+    Served,
     Ended(MigrationEnd),
     /// It ended so long ago that nobody knows how.
     Forgotten,
@@ -154,9 +156,11 @@ pub fn next(
     now_ms: u64,
 ) -> Next {
     let mut record = plan.clone();
+    let mut served = 0;
     for planned in record.moves.iter_mut().filter(|planned| planned.migration != 0 && !planned.over) {
         let stands = stands(planned);
-        planned.over = stands != Stands::UnderWay;
+        served += usize::from(stands == Stands::Served);
+        planned.over = !matches!(stands, Stands::UnderWay | Stands::Served);
         let failed = matches!(stands, Stands::Ended(end) if end != MigrationEnd::EndDone);
         if failed && record.stopped.is_empty() {
             record.stopped = format!("{} has not come about", MigrationId(planned.migration));
@@ -164,7 +168,8 @@ pub fn next(
     }
     let is_over =
         |planned: &PlannedMove| planned.over || (planned.migration == 0 && !record.stopped.is_empty());
-    if record.moves.iter().all(is_over) {
+    // Whoever undoes one that was served does so on his own account: nothing comes after it any more.
+    if record.moves.iter().filter(|planned| !is_over(planned)).count() == served {
         record.ended_at_ms = now_ms;
     }
     if record != *plan {
@@ -192,6 +197,12 @@ pub fn next(
 pub fn stopped(plan: &PlanRecord) -> PlanRecord {
     let stopped = if plan.stopped.is_empty() { "it was stopped" } else { &plan.stopped };
     PlanRecord { stopped: stopped.to_owned(), ..plan.clone() }
+}
+
+/// True if a migration has moved its shard and does not take that back.
+pub fn is_served(job: &JobRecord) -> bool {
+    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    past && job.migration.as_ref().is_some_and(|migration| migration.course() != Course::Undo)
 }
 
 /// What a plan wants moved. Zones were looked at when it was made.

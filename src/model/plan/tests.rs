@@ -64,9 +64,13 @@ impl World {
     }
 
     fn next(&self) -> Next {
-        let ended = |planned: &PlannedMove| match self.ended.get(&MigrationId(planned.migration)) {
-            Some(end) => Stands::Ended(*end),
-            None => Stands::UnderWay,
+        let ended = |planned: &PlannedMove| {
+            let job = self.map.job(ShardId(planned.shard)).filter(|job| job.id == planned.migration);
+            match (self.ended.get(&MigrationId(planned.migration)), job) {
+                (Some(end), _) => Stands::Ended(*end),
+                (None, Some(job)) if is_served(job) => Stands::Served,
+                (None, _) => Stands::UnderWay,
+            }
         };
         next(&self.plan(), &self.map, &self.cluster.settings, &self.cluster.silent, ended, 9)
     }
@@ -223,6 +227,23 @@ fn what_is_not_possible_now_waits() {
     assert_eq!(closed.migration.as_ref().unwrap().course(), Course::Keep);
     world.set(&SystemKey::Job(ShardId(kept.shard)), Some(&closed.encode_to_vec()));
     assert!(matches!(world.next(), Next::Wait(Some(_))), "until it is gone");
+}
+
+#[test]
+fn a_plan_is_over_once_all_is_served() {
+    let cluster = settled(6, 4);
+    let moves = draining(&cluster, 2);
+    let mut world = World::new(cluster, &moves[..2]);
+    while world.step() {}
+    let begun = world.under_way();
+    world.end(&begun[0], MigrationEnd::EndDone);
+    while world.step() {}
+    assert_eq!(world.plan().ended_at_ms, 0);
+    let mut served = begun[1].clone();
+    served.phase = JobPhase::JobRemove.into();
+    world.set(&SystemKey::Job(ShardId(served.shard)), Some(&served.encode_to_vec()));
+    while world.step() {}
+    assert_eq!((world.plan().ended_at_ms, &world.plan().stopped[..]), (9, ""), "it can still be undone");
 }
 
 #[test]

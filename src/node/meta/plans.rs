@@ -66,9 +66,10 @@ impl Driver {
         }
         let now_ms = self.clock.wall_ms();
         // The job first: it goes when the record of how it ended comes.
-        let stands = |planned: &PlannedMove| match self.is_under_way(planned) {
-            Ok(true) | Err(_) => Stands::UnderWay,
-            Ok(false) => self.ended(MigrationId(planned.migration)).map_or(Stands::Forgotten, Stands::Ended),
+        let stands = |planned: &PlannedMove| match self.job_of(planned) {
+            Ok(Some(job)) if plan::is_served(&job) => Stands::Served,
+            Ok(Some(_)) | Err(_) => Stands::UnderWay,
+            Ok(None) => self.ended(MigrationId(planned.migration)).map_or(Stands::Forgotten, Stands::Ended),
         };
         let (change, record) = match plan::next(seen, map, settings, round.liveness, stands, now_ms) {
             Next::Wait(None) => return Ok(true),
@@ -104,10 +105,11 @@ impl Driver {
         Ok(true)
     }
 
-    fn is_under_way(&self, planned: &PlannedMove) -> Result<bool, MetaError> {
+    /// The job that makes a move, if it is under way.
+    fn job_of(&self, planned: &PlannedMove) -> Result<Option<JobRecord>, MetaError> {
         let stored = self.records.read(&SystemKey::Job(ShardId(planned.shard)))?;
         let job = stored.and_then(|(value, _)| JobRecord::decode(value).ok());
-        Ok(job.is_some_and(|job| job.id == planned.migration))
+        Ok(job.filter(|job| job.id == planned.migration))
     }
 
     fn ended(&self, id: MigrationId) -> Option<MigrationEnd> {

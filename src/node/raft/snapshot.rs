@@ -56,6 +56,9 @@ const CHUNK_BYTES: usize = 256 << 10;
 const FILE_MAX_BYTES: u64 = 64 << 30;
 /// Room that must stay on the receiver's disk.
 const RESERVE_BYTES: u64 = 256 << 20;
+/// A file is synced whenever so much more of it has come: all of it at the end would hold up the log of this node, and of every
+/// other one on the same device.
+const SYNC_EVERY_BYTES: u64 = 4 << 20;
 /// How often a transfer that is held looks whether it still is.
 const HELD_LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long either side waits for the other to do anything.
@@ -190,7 +193,7 @@ pub async fn receive(
     let file = disk.open(&path, true)?;
     file.set_len(0)?;
     let mut hasher = blake3::Hasher::new();
-    let mut received = 0;
+    let (mut received, mut synced) = (0, 0);
     while let Some(frame) = within(stream.recv()).await?? {
         let chunk = wire::SnapshotChunk::decode(frame)
             .map_err(|_| TransferError::Malformed("an unreadable chunk"))?;
@@ -199,16 +202,21 @@ pub async fn receive(
         }
         let file = file.clone();
         let mut running = std::mem::take(&mut hasher);
-        let written = exec.blocking(move || {
-            write_chunk(&*file, &chunk)
-                .inspect(|bytes| {
-                    running.update(bytes);
-                })
-                .map(|bytes| (bytes.len() as u64, running))
+        let is_due = received - synced >= SYNC_EVERY_BYTES;
+        let written = exec.blocking(move || -> Result<_, TransferError> {
+            let bytes = write_chunk(&*file, &chunk)?;
+            running.update(&bytes);
+            if is_due {
+                file.sync_data()?;
+            }
+            Ok((bytes.len() as u64, running))
         });
         let (bytes, running) = written.await?;
         hasher = running;
         received += bytes;
+        if is_due {
+            synced = received;
+        }
         if received > offer.bytes {
             return Err(TransferError::Malformed("more bytes than were offered"));
         }

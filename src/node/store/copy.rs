@@ -1,7 +1,7 @@
 //! Private copies of the shard's file, and installing one that came from elsewhere.
 //!
-//! Promises: a copy is taken while nobody writes, and is durable under its name when it is returned; an installed file
-//! was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
+//! Promises: a copy is taken while nobody writes, and was read whole when it is returned; it is not durable, since what reads it
+//! begins anew after a crash, and most of it then never reaches the disk. An installed file was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
 //! point leaves the old file or the new one. Does not send or receive.
 
 use std::path::Path;
@@ -79,11 +79,9 @@ impl Store {
         let base = self.base();
         let sums = place.engine.as_ref().map(|engine| engine.sums()).unwrap_or_default();
         disk.copy(&self.shared.path(), to)?;
-        // The copy is nobody else's, so the file may be written again while it is synced and read.
+        // The copy is nobody else's, so the file may be written again while it is read.
         drop(place);
         let file = disk.open(to, false)?;
-        file.sync_data()?;
-        disk.sync_dir(parent(to))?;
         let mut hasher = blake3::Hasher::new();
         let bytes = read_all(&*file, &sums, |part| {
             hasher.update(part);

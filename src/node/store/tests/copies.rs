@@ -154,13 +154,13 @@ async fn a_copy_that_the_disk_refuses_leaves_the_store_in_use() {
     let mut log = Log::new();
     numbers(&mut log, 10);
     let (source, _target, copy) = pair(&disk, &log).await;
-    for changes in 0..3 {
-        disk.break_after(changes);
-        let failed = source.copy_file(Path::new("source/a.copy")).await;
-        assert!(matches!(failed, Err(StoreError::Copy(_))));
-    }
-    disk.break_after(u64::MAX);
+    disk.break_after(0);
+    let failed = source.copy_file(Path::new("source/a.copy")).await;
+    assert!(matches!(failed, Err(StoreError::Copy(_))));
+    // One change is all that it makes.
+    disk.break_after(1);
     assert_eq!(source.copy_file(Path::new("source/a.copy")).await.unwrap().base, copy.base);
+    disk.break_after(u64::MAX);
     numbers(&mut log, 10);
     log.replay(&source);
     flush(&source).await.unwrap();

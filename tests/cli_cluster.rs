@@ -244,7 +244,7 @@ fn records(c: &Cluster) {
     done(c, "config reset retention_ms");
     assert_eq!(done(c, "config get retention_ms -o json").json()["value"], 300_000);
     fails(c, "config set replicas 2", 2);
-    assert_eq!(done(c, "config ls -o json").json()[0]["name"], "disk_reserve_bytes");
+    assert_eq!(done(c, "config ls -o json").json()[0]["name"], "balance_leaders");
     assert_eq!(done(c, "version -o json").json()["name"], "NodeNomad");
     assert_eq!(done(c, "context ls -o json").json(), json!([]), "--no-context leaves the user's files alone");
 }

@@ -53,6 +53,11 @@ id!(
     "p"
 );
 
+/// Nodes as people read them: `n1 n2`.
+pub fn listed(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")
+}
+
 impl ShardId {
     /// The shard that holds the cluster's own records.
     pub const META: ShardId = ShardId(0);

@@ -65,6 +65,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{NodeId, ReplicaId};
 use super::key::{Key, KeyRange};
+use super::placement::is_past_voters;
 use super::verify::{self, Verdict, Word};
 use super::wire::{
     Course, JobPhase, JobRecord, Member, Membership, Migration, ReplicaRecord, ReplicaRole, ShardRecord,
@@ -247,7 +248,7 @@ impl Task<'_> {
 
     /// True once the voters are those aimed at, of which the job does not make others any more.
     fn is_cut_over(&self) -> bool {
-        let past = matches!(self.job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+        let past = is_past_voters(self.job);
         let promotes = self.job.add.as_ref().is_some_and(|add| add.role() == ReplicaRole::RoleVoter);
         past || (promotes && self.voters == self.target)
     }

@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use super::id::{NodeId, ReplicaId, ShardId};
+use super::id::{NodeId, ReplicaId, ShardId, listed};
 use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
 use super::placement::{Liveness, TARGET_SILENT_MAX_MS};
 
@@ -40,21 +40,17 @@ pub enum Refusal {
     NoShard(ShardId),
     #[error("there is no node {0}")]
     NoNode(NodeId),
-    #[error("{shard} has no replica on {node}; those that can lead it are on {}", list(voters))]
+    #[error("{shard} has no replica on {node}; those that can lead it are on {}", listed(voters))]
     NotThere { shard: ShardId, node: NodeId, voters: Vec<NodeId> },
     #[error(
         "the replica of {shard} on {node} learns and does not vote; those that can lead are on {}",
-        list(voters)
+        listed(voters)
     )]
     Learner { shard: ShardId, node: NodeId, voters: Vec<NodeId> },
     #[error("{node} has not been heard for {} s", silent_ms / 1000)]
     Silent { node: NodeId, silent_ms: u64 },
     #[error("what {node} holds of {shard} is damaged")]
     Damaged { shard: ShardId, node: NodeId },
-}
-
-fn list(nodes: &[NodeId]) -> String {
-    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The replica that would lead a shard if it were led from this node.

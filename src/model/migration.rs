@@ -40,9 +40,9 @@ use std::fmt;
 
 use super::assign::{Balance, Site};
 use super::config::Settings;
-use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
+use super::id::{MigrationId, NodeId, ReplicaId, ShardId, listed};
 use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
-use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS};
+use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS, is_past_voters};
 use super::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, ReplicaRecord, ReplicaRole};
 
 /// How long ended migrations are remembered, in milliseconds.
@@ -121,9 +121,9 @@ pub enum Refusal {
     Silent { node: NodeId, silent_ms: u64 },
     #[error("{shard} has a replica on {node} already")]
     There { shard: ShardId, node: NodeId },
-    #[error("{shard} has no replica on {from}; it has some on {}", list(nodes))]
+    #[error("{shard} has no replica on {from}; it has some on {}", listed(nodes))]
     NotThere { shard: ShardId, from: NodeId, nodes: Vec<NodeId> },
-    #[error("{shard} has replicas on {}: say which one moves", list(nodes))]
+    #[error("{shard} has replicas on {}: say which one moves", listed(nodes))]
     Unclear { shard: ShardId, nodes: Vec<NodeId> },
     #[error("{shard} needs {} MiB, and {node} has room for {} MiB beside its reserve", needed_bytes >> 20, free_bytes >> 20)]
     NoRoom { shard: ShardId, node: NodeId, needed_bytes: u64, free_bytes: u64 },
@@ -149,10 +149,6 @@ pub enum Refusal {
     Drains { id: MigrationId, node: NodeId },
     #[error("the time in which {0} could be undone is over")]
     WindowOver(MigrationId),
-}
-
-fn list(nodes: &[NodeId]) -> String {
-    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// A wish that can be fulfilled.
@@ -355,7 +351,7 @@ pub enum Order {
 pub fn ordered(job: &JobRecord, order: Order, now_ms: u64) -> Result<JobRecord, Refusal> {
     let id = MigrationId(job.id);
     let migration = job.migration.as_ref().ok_or(Refusal::NotUnderWay(id))?;
-    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let past = is_past_voters(job);
     let course = match (order, migration.course()) {
         (Order::Cancel, _) if drained(job).is_some() && !past => {
             return Err(Refusal::Drains { id, node: drained(job).expect("it was asked just now") });
@@ -399,7 +395,7 @@ fn drained(job: &JobRecord) -> Option<NodeId> {
 /// Why a migration is not wanted any more, if it is not: the node that was to be drained is to stay.
 pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
     let goes_on = matches!(job.migration.as_ref()?.course(), Course::Forward | Course::Paused);
-    let over = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let over = is_past_voters(job);
     let node = drained(job).filter(|_| goes_on && !over)?;
     let stays = map.node(node).is_some_and(|known| known.state == NodeState::Member);
     stays.then(|| format!("{node} is not drained any more"))
@@ -407,7 +403,7 @@ pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
 
 /// True if a job has done all but wait for somebody to undo it.
 fn is_kept(job: &JobRecord) -> bool {
-    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
+    let past = is_past_voters(job);
     let course = job.migration.as_ref().map(|migration| migration.course());
     past && course.is_some_and(|course| !matches!(course, Course::Keep | Course::Undo))
 }

@@ -201,10 +201,16 @@ impl fmt::Display for Reason {
     }
 }
 
+/// True of a job whose voters are those aimed at: what is left is to remove what is not needed any more.
+pub fn is_past_voters(job: &JobRecord) -> bool {
+    matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone)
+}
+
 /// True for a move that somebody asked for and that copies nothing: it stands still, or waits for somebody to undo it.
 fn only_waits(job: &JobRecord) -> bool {
-    let over = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
-    job.migration.as_ref().is_some_and(|migration| over || migration.course() == Course::Paused)
+    job.migration
+        .as_ref()
+        .is_some_and(|migration| is_past_voters(job) || migration.course() == Course::Paused)
 }
 
 /// Whether a change may be started now, beside the jobs under way and within the limits of the settings.

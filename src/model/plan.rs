@@ -26,8 +26,8 @@ use super::forecast::settled;
 use super::id::{MigrationId, NodeId, PlanId, ShardId};
 use super::map::ClusterMap;
 use super::migration::{self, Move, Order, Refusal as MoveRefusal, Wish};
-use super::placement::{Liveness, may_start};
-use super::wire::{Course, JobPhase, JobRecord, MigrationEnd, PlanRecord, PlannedMove};
+use super::placement::{Liveness, is_past_voters, may_start};
+use super::wire::{Course, JobRecord, MigrationEnd, PlanRecord, PlannedMove};
 
 /// Moves of one plan: each is begun and ended in a change of its own.
 pub const MOVES_MAX: usize = 10_000;
@@ -201,8 +201,7 @@ pub fn stopped(plan: &PlanRecord) -> PlanRecord {
 
 /// True if a migration has moved its shard and does not take that back.
 pub fn is_served(job: &JobRecord) -> bool {
-    let past = matches!(job.phase(), JobPhase::JobRemove | JobPhase::JobDone);
-    past && job.migration.as_ref().is_some_and(|migration| migration.course() != Course::Undo)
+    is_past_voters(job) && job.migration.as_ref().is_some_and(|migration| migration.course() != Course::Undo)
 }
 
 /// What a plan wants moved. Zones were looked at when it was made.

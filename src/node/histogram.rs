@@ -9,6 +9,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The bound of the first bucket of [`Histogram::of_seconds`], in nanoseconds; each further one's is twice as large.
+pub const SECONDS_FIRST_NS: u64 = 100_000;
+
 /// How many observations were how large.
 #[derive(Debug)]
 pub struct Histogram {
@@ -35,7 +38,7 @@ pub struct Reading {
 impl Histogram {
     /// Of times, told in seconds: from 100 µs to 13 s, doubling.
     pub fn of_seconds() -> Histogram {
-        Histogram::new(100_000, 1, 18, 1e-9)
+        Histogram::new(SECONDS_FIRST_NS, 1, 18, 1e-9)
     }
 
     /// Of times, told in seconds, where there are many such histograms: from 250 µs to 16 s in steps of four.

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::net::wire::NodeStatus;
+use crate::node::histogram::SECONDS_FIRST_NS;
 
 /// Reports that are remembered of each node, one a second.
 const REPORTS_MAX: usize = 11;
 /// How much a new report counts for a rate, in percent.
 const RATE_PERCENT: u64 = 20;
 /// The bound of the first bucket of latencies, in microseconds; each further one's is twice as large.
-const FIRST_US: u64 = 100;
+const FIRST_US: u64 = SECONDS_FIRST_NS / 1000;
 
 /// What is known of all nodes.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Private copies of the shard's file, and installing one that came from elsewhere.
 //!
 //! Promises: a copy is taken while nobody writes, and was read whole when it is returned; it is not durable, since what reads it
-//! begins anew after a crash, and most of it then never reaches the disk. An installed file was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
+//! begins anew after a crash. An installed file was read whole and checked before, replaces the shard's own in one step, and is what readers see from one instant on. A crash at any
 //! point leaves the old file or the new one. Does not send or receive.
 
 use std::path::Path;

@@ -213,6 +213,16 @@ fn only_waits(job: &JobRecord) -> bool {
         .is_some_and(|migration| is_past_voters(job) || migration.course() == Course::Paused)
 }
 
+/// What each node should hold, as plans have it, beside what it will hold once all under way is done.
+pub fn balance(map: &ClusterMap, settings: &Settings, liveness: &Liveness) -> Balance {
+    Planner::new(map, settings, liveness, Limits::NONE).balance
+}
+
+/// The replicas of a shard that may stay where they are.
+pub fn sound(map: &ClusterMap, settings: &Settings, liveness: &Liveness, shard: &Shard) -> usize {
+    Planner::new(map, settings, liveness, Limits::NONE).sound(shard).count()
+}
+
 /// Whether a change may be started now, beside the jobs under way and within the limits of the settings.
 pub fn may_start(map: &ClusterMap, settings: &Settings, liveness: &Liveness, proposal: &Proposal) -> bool {
     let planner = Planner::new(map, settings, liveness, Limits::of(settings));

@@ -1,7 +1,7 @@
 //! Why things are as they are: in sentences, for a person who wonders.
 //!
 //! Says of a shard, a node or a job why it is where it is, what is being done about it, what that waits for, and what would help.
-//! The reasons are asked of the same rules that decide ([`super::placement`], [`super::assign`], [`super::job`]), not
+//! The reasons are asked of the same rules that decide ([`super::placement`], [`super::ring`], [`super::job`]), not
 //! worked out a second time.
 //!
 //! Promises: nothing that waits is without a reason, and no reason that somebody can do something about is without what to type.
@@ -9,13 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use super::assign::{Balance, Site};
 use super::config::Settings;
 use super::id::{MigrationId, NodeId, ReplicaId, ShardId};
 use super::job::Reason as Waiting;
 use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
 use super::migration::Stage;
-use super::placement::{Liveness, TARGET_SILENT_MAX_MS, plan};
+use super::placement::{self, Liveness, TARGET_SILENT_MAX_MS, plan};
 use super::ring::Ring;
 use super::wire::{Course, JobRecord, Migration};
 
@@ -117,19 +116,13 @@ impl Facts<'_> {
             );
         }
         let wanted = self.settings.replicas as usize;
-        let sound = shard.replicas.iter().filter(|replica| self.is_sound(replica)).count();
+        let sound = placement::sound(self.map, self.settings, self.liveness, shard);
         match shard.id != ShardId::META && sound < wanted {
             true => format!(
                 "It should have {wanted} sound replicas and has {sound}: nothing is done about it, since there is no node for another one, or those that there are are busy or have no room. nomad node ls shows them; another node helps."
             ),
             false => "Nothing is to be done about it.".to_owned(),
         }
-    }
-
-    fn is_sound(&self, replica: &Replica) -> bool {
-        let is_member = self.map.node(replica.node).is_some_and(|node| node.state == NodeState::Member);
-        let is_heard = self.liveness.silent_ms(replica.node) <= self.settings.silent_after_ms;
-        is_member && is_heard && !self.liveness.damaged.contains(&replica.id)
     }
 
     /// What a job does, what it waits for, and what would help.
@@ -207,18 +200,7 @@ impl Facts<'_> {
 
     /// What a member holds beside what it should.
     fn share(&self, id: NodeId, holds: usize) -> String {
-        let heard = |node: &&super::map::Node| {
-            node.state == NodeState::Member
-                && self.liveness.silent_ms(node.id) <= self.settings.silent_after_ms
-        };
-        let site =
-            |node: &super::map::Node| Site { node: node.id, zone: node.zone.clone(), weight: node.weight };
-        let shards = self.map.shards().filter(|shard| shard.id != ShardId::META).count();
-        let balance = Balance::new(
-            self.map.nodes().filter(heard).map(site),
-            shards,
-            usize::try_from(self.settings.replicas).expect("a setting is small"),
-        );
+        let balance = placement::balance(self.map, self.settings, self.liveness);
         let Some(share) = balance.share(id) else {
             return format!("It holds {holds} replicas of user shards.");
         };

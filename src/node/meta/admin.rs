@@ -81,7 +81,7 @@ impl Office {
                 Body::NodeOrder(order) => self.node_order(order).await,
                 Body::PlanGet(get) => self.plan_get(get),
                 Body::LeadSet(set) => self.lead_set(*set).await,
-                Body::WhyGet(get) => self.why_get(get),
+                Body::WhyGet(get) => self.why_get(get).await,
                 Body::PlanApply(apply) => self.plan_apply(apply).await,
                 Body::PlanList(_) => self.plan_list(),
                 Body::PlanStop(stop) => self.plan_stop(PlanId(stop.id)).await,

@@ -35,7 +35,11 @@ impl Office {
         let (cluster, liveness) = self.heard()?;
         let heir = leadership::heir(&cluster.map, &liveness, shard, node)?;
         let term = self.records.leading().ok_or(MetaError::NotHere)?;
-        let leader = leaders(&self.reports.statuses(term)).get(&shard).map(|seen| seen.leader);
+        let reported = leaders(&self.reports.statuses(term)).get(&shard).map(|seen| seen.leader);
+        let leader = match (reported, cluster.map.shard(shard)) {
+            (None, Some(known)) => self.steps.leader(known).await,
+            _ => reported,
+        };
         let mut leader = leader.ok_or_else(|| AdminError::Busy(format!("nobody leads {shard} just now")))?;
         let mut write_pause_us = 0;
         // What nodes report is a moment old.

@@ -4,9 +4,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use prost::Message;
 
-use crate::model::id::{NodeId, ShardId};
+use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::map::Shard;
 use crate::net::kind;
 use crate::net::peers::Peers;
 use crate::net::transport::Class;
@@ -37,5 +40,20 @@ impl Steps {
             PlacementReply::decode(answer).ok()
         });
         answer.await.ok()?
+    }
+
+    /// The node that a shard is led from, by what its voters say now. What nodes report is a moment old: after a hand-over
+    /// nobody has said yet that it leads.
+    pub async fn leader(&self, shard: &Shard) -> Option<NodeId> {
+        let look = PlacementStep { shard: shard.id.0, ..PlacementStep::default() };
+        let mut answers: FuturesUnordered<_> =
+            shard.voters().map(|voter| self.ask(voter.node, look.clone())).collect();
+        while let Some(answer) = answers.next().await {
+            let leading = answer.filter(|reply| reply.failure.is_none());
+            if let Some(leader) = leading.and_then(|reply| shard.replica(ReplicaId(reply.leader))) {
+                return Some(leader.node);
+            }
+        }
+        None
     }
 }

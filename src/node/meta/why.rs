@@ -1,5 +1,7 @@
 //! Answers to operators who wonder why: the rules' sentences ([`crate::model::why`]), with what was heard and seen.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 
 use crate::model::id::{MigrationId, NodeId, ShardId};
@@ -15,15 +17,24 @@ use super::records::MetaError;
 
 impl Office {
     /// Says why.
-    pub(super) fn why_get(&self, asked: &WhyGet) -> Result<AdminReply, AdminError> {
+    pub(super) async fn why_get(&self, asked: &WhyGet) -> Result<AdminReply, AdminError> {
         let (cluster, liveness) = self.heard()?;
         let term = self.records.leading().ok_or(MetaError::NotHere)?;
         let statuses = self.reports.statuses(term);
+        let mut leaders: BTreeMap<ShardId, NodeId> =
+            leaders(&statuses).into_iter().map(|(shard, seen)| (shard, seen.leader)).collect();
+        if let Some(What::Shard(id)) = asked.what
+            && let Some(shard) = cluster.map.shard(ShardId(id))
+            && !leaders.contains_key(&shard.id)
+            && let Some(leader) = self.steps.leader(shard).await
+        {
+            leaders.insert(shard.id, leader);
+        }
         let facts = Facts {
             map: &cluster.map,
             settings: &cluster.settings,
             liveness: &liveness,
-            leaders: leaders(&statuses).into_iter().map(|(shard, seen)| (shard, seen.leader)).collect(),
+            leaders,
             waits: self.watched.waits(),
             now_ms: self.clock.wall_ms(),
         };

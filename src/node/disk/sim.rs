@@ -17,10 +17,12 @@ use parking_lot::Mutex;
 use super::{Disk, DiskFile};
 use crate::net::chance::Chance;
 use crate::net::passage::Passage;
+use content::Content;
+
+mod content;
 
 /// What is written whole or not at all, in bytes.
 const SECTOR: usize = 512;
-const PAGE: usize = 4096;
 /// "Input/output error" where the operating system is Linux or macOS.
 const EIO: i32 = 5;
 
@@ -84,6 +86,8 @@ struct State {
     life: u64,
     files: BTreeMap<u64, FileState>,
     next_file: u64,
+    /// Files that have lost a name, and may be nobody's any more.
+    unnamed: BTreeSet<u64>,
     /// Names as programs see them, and as they are on the disk.
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
@@ -99,82 +103,18 @@ struct State {
     stops_at_sync: bool,
 }
 
-#[derive(Clone, Default)]
-struct Content {
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
-    len: u64,
-}
-
 #[derive(Default)]
 struct FileState {
     now: Content,
     durable: Content,
     pending: Vec<Pending>,
+    /// Open ones, dead ones too.
+    handles: usize,
 }
 
 enum Pending {
     Write { offset: u64, bytes: Vec<u8> },
     SetLen(u64),
-}
-
-impl Content {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        if offset + buffer.len() as u64 > self.len {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        for (n, byte_run) in runs(offset, buffer.len()) {
-            let target = &mut buffer[byte_run.in_buffer.clone()];
-            match self.pages.get(&n) {
-                Some(page) => target.copy_from_slice(&page[byte_run.in_page]),
-                None => target.fill(0),
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.len = self.len.max(offset + bytes.len() as u64);
-        for (n, run) in runs(offset, bytes.len()) {
-            let source = &bytes[run.in_buffer];
-            if !self.pages.contains_key(&n) && source.iter().all(|byte| *byte == 0) {
-                continue; // a page of zeros takes no room
-            }
-            let page = self.pages.entry(n).or_insert_with(|| Box::new([0; PAGE]));
-            page[run.in_page].copy_from_slice(source);
-        }
-    }
-
-    fn set_len(&mut self, len: u64) {
-        if len < self.len {
-            let first_gone = len.div_ceil(PAGE as u64);
-            self.pages.split_off(&first_gone);
-            if let Some(page) = self.pages.get_mut(&(len / PAGE as u64)) {
-                page[(len % PAGE as u64) as usize..].fill(0);
-            }
-        }
-        self.len = len;
-    }
-}
-
-struct Run {
-    in_buffer: std::ops::Range<usize>,
-    in_page: std::ops::Range<usize>,
-}
-
-/// The pages that `len` bytes at `offset` touch.
-fn runs(offset: u64, len: usize) -> impl Iterator<Item = (u64, Run)> {
-    let mut done = 0;
-    std::iter::from_fn(move || {
-        if done == len {
-            return None;
-        }
-        let at = offset + done as u64;
-        let start = (at % PAGE as u64) as usize;
-        let count = (PAGE - start).min(len - done);
-        let run = Run { in_buffer: done..done + count, in_page: start..start + count };
-        done += count;
-        Some((at / PAGE as u64, run))
-    })
 }
 
 impl SimDisk {
@@ -199,6 +139,7 @@ impl SimDisk {
         }
         let named: BTreeSet<u64> = state.names.values().copied().collect();
         state.files.retain(|id, _| named.contains(id));
+        state.unnamed.clear();
         SimDisk { state: self.state.clone(), life: state.life }
     }
 
@@ -212,10 +153,7 @@ impl SimDisk {
     /// Another disk with the same on it.
     pub fn copy_of(&self) -> SimDisk {
         let state = self.state.lock();
-        let files = state.files.iter().map(|(id, file)| {
-            let file = FileState { now: file.now.clone(), durable: file.now.clone(), pending: Vec::new() };
-            (*id, file)
-        });
+        let files = state.files.iter().map(|(id, file)| (*id, FileState::of(file.now.clone())));
         let copy = State {
             files: files.collect(),
             next_file: state.next_file,
@@ -256,7 +194,7 @@ impl SimDisk {
         let (mut copy, mut named) = (State { dirs: state.dirs.clone(), ..State::default() }, BTreeMap::new());
         for (path, id) in state.durable_names.iter().filter(|(path, _)| path.starts_with(dir)) {
             let content = state.files.get(id).map(|file| file.durable.clone()).unwrap_or_default();
-            copy.files.insert(*id, FileState { now: content.clone(), durable: content, pending: Vec::new() });
+            copy.files.insert(*id, FileState::of(content));
             named.insert(path.clone(), *id);
         }
         (copy.names, copy.next_file) = (named.clone(), state.next_file);
@@ -320,6 +258,17 @@ impl State {
         named.iter().filter_map(|id| self.files.get(id)).map(|file| file.now.len).sum()
     }
 
+    /// A file is gone once it has no name, on the disk neither, and nobody has it open.
+    fn forget_unnamed(&mut self) {
+        if self.unnamed.is_empty() {
+            return;
+        }
+        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
+        let State { files, unnamed, .. } = self;
+        unnamed.retain(|id| !named.contains(id) && files.get(id).is_some_and(|file| file.handles > 0));
+        files.retain(|id, file| file.handles > 0 || named.contains(id));
+    }
+
     fn check_works(&mut self, act: Act) -> io::Result<()> {
         if let Some(left) = self.acts_left.as_mut().filter(|_| act != Act::Read) {
             if *left == 0 && (act == Act::Sync || !self.stops_at_sync) {
@@ -366,6 +315,11 @@ impl State {
 }
 
 impl FileState {
+    /// One that is on the disk.
+    fn of(content: Content) -> FileState {
+        FileState { now: content.clone(), durable: content, ..FileState::default() }
+    }
+
     fn lose(&mut self, loss: Loss, chance: &Chance) {
         let pending = std::mem::take(&mut self.pending);
         let last = pending.iter().rposition(|one| matches!(one, Pending::Write { .. }));
@@ -417,6 +371,7 @@ impl Disk for SimDisk {
             }
             None => return Err(io::ErrorKind::NotFound.into()),
         };
+        state.files.get_mut(&id).expect("a name has a file").handles += 1;
         Ok(Arc::new(SimFile { disk: self.clone(), id }))
     }
 
@@ -443,17 +398,25 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.alive()?;
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.names.insert(to.to_owned(), id);
+        let replaced = state.names.insert(to.to_owned(), id);
+        state.unnamed.extend(replaced);
+        state.forget_unnamed();
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.alive()?.names.remove(path).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut state = self.alive()?;
+        let id = state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
+        state.unnamed.insert(id);
+        state.forget_unnamed();
+        Ok(())
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.alive()?;
-        state.names.retain(|name, _| !name.starts_with(path));
+        let State { names, unnamed, .. } = &mut *state;
+        unnamed.extend(names.extract_if(.., |name, _| name.starts_with(path)).map(|(_, id)| id));
+        state.forget_unnamed();
         state.dirs.retain(|name| !name.starts_with(path));
         Ok(())
     }
@@ -471,15 +434,17 @@ impl Disk for SimDisk {
         let mut state = self.alive()?;
         state.check_works(Act::Sync)?;
         let inside = |path: &Path| path.parent() == Some(dir);
-        let State { names, durable_names, dirs, .. } = &mut *state;
+        let State { names, durable_names, dirs, unnamed, .. } = &mut *state;
         // With a directory below, all that was in it is gone.
         let removed = |path: &Path| {
             let mut above = path.ancestors().skip(1).take_while(|above| *above != dir);
             path.starts_with(dir) && above.any(|above| !dirs.contains(above))
         };
-        durable_names.retain(|path, _| !inside(path) && !removed(path));
+        unnamed
+            .extend(durable_names.extract_if(.., |path, _| inside(path) || removed(path)).map(|(_, id)| id));
         durable_names
             .extend(names.iter().filter(|(path, _)| inside(path)).map(|(path, id)| (path.clone(), *id)));
+        state.forget_unnamed();
         Ok(())
     }
 
@@ -505,6 +470,16 @@ impl SimFile {
     fn with<R>(&self, work: impl FnOnce(&mut FileState) -> io::Result<R>) -> io::Result<R> {
         let mut state = self.disk.alive()?;
         work(state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?)
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        if let Some(file) = state.files.get_mut(&self.id) {
+            file.handles -= 1;
+            state.forget_unnamed();
+        }
     }
 }
 

@@ -124,3 +124,33 @@ fn faults_can_be_asked_for() {
     disk.flip_bit(Path::new("a"), 3, 7);
     assert_eq!(read(&disk, "a").unwrap()[3], 0x81);
 }
+
+#[test]
+fn a_file_without_name_and_handle_is_gone() {
+    let disk = SimDisk::new();
+    let count = || disk.state.lock().files.len();
+    let open = |path: &str| {
+        let file = disk.open(Path::new(path), true).unwrap();
+        file.write_at(0, b"something").unwrap();
+        file
+    };
+    drop(open("d/never synced"));
+    disk.remove(Path::new("d/never synced")).unwrap();
+    assert_eq!(count(), 0);
+
+    let file = open("d/open");
+    disk.remove(Path::new("d/open")).unwrap();
+    assert_eq!(file.len().unwrap(), 9, "who has it open still reads it");
+    drop(file);
+    assert_eq!(count(), 0);
+
+    drop((open("d/a"), open("d/b")));
+    disk.sync_dir(Path::new("d")).unwrap();
+    disk.rename(Path::new("d/a"), Path::new("d/b")).unwrap();
+    assert_eq!(count(), 2, "the disk has the name of the replaced one");
+    disk.sync_dir(Path::new("d")).unwrap();
+    assert_eq!(count(), 1);
+    disk.remove_dir(Path::new("d")).unwrap();
+    disk.sync_dir(Path::new("")).unwrap();
+    assert_eq!(count(), 0);
+}

@@ -38,6 +38,7 @@ async fn what_scripts_rely_on() {
     mistakes(&cluster).await;
     plans(&cluster);
     leads_and_reasons(&cluster).await;
+    splits(&cluster).await;
     carried_out(&cluster);
     nodes(&cluster);
     cluster.equal_digests(&client, Duration::from_secs(30)).await;
@@ -134,6 +135,37 @@ async fn leads_and_reasons(c: &Cluster) {
     for nothing in ["shard 999", "node 99", "migration 999"] {
         assert!(fails(c, &format!("why {nothing}"), 1).err.contains("there is no"));
     }
+}
+
+async fn splits(c: &Cluster) {
+    let shard = 2; // from h to q
+    for (wrong, code, why) in [
+        ("999", 1, "there is no shard s999"),
+        ("0", 2, "stays whole"),
+        (&format!("{shard} --at zz"), 2, "must be one of"),
+    ] {
+        let refused = fails(c, &format!("shard split {wrong}"), code);
+        assert!(refused.err.contains(why), "{refused:?}");
+    }
+    // What is moved there may yet be undone; that makes way first.
+    let begin = Instant::now();
+    let answer = loop {
+        let answer = run(c, &format!("shard split s{shard} --at k100 -o json"));
+        if answer.code == 0 {
+            break answer.json();
+        }
+        assert!(answer.code == 3 && begin.elapsed() < END_LIMIT, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_has(&answer, "shard child key took_ms");
+    assert_eq!((&answer["shard"], &answer["key"]), (&shard.into(), &"k100".into()), "{answer}");
+    let child = answer["child"].as_u64().unwrap();
+    assert_eq!(done(c, "kv get k150 -o raw").text().len(), 1000, "it is served by the new one");
+    let all = done(c, "shard ls -o json").json();
+    let of = |id: u64| all.as_array().unwrap().iter().find(|one| one["id"] == id).unwrap().clone();
+    assert_eq!((&of(shard)["end"], &of(child)["start"]), (&"k100".into(), &"k100".into()), "{all}");
+    let again = done(c, &format!("shard split {child}"));
+    assert!(again.text().contains(&format!("s{child} ends before k1")), "{again:?}");
 }
 
 fn carried_out(c: &Cluster) {

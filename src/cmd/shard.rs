@@ -1,5 +1,7 @@
 //! `nomad shard`: the ranges of keys and who holds them.
 
+use std::ffi::OsString;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -14,7 +16,9 @@ use crate::model::id::{NodeId, ShardId};
 use crate::net::wire::LeadSet;
 use crate::net::wire::admin_request::Body;
 
-/// Show shards and their replicas, and let others lead
+mod split;
+
+/// Show shards and their replicas, let others lead, split them
 #[derive(Debug, Subcommand)]
 pub enum Shard {
     /// List all shards, the meta shard first
@@ -35,6 +39,17 @@ pub enum Shard {
         #[arg(long, value_name = "NODE")]
         to: NodeId,
     },
+    /// Split a shard in two: the upper part of its keys becomes a shard of its own
+    ///
+    /// The new one is where the old one is, and nothing is sent anywhere. Keys of the upper part wait for it, less than a second
+    /// where all nodes are up; no client notices more. Ctrl-C stops watching, not splitting.
+    Split {
+        /// Its number, as `shard ls` shows it
+        id: ShardId,
+        /// The new shard's first key [default: the one with as many bytes before it as behind it]
+        #[arg(long, value_name = "KEY")]
+        at: Option<OsString>,
+    },
 }
 
 /// Who led before and who leads now.
@@ -51,8 +66,10 @@ impl Shard {
     pub async fn run(self, global: &Global) -> Answer {
         let ui = global.ui();
         let client = session::connect(global).await?;
-        if let Shard::Lead { id, to } = self {
-            return lead(&ui, &client, id, to).await;
+        match self {
+            Shard::Lead { id, to } => return lead(&ui, &client, id, to).await,
+            Shard::Split { id, at } => return split::split(&ui, &client, id, at).await,
+            Shard::Ls | Shard::Show { .. } => {}
         }
         let (status, map) = (session::status(&client).await?, session::map(&client).await?);
         let shards = Cluster::new(&map, &status).shards();
@@ -67,7 +84,7 @@ impl Shard {
                 })?;
                 ui.show(shard, || page(shard, ui.columns()), || shard.id.to_string())?;
             }
-            Shard::Lead { .. } => unreachable!("it was done above"),
+            Shard::Lead { .. } | Shard::Split { .. } => unreachable!("it was done above"),
         }
         Ok(Exit::Done)
     }

@@ -11,6 +11,8 @@
 //! - A refused write changes nothing but the repeat table's bookkeeping: guarded by
 //!   `tests::a_condition_that_fails_changes_nothing`, `tests::ceiling_watermark_and_highest_stamp_never_fall`.
 //! - Time is the entry's own: guarded by `tests::what_has_expired_is_absent_by_the_entrys_own_time`.
+//! - A split takes effect at the epoch it was made for or never, and what it gives away stays as it is until it is
+//!   settled: guarded by `tests::a_split_gives_away_the_upper_keys_once`.
 //! - An entry of rules that are unknown here stops the replica: guarded by
 //!   `tests::an_entry_of_later_rules_stops_the_replica`.
 //! - All replicas come to the same, whatever each has flushed: guarded by
@@ -19,7 +21,7 @@
 
 use bytes::Bytes;
 
-use super::id::ShardId;
+use super::id::{NodeId, ReplicaId, ShardId};
 use super::key::{Key, KeyRange};
 use super::repeat::{RepeatTable, Verdict};
 use super::row::Version;
@@ -45,6 +47,25 @@ pub struct ShardState {
     /// History at and below it may be forgotten.
     pub watermark: Timestamp,
     pub repeats: RepeatTable,
+    /// What was split off, until it is settled. Its rows stay among this shard's, out of bounds, and the watermark stays.
+    pub birth: Option<Box<Birth>>,
+}
+
+/// A shard that was split off from another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Birth {
+    /// Its state before its first entry.
+    pub child: ShardState,
+    /// Its first members: one on each node that had a member of its parent.
+    pub membership: wire::Membership,
+}
+
+impl Birth {
+    /// The replica of it that is made on a node, if one is.
+    pub fn on(&self, node: NodeId) -> Option<ReplicaId> {
+        let member = self.membership.members.iter().find(|member| member.node == node.0);
+        member.map(|member| ReplicaId(member.replica))
+    }
 }
 
 /// The rows of a shard, as evaluation sees them.
@@ -80,6 +101,7 @@ impl ShardState {
             ceiling: Timestamp::ZERO,
             watermark: Timestamp::ZERO,
             repeats: RepeatTable::default(),
+            birth: None,
         }
     }
 
@@ -101,6 +123,7 @@ impl ShardState {
             ceiling: Timestamp(stored.ceiling),
             watermark: Timestamp(stored.watermark),
             repeats: RepeatTable::from_wire(stored.clients, Timestamp(stored.forgotten)),
+            birth: stored.birth.map(|birth| birth_from_wire(*birth)).transpose()?.map(Box::new),
         })
     }
 
@@ -118,6 +141,10 @@ impl ShardState {
             watermark: self.watermark.0,
             forgotten: self.repeats.forgotten().0,
             clients: self.repeats.to_wire(),
+            birth: self.birth.as_ref().map(|birth| {
+                let membership = Some(birth.membership.clone());
+                Box::new(wire::Birth { child: Some(Box::new(birth.child.to_wire())), membership })
+            }),
         }
     }
 
@@ -134,12 +161,28 @@ impl ShardState {
             wire::entry::Kind::Genesis(genesis) => self.apply_genesis(genesis).map(|()| Vec::new()),
             wire::entry::Kind::Batch(batch) => self.apply_batch(batch, rows),
             wire::entry::Kind::Verify(_) => Ok(Vec::new()),
+            wire::entry::Kind::Split(split) => self.apply_split(split).map(|()| Vec::new()),
+            wire::entry::Kind::Settled(settled) => {
+                self.birth.take_if(|birth| birth.child.shard.0 == settled.child);
+                Ok(Vec::new())
+            }
         }
     }
 
     /// Notes that the shard's members have changed for good (not: are changing).
     pub fn members_changed(&mut self) {
         self.epoch += 1;
+    }
+
+    /// The shard that was split off and is not settled; 0: none.
+    pub fn birth_id(&self) -> u64 {
+        self.birth.as_ref().map_or(0, |birth| birth.child.shard.0)
+    }
+
+    /// The first replicas of that shard.
+    pub fn birth_replicas(&self) -> Vec<u64> {
+        let members = self.birth.iter().flat_map(|birth| &birth.membership.members);
+        members.map(|member| member.replica).collect()
     }
 
     /// True if a read at `at` may still be answered.
@@ -158,6 +201,30 @@ impl ShardState {
         Ok(())
     }
 
+    /// One that comes twice, or late, meets another epoch.
+    fn apply_split<E>(&mut self, split: wire::Split) -> Result<(), ApplyError<E>> {
+        let Some(range) = self.range.as_mut().filter(|_| split.epoch == self.epoch) else { return Ok(()) };
+        if !split.at.is_empty() {
+            let at = Key::from_internal(split.at).map_err(|_| ApplyError::Malformed)?;
+            if self.birth.is_some() || at <= range.start || !range.contains(&at) {
+                return Ok(());
+            }
+            let end = range.end.replace(at.clone());
+            let child = ShardState {
+                shard: ShardId(split.child),
+                range: Some(KeyRange::new(at, end)),
+                epoch: split.epoch + 1,
+                repeats: self.repeats.clone(),
+                birth: None,
+                ..*self
+            };
+            let membership = split.membership.unwrap_or_default();
+            self.birth = Some(Box::new(Birth { child, membership }));
+        }
+        self.epoch += 1;
+        Ok(())
+    }
+
     fn apply_batch<R: Rows>(
         &mut self,
         batch: wire::Batch,
@@ -169,7 +236,9 @@ impl ShardState {
         }
         self.ceiling = self.ceiling.max(Timestamp(batch.ceiling));
         // History up to the newest version must stay readable at "now".
-        self.watermark = self.watermark.max(Timestamp(batch.watermark).min(self.highest_stamp));
+        if self.birth.is_none() {
+            self.watermark = self.watermark.max(Timestamp(batch.watermark).min(self.highest_stamp));
+        }
         Ok(outcomes)
     }
 
@@ -252,6 +321,11 @@ impl ShardState {
         }
         Ok(Outcome { stamp: stamp.0, kind: Some(outcome::Kind::Applied(wire::Applied { results })) })
     }
+}
+
+fn birth_from_wire(stored: wire::Birth) -> Result<Birth, super::key::KeyError> {
+    let child = ShardState::from_wire(*stored.child.unwrap_or_default())?;
+    Ok(Birth { child, membership: stored.membership.unwrap_or_default() })
 }
 
 /// Why a write is malformed.

@@ -33,6 +33,7 @@ pub mod placement;
 pub mod verify;
 pub mod pacing;
 pub mod job;
+pub mod split;
 pub mod migration;
 pub mod forecast;
 pub mod plan;

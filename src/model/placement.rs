@@ -178,6 +178,7 @@ impl Proposal {
             started_at_ms: now_ms,
             phase: JobPhase::JobLearn.into(),
             voters,
+            split: None,
             migration: None,
         }
     }

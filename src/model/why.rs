@@ -16,7 +16,7 @@ use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
 use super::migration::Stage;
 use super::placement::{self, Liveness, TARGET_SILENT_MAX_MS, plan};
 use super::ring::Ring;
-use super::wire::{Course, JobRecord, Migration};
+use super::wire::{Course, JobPhase, JobRecord, Migration};
 
 /// Migrations that are named one by one.
 const NAMED_MAX: usize = 8;
@@ -129,6 +129,17 @@ impl Facts<'_> {
     pub fn job(&self, job: &JobRecord) -> Vec<String> {
         let shard = ShardId(job.shard);
         let waits = self.waits.get(&job.id).copied();
+        if let Some(split) = &job.split {
+            let child = ShardId(split.child);
+            let mut told = vec![match job.phase() {
+                JobPhase::JobRemove => {
+                    format!("{shard} is split: {child} has what was its upper part, and is being made of it.")
+                }
+                _ => format!("{shard} is being split: {child} is to have its upper part."),
+            }];
+            told.extend(waits.map(|waits| format!("It waits: {waits}. {}", cure(waits, None))));
+            return told;
+        }
         let Some(migration) = &job.migration else {
             let remove = self.map.shard(shard).and_then(|known| known.replica(ReplicaId(job.remove)));
             let add = job.add.as_ref().map(|add| NodeId(add.node));
@@ -301,6 +312,7 @@ fn cure(waits: Waiting, id: Option<MigrationId>) -> String {
             format!("Start those of its nodes that are down (nomad node ls shows them){give_up}.")
         }
         Waiting::Silent(node) | Waiting::Gone(node) => format!("Start {node}{give_up}."),
+        Waiting::Making(_) => "That passes by itself, as soon as that node is up and has time.".to_owned(),
         Waiting::Damaged(_) | Waiting::Retired(_) | Waiting::Differs(_) | Waiting::Split => {
             "What it copied is not used; it is begun anew once the shard's replicas are sound.".to_owned()
         }

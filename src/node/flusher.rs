@@ -45,6 +45,8 @@ const FLUSH_AFTER: Duration = Duration::from_secs(300);
 const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 /// How often old versions are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// The same while there are rows that are no longer their shard's.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// What flushing counts.
 #[derive(Debug)]
@@ -104,7 +106,8 @@ impl Flusher {
                     return error;
                 }
             }
-            if swept.elapsed() >= SWEEP_EVERY || trouble(Point::EarlySweep) {
+            let is_due = swept.elapsed() >= TRIM_EVERY && (swept.elapsed() >= SWEEP_EVERY || self.trims());
+            if is_due || trouble(Point::EarlySweep) {
                 swept = Instant::now();
                 if let Err(error) = self.sweep().await {
                     return error;
@@ -133,6 +136,11 @@ impl Flusher {
         tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
         self.exec.blocking(self.give_back).await; // what was flushed is free now
         Ok(())
+    }
+
+    /// True if what splits have left in files is to be removed.
+    fn trims(&self) -> bool {
+        self.shards.all().iter().any(|replica| replica.store.has_foreign())
     }
 
     /// One bounded pass over each shard; what is left waits for the next time.

@@ -32,6 +32,7 @@ use super::flusher::{FlushCounts, Flusher};
 use super::handover;
 use super::member::{Member, Standing};
 use super::meta::admin::Office;
+use super::meta::births;
 use super::meta::bootstrap::{self, BootstrapError};
 use super::meta::controller::Controller;
 use super::meta::drive::Driver;
@@ -231,6 +232,7 @@ impl Node {
         parts.exec.spawn(keeper::follow_seat(reports.seat(), shards.clone(), standing));
         parts.exec.spawn(stop_with(keeper::watch_damage(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
+        parts.exec.spawn(births::follow(view.clone(), shards.clone(), parts.member.node));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let driver = Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched };
         let controller = Controller::new(view.clone(), reports.clone(), driver);
@@ -354,6 +356,7 @@ fn office(
         steps: steps.clone(),
         ca_fingerprint: parts.ca_fingerprint.clone(),
         secrets: parts.secrets.clone(),
+        chance: parts.chance.fork(),
     }
 }
 

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::Notify;
 
 use crate::model::id::{ReplicaId, ShardId};
 
@@ -28,9 +29,10 @@ use super::member::{read_file, write_file};
 use super::raft::counts::RaftCounts;
 use super::raft::group::Roused;
 use super::replica::{
-    Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, is_sole, parse_directory,
+    Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, is_sole, is_unborn, parse_directory,
 };
-use super::wal::WalError;
+use super::store::{FILE_NAME, Store};
+use super::wal::{GroupId, WalError};
 
 /// Replicas a node holds at most.
 pub const REPLICAS_MAX: usize = 4096;
@@ -111,9 +113,52 @@ impl Shards {
         let logged: BTreeSet<u64> = self.parts.wal.groups().into_iter().map(|group| group.0).collect();
         listed.sort_by_key(|(_, replica)| !logged.contains(&replica.0));
         for (shard, replica) in listed {
-            self.open(shard, replica).await?;
+            if !self.take_back(shard, replica).await? {
+                self.open(shard, replica).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes the directory of a replica of a split shard whose making was cut short; it is made again. False: it is no such.
+    async fn take_back(&self, shard: ShardId, id: ReplicaId) -> Result<bool, ReplicaError> {
+        let (disk, dir) = (&*self.parts.disk, directory(shard, id));
+        let log = self.parts.wal.group(GroupId(id.0)).state();
+        let is_cut_short = log.purged.is_some()
+            && is_unborn(&log)
+            && !disk.exists(&dir.join(FILE_NAME)).map_err(WalError::from)?
+            && set_aside_for(disk, shard, id).map_err(WalError::from)?.is_none();
+        if is_cut_short {
+            Store::destroy(disk, &dir)?;
+        }
+        Ok(is_cut_short)
+    }
+
+    /// Makes and opens the replica of the shard that was split off from `parent`, if it is to be here and is not. Harmless if
+    /// done twice.
+    pub async fn bear(&self, parent: &Replica, child: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
+        if self.get(child).is_some() || self.damaged.read().contains_key(&id) {
+            return Ok(());
+        }
+        {
+            let _one = self.changing.lock().await;
+            if set_aside_for(&*self.parts.disk, child, id).map_err(WalError::from)?.is_none()
+                && !parent.bear(&self.parts, child, id).await?
+            {
+                self.parts.disk.create_dir(&directory(child, id)).map_err(WalError::from)?;
+                self.note_damage(child, id, "its file is gone").map_err(WalError::from)?;
+            }
+        }
+        let born = self.open(child, id).await?;
+        if let Some(born) = born.filter(|_| parent.group.leadership().here) {
+            born.group.campaign().await;
+        }
+        Ok(())
+    }
+
+    /// Told when a shard here is split.
+    pub fn births(&self) -> Arc<Notify> {
+        self.parts.store.births.clone()
     }
 
     /// The replica, opened (and made, if it is not there); `None` if it is damaged. Another replica of the same shard must

@@ -1,6 +1,7 @@
 //! No write takes effect in a shard that has other members than the one it was made for.
 //!
-//! Each shard's log is followed as its replicas have applied it; its epoch rises with every membership that is settled on. A
+//! Each shard's log is followed as its replicas have applied it; its epoch rises with every membership that is settled on
+//! and with every split. A
 //! write that names another epoch must leave no version behind. What is forgotten before it was seen is passed over.
 
 use std::cell::RefCell;
@@ -44,8 +45,13 @@ impl Epochs {
             }
             EntryPayload::Normal(proposal) => {
                 let entry = wire::Entry::decode(proposal.0).expect("what was applied can be read");
-                if let Some(wire::entry::Kind::Batch(batch)) = entry.kind {
-                    check_batch(replica, index, shard.epoch, &batch);
+                match entry.kind {
+                    Some(wire::entry::Kind::Batch(batch)) => check_batch(replica, index, shard.epoch, &batch),
+                    // Nobody asks for a split that cannot be.
+                    Some(wire::entry::Kind::Split(split)) => {
+                        shard.epoch += u64::from(split.epoch == shard.epoch)
+                    }
+                    _ => {}
                 }
             }
         }

@@ -68,6 +68,8 @@ pub enum Kind {
     Lose,
     /// Not a failure: a shard is moved to a machine, and perhaps stopped or taken back on the way; where there are four or more
     Move,
+    /// Not a failure: a shard is split in two
+    Halve,
     /// A log rots while its machine is off: of one machine only, for another must have what is lost
     Rot,
 }

@@ -5,7 +5,7 @@
 //! | *election safety* | of a shard and term, never two replicas that lead |
 //! | *log matching*: no committed entry changes | what was once applied at an index of a shard is the same entry everywhere, for ever |
 //! | *monotone applied* | for a replica as long as its process lives |
-//! | *ranges* tile the key space | all replicas of a shard know the same range, no two shards have a key in common, and none is left out |
+//! | *ranges* tile the key space | all replicas of a shard know the same range in the same epoch, no two shards have a key in common, and none is left out |
 //! | *monotone terms* | likewise: what was not on disk yet may be lost with it |
 //! | *epoch* | no write takes effect among other members than it was made for (`epochs`) |
 
@@ -121,22 +121,31 @@ impl Judge {
 }
 
 fn check_ranges(world: &World) {
-    let mut ranges: BTreeMap<ShardId, KeyRange> = BTreeMap::new();
+    let mut ranges: BTreeMap<(ShardId, u64), KeyRange> = BTreeMap::new();
+    let (mut listed, mut is_settled) = (SPLIT_AT.len() + 2, true);
     for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
-        for replica in world.machine(n).node().shards.all().iter() {
-            let Some(range) = replica.store.state(|state| state.range.clone()) else { continue };
-            let known = ranges.entry(replica.shard).or_insert_with(|| range.clone());
+        let node = world.machine(n).node();
+        listed = listed.max(node.view.now().map.shards().count());
+        for replica in node.shards.all().iter() {
+            let (range, epoch, birth) =
+                replica.store.state(|state| (state.range.clone(), state.epoch, state.birth_id()));
+            is_settled &= birth == 0;
+            let Some(range) = range else { continue };
+            let known = ranges.entry((replica.shard, epoch)).or_insert_with(|| range.clone());
             assert!(
                 *known == range,
-                "ranges: {} of {} has {range:?}, others {known:?}",
+                "ranges: {} of {} has {range:?} in epoch {epoch}, others {known:?}",
                 replica.id,
                 replica.shard
             );
         }
     }
-    let mut sorted: Vec<(ShardId, KeyRange)> = ranges.into_iter().collect();
+    // Of each shard as it is in its newest epoch.
+    let newest: BTreeMap<ShardId, KeyRange> =
+        ranges.into_iter().map(|((shard, _), range)| (shard, range)).collect();
+    let mut sorted: Vec<(ShardId, KeyRange)> = newest.into_iter().collect();
     sorted.sort_by(|(_, one), (_, other)| one.start.cmp(&other.start));
-    let all = sorted.len() == SPLIT_AT.len() + 2;
+    let all = is_settled && sorted.len() == listed;
     for pair in sorted.windows(2) {
         let [(one, range), (other, next)] = pair else { continue };
         let end = range.end.as_ref();

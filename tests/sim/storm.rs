@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::faults::{Fault, Kind};
 use crate::simulated::World;
-use crate::travel::travel;
+use crate::travel::{halve, travel};
 
 /// A disk that stops in the middle of something does so within this time, or the power goes anyway.
 const STOP_WITHIN: Duration = Duration::from_millis(400);
@@ -122,8 +122,13 @@ impl Storm {
         if fault.kind == Kind::Blackout {
             let _ = timeout(PROMISE_WITHIN, self.world.promised.notified()).await;
         }
-        if fault.kind == Kind::Move {
-            if travel(&self.world, &self.client, fault).await {
+        let done = match fault.kind {
+            Kind::Move => Some(travel(&self.world, &self.client, fault).await),
+            Kind::Halve => Some(halve(&self.client, fault).await),
+            _ => None,
+        };
+        if let Some(done) = done {
+            if done {
                 self.count(fault.kind);
             }
             return;
@@ -256,7 +261,7 @@ impl Storm {
             }
             Kind::Drift => machine.wall.set_rate_permille(rate_permille(fault)),
             Kind::Lose => machine.lose(),
-            Kind::Move => unreachable!("nothing fails"),
+            Kind::Move | Kind::Halve => unreachable!("nothing fails"),
         }
         true
     }
@@ -282,7 +287,7 @@ impl Storm {
             Kind::Pause => machine.resume(),
             Kind::Isolate | Kind::OneWay | Kind::Deaf | Kind::Mute | Kind::Split | Kind::Ring => self.link(),
             Kind::Slow => world.net.set_latency(Duration::from_micros(50), Duration::from_micros(500)),
-            Kind::Reset | Kind::Lose | Kind::Move => {}
+            Kind::Reset | Kind::Lose | Kind::Move | Kind::Halve => {}
             Kind::Hang => machine.gate.open(),
             Kind::SlowDisk => machine.slow_down(0),
             Kind::Eio => machine.disk.borrow().fail(act(fault), 0),

@@ -1,4 +1,4 @@
-//! An operator who moves shards about while things go wrong, and changes his mind.
+//! An operator who moves shards about and splits them while things go wrong, and changes his mind.
 //!
 //! Which shard, from where, and what is ordered meanwhile follows from the fault's number. Whatever comes of it, the shard
 //! must be whole in the end, with as many replicas as before; that is looked at after the storm.
@@ -6,17 +6,21 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use nodenomad::client::Client;
 use nodenomad::model::id::{NodeId, ShardId};
+use nodenomad::model::key::Key;
 use nodenomad::net::wire::admin_request::Body;
 use nodenomad::net::wire::{
-    MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus,
+    MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus, ShardSplit,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::faults::Fault;
 use crate::simulated::World;
 
+/// User shards beyond which none is split: nothing merges them.
+const SHARDS_MAX: usize = 8;
 /// How long moves can be undone.
 pub const WINDOW: &str = "3s";
 /// How long one stands still that was paused.
@@ -24,6 +28,21 @@ const PAUSED: Duration = Duration::from_secs(1);
 /// Between two tries to be heard, and how long it is tried.
 const AGAIN: Duration = Duration::from_millis(300);
 const TRY_FOR: Duration = Duration::from_secs(120);
+
+/// Has a shard split, in its middle or at a key, unless there are many already. False if it was refused.
+pub async fn halve(client: &Client, fault: Fault) -> bool {
+    let map = client.map();
+    let users: Vec<_> = map.shards().filter(|route| route.shard != ShardId::META).collect();
+    if users.len() >= SHARDS_MAX {
+        return false;
+    }
+    let route = users[fault.detail as usize % users.len()];
+    let letter = [b'a' + (fault.detail / 3 % 26) as u8, b'0' + (fault.detail % 10) as u8];
+    let key = Key::from_name(&letter).expect("two letters are a key");
+    let is_inside = key > route.range.start && route.range.contains(&key);
+    let at = if is_inside { key.to_bytes() } else { Bytes::new() };
+    client.admin(Body::ShardSplit(ShardSplit { shard: route.shard.0, at })).await.is_ok()
+}
 
 /// Begins a move to the fault's machine and gives an order when its time is over. False if there was nothing to move.
 pub async fn travel(world: &Rc<World>, client: &Client, fault: Fault) -> bool {

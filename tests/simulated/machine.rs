@@ -82,7 +82,7 @@ fn wal_options() -> WalOptions {
 pub const MEMORY_BYTES: u64 = 128 << 10;
 
 fn store_options() -> StoreOptions {
-    StoreOptions { memory: MemoryBudget::new(MEMORY_BYTES), cache_bytes: 256 << 10 }
+    StoreOptions { cache_bytes: 256 << 10, ..StoreOptions::new(MemoryBudget::new(MEMORY_BYTES)) }
 }
 
 impl Machine {

@@ -205,7 +205,8 @@ impl World {
         let meta_living = meta_voters.min(self.count() - lost.len());
         self.until("every shard has its voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
-            map.shards().count() == self.shards.get() + 1
+            map.shards().count() > self.shards.get()
+                && self.is_settled()
                 && map.shards().all(|shard| {
                     let voters = || shard.replicas.iter().filter(|one| one.voter);
                     let living = voters().filter(|one| !lost.contains(&one.node)).count();
@@ -217,6 +218,13 @@ impl World {
                 })
         })
         .await;
+    }
+
+    /// True if nobody remembers a split that is not settled.
+    pub fn is_settled(&self) -> bool {
+        let running = (0..self.count()).map(|n| self.machine(n)).filter(|machine| machine.is_running());
+        let mut replicas = running.flat_map(|machine| machine.node().shards.all().to_vec());
+        replicas.all(|replica| replica.store.state(|state| state.birth.is_none()))
     }
 
     /// The machines that are gone for good.

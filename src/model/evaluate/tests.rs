@@ -177,3 +177,56 @@ fn ceiling_watermark_and_highest_stamp_never_fall() {
     assert_eq!((before.highest_stamp, before.ceiling), (Timestamp(30), Timestamp(90)));
     assert_eq!((before.watermark, rows.0.len()), (Timestamp(15), 1));
 }
+
+fn split(epoch: u64, at: &str) -> wire::Entry {
+    let at = if at.is_empty() { Bytes::new() } else { Key::from_name(at.as_bytes()).unwrap().to_bytes() };
+    let members = vec![wire::Member { replica: 20, node: 4 }];
+    let membership = wire::Membership { members, ..wire::Membership::default() };
+    let split = wire::Split { epoch, at, child: 9, membership: Some(membership) };
+    wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Split(split)) }
+}
+
+#[test]
+fn a_split_gives_away_the_upper_keys_once() {
+    let (mut state, mut rows) = (shard(), Table::default());
+    let identity = Identity { client: 1, sequence: 1, first_seen: 0, lowest_awaited: 1 };
+    let operations = vec![put("p", "1")];
+    write(&mut state, &mut rows, 10, Write { identity: Some(identity), epoch: 0, operations });
+    let before = state.clone();
+    for useless in [split(1, "m"), split(0, "")] {
+        let mut state = before.clone();
+        let fences = useless == split(0, "");
+        state.apply(useless, &mut rows).unwrap();
+        assert_eq!(state, ShardState { epoch: u64::from(fences), ..before.clone() });
+    }
+    state.apply(split(0, "m"), &mut rows).unwrap();
+    let after = state.clone();
+    state.apply(split(0, "m"), &mut rows).unwrap();
+    assert_eq!(state, after, "once");
+    state.apply(split(1, "f"), &mut rows).unwrap();
+    assert_eq!(state.epoch, 1, "not before the first is settled");
+
+    let m = Key::from_name(b"m").unwrap();
+    assert_eq!(state.range, Some(KeyRange::new(Key::FIRST_USER, Some(m.clone()))));
+    let birth = state.birth.clone().unwrap();
+    assert_eq!(birth.on(NodeId(4)), Some(ReplicaId(20)));
+    assert_eq!((birth.child.shard, birth.child.epoch), (ShardId(9), 1));
+    assert_eq!(birth.child.range, Some(KeyRange::new(m, None)));
+    assert_eq!(birth.child.repeats, before.repeats, "a repeat is recognised on either side");
+    assert_eq!(birth.child.highest_stamp, before.highest_stamp);
+    assert_eq!(ShardState::from_wire(state.to_wire()).unwrap(), state);
+    assert_eq!(refusal(&run(&mut state, &mut rows, 11, vec![put("p", "2")])), Some(Refusal::OutOfBounds));
+
+    let batch = wire::Batch { stamp: 20, watermark: 10, ..wire::Batch::default() };
+    let moves = wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Batch(batch)) };
+    state.apply(moves.clone(), &mut rows).unwrap();
+    assert_eq!(state.watermark, Timestamp::ZERO, "history stays as long as the other may be made of it");
+    for (child, birth_id) in [(8, 9), (9, 0)] {
+        let settled = wire::Settled { child };
+        let entry = wire::Entry { rules: RULES, kind: Some(wire::entry::Kind::Settled(settled)) };
+        state.apply(entry, &mut rows).unwrap();
+        assert_eq!(state.birth_id(), birth_id);
+    }
+    state.apply(moves, &mut rows).unwrap();
+    assert_eq!(state.watermark, Timestamp(10));
+}

@@ -10,6 +10,7 @@ use crate::model::system::{Listing, SystemKey, is_name, is_sealed};
 use crate::model::time::Timestamp;
 use crate::model::token::{USES_MAX, public};
 use crate::model::wire::TokenRecord;
+use crate::net::chance::Chance;
 use crate::net::identity::{JoinToken, Secrets};
 use crate::net::wire::{self, AdminReply, AdminRequest, admin_request::Body};
 use crate::node::clock::Clock;
@@ -43,6 +44,7 @@ pub struct Office {
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
     pub secrets: Secrets,
+    pub chance: Chance,
 }
 
 fn is_token(key: &Bytes) -> bool {
@@ -81,6 +83,7 @@ impl Office {
                 Body::NodeOrder(order) => self.node_order(order).await,
                 Body::PlanGet(get) => self.plan_get(get),
                 Body::LeadSet(set) => self.lead_set(*set).await,
+                Body::ShardSplit(split) => self.shard_split(split).await,
                 Body::WhyGet(get) => self.why_get(get).await,
                 Body::PlanApply(apply) => self.plan_apply(apply).await,
                 Body::PlanList(_) => self.plan_list(),

@@ -38,6 +38,7 @@ use super::leads::Balancer;
 use super::led::{Seen, leaders};
 use super::records::{Change, MetaError};
 use super::reports::{REPORT_EVERY, Reports};
+use super::splits::never_made;
 use super::view::{Cluster, View};
 
 /// How often a round is made while there is something to do.
@@ -95,7 +96,8 @@ impl Controller {
         let seen = leaders(&statuses);
         self.repair_nodes(&cluster, &statuses).await?;
         self.repair_map(&cluster, &seen).await?;
-        let liveness = self.reports.liveness(term, &cluster.map, &statuses);
+        let mut liveness = self.reports.liveness(term, &cluster.map, &statuses);
+        liveness.damaged.extend(never_made(&cluster.map, &statuses));
         let round = Round { term, cluster: &cluster, statuses: &statuses, liveness: &liveness };
         for job in cluster.map.jobs() {
             let leader = seen.get(&ShardId(job.shard)).map(|seen| seen.leader);
@@ -105,6 +107,7 @@ impl Controller {
                 Err(error) => return Err(error),
             }
         }
+        self.driver.settle_rest(&round).await?;
         self.balancer.balance(&round, &self.reports, &self.driver.steps).await;
         let carries_out = self.driver.carry_out(&round).await?;
         let mut proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
@@ -173,7 +176,11 @@ impl Controller {
             if stored != record.encode_to_vec() {
                 continue; // changed since this view; the next round sees it
             }
-            let change = Change::default().put(&name, repaired.encode_to_vec(), Some(stamp));
+            let mut change = Change::default().put(&name, repaired.encode_to_vec(), Some(stamp));
+            if (&repaired.start, &repaired.end) != (&record.start, &record.end) {
+                // Where it is being split the map changes in one piece, with the new shard.
+                change = change.absent(&SystemKey::Job(*shard));
+            }
             let change = self.driver.records.retire(change, *shard, &job::dropped(&record, &repaired))?;
             self.driver.records.commit(change).await?;
         }

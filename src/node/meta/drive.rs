@@ -64,6 +64,9 @@ impl Driver {
         if stored != job.encode_to_vec() {
             return Ok(());
         }
+        if let Some(split) = &job.split {
+            return Box::pin(self.drive_split(round, (job, split), stamp, leader)).await;
+        }
         if let Some(because) = migration::superseded(&round.cluster.map, job) {
             return self.records.rewrite_job(&migration::turned_back(job, &because), stamp).await;
         }
@@ -268,7 +271,7 @@ impl Driver {
     }
 
     /// Has the shard's leader do a step, or only say how things are.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         job: &JobRecord,
         leader: NodeId,

@@ -52,7 +52,7 @@ impl Office {
     }
 
     /// A migration that only waits for somebody to undo it makes way.
-    async fn close_window(&self, job: &JobRecord, seen: Timestamp) -> Result<(), AdminError> {
+    pub(super) async fn close_window(&self, job: &JobRecord, seen: Timestamp) -> Result<(), AdminError> {
         let Ok(kept) = migration::ordered(job, Order::Keep, self.clock.wall_ms()) else { return Ok(()) };
         if kept != *job {
             self.records.rewrite_job(&kept, seen).await?;

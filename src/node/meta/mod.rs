@@ -6,8 +6,8 @@
 //!
 //! | who | what |
 //! |---|---|
-//! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), reports ([`reports`]) |
-//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`], [`plans`], [`leads`], [`why`]) |
+//! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), makes those of shards that are split ([`births`]), reports ([`reports`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`], [`plans`], [`leads`], [`splits`], [`why`]) |
 //!
 //! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
 
@@ -28,4 +28,6 @@ pub mod keeper;
 pub mod drive;
 pub mod leads;
 pub mod plans;
+pub mod splits;
+pub mod births;
 pub mod controller;

@@ -10,7 +10,7 @@ use crate::model::map::ClusterMap;
 use crate::model::system::{Counter, Listing, SystemKey, take_ids};
 use crate::model::time::Timestamp;
 use crate::model::wire::{
-    Condition, Delete, JobRecord, Operation, Put, Write, condition, operation, outcome,
+    Check, Condition, Delete, JobRecord, Operation, Put, Write, condition, operation, outcome,
 };
 use crate::net::trouble::{Bug, planted};
 use crate::node::replica::{Rejected, Replica};
@@ -61,6 +61,17 @@ impl Change {
             key: key.key().to_bytes(),
             condition: Some(unchanged(seen)),
             change: Some(put),
+        });
+        self
+    }
+
+    /// Changes nothing; that must not exist.
+    pub fn absent(mut self, key: &SystemKey) -> Change {
+        let check = operation::Change::Check(Check {});
+        self.0.push(Operation {
+            key: key.key().to_bytes(),
+            condition: Some(unchanged(None)),
+            change: Some(check),
         });
         self
     }

@@ -78,6 +78,15 @@ impl Watched {
         }
     }
 
+    /// What a job waits for, that is watched for nothing else.
+    pub fn waits_for(&self, job: &JobRecord, reason: Option<Reason>) {
+        let mut all = self.0.lock();
+        all.entry(MigrationId(job.id)).or_default().waits_for = reason;
+        if all.len() > WATCHED_MAX {
+            all.pop_first();
+        }
+    }
+
     /// Takes in how long requests take at `nodes`. Returns how fast the shard may be copied, in bytes a second, where a 99th
     /// percentile of `keep_us` is to be kept; 0: nothing is to be kept.
     pub fn feel(&self, job: &JobRecord, felt: &Felt, nodes: &[NodeId], keep_us: u64) -> Option<u64> {

@@ -25,10 +25,10 @@ impl Office {
             leaders(&statuses).into_iter().map(|(shard, seen)| (shard, seen.leader)).collect();
         if let Some(What::Shard(id)) = asked.what
             && let Some(shard) = cluster.map.shard(ShardId(id))
-            && !leaders.contains_key(&shard.id)
-            && let Some(leader) = self.steps.leader(shard).await
         {
-            leaders.insert(shard.id, leader);
+            // What nodes report is a moment old; of the one shard that is asked about it is asked.
+            leaders.remove(&shard.id);
+            leaders.extend(self.steps.leader(shard).await.map(|leader| (shard.id, leader)));
         }
         let facts = Facts {
             map: &cluster.map,

@@ -395,6 +395,13 @@ impl Group {
         answer.map_err(|error| error.to_string())
     }
 
+    /// Has this replica ask for votes at once, if it may vote: nobody leads the group yet.
+    pub async fn campaign(&self) {
+        self.heard_leader();
+        // It only fails when the group has stopped.
+        let _ = self.raft.trigger().elect(true).await;
+    }
+
     /// Follows a leader's wish that this replica should lead.
     pub async fn handle_transfer(
         &self,

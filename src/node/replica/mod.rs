@@ -56,8 +56,8 @@ use super::raft::network::Network;
 use super::raft::pace::Pace;
 use super::raft::sending::Sending;
 use super::raft::types::Vote;
-use super::store::{Store, StoreError, StoreOptions};
-use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
+use super::store::{FILE_NAME, Store, StoreError, StoreOptions};
+use super::wal::{GroupId, GroupLog, GroupState, LogPoint, Wal, WalError};
 
 pub use counts::{ReplicaCounts, ShardCounts};
 use pause::Pause;
@@ -87,6 +87,14 @@ pub struct ReplicaParts {
     pub roused: Arc<Roused>,
     pub raft_counts: Arc<RaftCounts>,
     pub counts: Arc<ReplicaCounts>,
+}
+
+/// The entry that is taken for the first of a shard that was split off: its file is as of that, its log begins behind it.
+const BIRTH: LogPoint = LogPoint { term: 0, index: 0 };
+
+/// True if this is the log of a replica that has never voted nor been led.
+pub fn is_unborn(log: &GroupState) -> bool {
+    log.vote.is_none() && log.last.is_none_or(|last| last == BIRTH) && log.purged == log.last
 }
 
 /// One replica, running.
@@ -227,6 +235,32 @@ impl Replica {
         }))
     }
 
+    /// Makes the replica of a shard that was split off, of what this one's store holds. Does nothing to one that has been
+    /// here: false if that is gone, with what it has promised.
+    ///
+    /// Its part of the log begins first, durably, behind the entry that is taken for its first. So a file without that has lost
+    /// its log, and a log without a file, and without a vote, is of one whose making was cut short ([`is_unborn`]).
+    pub(in crate::node) async fn bear(
+        &self,
+        parts: &ReplicaParts,
+        child: ShardId,
+        id: ReplicaId,
+    ) -> Result<bool, ReplicaError> {
+        let dir = directory(child, id);
+        if parts.disk.exists(&dir.join(FILE_NAME)).map_err(WalError::from)? {
+            return Ok(true);
+        }
+        let log = parts.wal.group(GroupId(id.0));
+        if !is_unborn(&log.state()) {
+            return Ok(false);
+        }
+        log.purge(BIRTH).await?;
+        log.synced().await?;
+        self.flush().await?;
+        self.store.bear(child, &dir).await?;
+        Ok(true)
+    }
+
     /// Removes what a replica has on this node, for good.
     pub async fn destroy(parts: &ReplicaParts, shard: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
         // The log first: its record of the end is durable, so a crash in between leaves a directory that the next look at
@@ -331,6 +365,7 @@ impl Replica {
         let (range, epoch, highest_stamp, watermark) = self
             .store
             .state(|state| (state.range.clone(), state.epoch, state.highest_stamp, state.watermark));
+        let (birth, birth_replicas) = self.store.state(|state| (state.birth_id(), state.birth_replicas()));
         let end = range.as_ref().and_then(|range| range.end.as_ref());
         let word = self.store.word();
         let status = wire::ReplicaStatus {
@@ -353,6 +388,8 @@ impl Replica {
             asked_index: word.asked_index,
             digest: word.digest.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
             operations: self.counts.write_seconds.count() + self.counts.read_seconds.count(),
+            birth,
+            birth_replicas,
         };
         (group, status)
     }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::model::id::ReplicaId;
+use crate::model::id::{ReplicaId, ShardId};
+use crate::model::key::Key;
 use crate::net::wire::{self, placement_step::Step};
 use crate::node::raft::group::MembershipError;
 use crate::node::raft::sending::{Sent, Throttle};
 
 use super::Replica;
+use super::proposer::Rejected;
 
 /// How long leadership may take to move.
 pub const HAND_OVER: Duration = Duration::from_secs(3);
@@ -17,6 +19,10 @@ impl Replica {
     ///
     /// Leadership is confirmed by a majority after the step, so what is told is not a deposed leader's memory.
     pub async fn placement_answer(&self, step: wire::PlacementStep) -> wire::PlacementReply {
+        let middle = match step.step {
+            Some(Step::Middle(_)) => self.middle().await,
+            _ => None,
+        };
         let stepped = self.placement_step(step).await;
         let confirmed = self.group.confirm().await.map_err(|_| {
             let leadership = self.group.leadership();
@@ -34,7 +40,7 @@ impl Replica {
             }
         };
         // The epoch first: it may only be older than the index told, never newer.
-        let epoch = self.store.state(|state| state.epoch);
+        let (epoch, birth) = self.store.state(|state| (state.epoch, state.birth_id()));
         let group = self.group.status();
         let progress = |(replica, matched_index): (&u64, &u64)| wire::Progress {
             replica: *replica,
@@ -57,7 +63,21 @@ impl Replica {
             asked_index: self.store.word().asked_index,
             write_pause_us: self.pause.longest_us(),
             sent: self.sending.all().into_iter().map(sent).collect(),
+            birth,
+            middle: middle.map(|key| key.to_bytes()).unwrap_or_default(),
         }
+    }
+
+    /// Where to split, if anywhere: all that is in memory is flushed first.
+    async fn middle(&self) -> Option<Key> {
+        let flushed = self.flush().await;
+        let found = match flushed {
+            Ok(()) => self.store.middle().await,
+            Err(error) => Err(error),
+        };
+        found
+            .inspect_err(|error| tracing::warn!(shard = %self.shard, %error, "the middle was not found"))
+            .ok()?
     }
 
     async fn placement_step(&self, step: wire::PlacementStep) -> Result<(), MembershipError> {
@@ -75,14 +95,13 @@ impl Replica {
                 self.change_voters(&set.replicas, seen).await
             }
             Some(Step::RemoveMember(replica)) => self.group.remove_learner(replica, seen).await,
-            Some(Step::Verify(_)) => {
-                let asked = self.proposer.verify().await;
-                asked.map_err(|error| MembershipError::Refused(error.to_string()))
-            }
+            Some(Step::Verify(_)) => self.proposer.verify().await.map_err(refused),
+            Some(Step::Split(split)) => self.proposer.split(split).await.map_err(refused),
+            Some(Step::Settle(child)) => self.proposer.settle(ShardId(child)).await.map_err(refused),
             // Whether it leads is asked afterwards.
             Some(Step::HandOver(heir)) if heir == self.id.0 => Ok(()),
             Some(Step::HandOver(heir)) => self.hand_over(ReplicaId(heir)).await,
-            None => Ok(()), // only a question
+            Some(Step::Middle(_)) | None => Ok(()), // only a question
         }
     }
 
@@ -97,4 +116,8 @@ impl Replica {
             false => Err(MembershipError::Refused(format!("{heir} did not take over in time"))),
         }
     }
+}
+
+fn refused(error: Rejected) -> MembershipError {
+    MembershipError::Refused(error.to_string())
 }

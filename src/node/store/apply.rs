@@ -95,6 +95,7 @@ impl Store {
             }
         }
         overlay.show(&applier);
+        shared.tell_birth(&applier);
         Ok(outcomes)
     }
 }
@@ -176,6 +177,13 @@ impl Overlay<'_> {
 }
 
 impl Shared {
+    /// Has the shard made that was split off from this one, if its replica is not there yet.
+    pub(super) fn tell_birth(&self, applier: &Applier) {
+        if applier.state.birth.is_some() {
+            self.options.births.notify_one();
+        }
+    }
+
     /// True if this replica votes, or nobody knows; and of the cluster's own shard in any case.
     fn votes(&self, membership: &wire::Membership) -> bool {
         if self.shard == ShardId::META {

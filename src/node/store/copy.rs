@@ -157,6 +157,7 @@ impl Shared {
         let seen = Seen::of(file.picture(), &state, Held::new(self.options.memory.clone()));
         let basis = basis_of(&*seen.picture);
         *applier = state;
+        self.tell_birth(&applier);
         let old = std::mem::replace(&mut *self.seen.write(), seen);
         drop(applier);
         let old = (old, place.engine.replace(Box::new(file)), place.frozen.take());

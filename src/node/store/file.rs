@@ -51,6 +51,8 @@ pub struct ShardFile {
     picture: Arc<FilePicture>,
     sums: Sums,
     ended: Ended,
+    /// A pass is under way that began when there were rows out of bounds.
+    trims: bool,
     /// Of pages that one transaction may change, estimated.
     part_bytes: usize,
 }
@@ -105,8 +107,31 @@ impl ShardFile {
                 return Err(EngineError::Damaged("its checksums do not match".into()));
             }
             let picture = FilePicture::take(&database)?;
-            Ok(ShardFile { database, picture, sums, ended, part_bytes: cache_bytes / PART_SHARE })
+            let part_bytes = cache_bytes / PART_SHARE;
+            Ok(ShardFile { database, picture, sums, ended, trims: false, part_bytes })
         })
+    }
+
+    /// Makes of a copy of a shard's file that of the shard that was split off from it, as before its first entry; durable
+    /// when this returns. The rows are what the parent held when it was split: those are out of its bounds since then.
+    pub fn bear(disk: &dyn Disk, path: &Path, child: ShardId) -> Result<(), EngineError> {
+        guarded(|| {
+            let mut file = ShardFile::open(disk, path, BRIEF_CACHE_BYTES, &Rot::default())?;
+            let birth = file.picture.state()?.birth.filter(|birth| birth.child.shard == child);
+            let birth = birth.ok_or_else(|| EngineError::Damaged(format!("it knows nothing of {child}")))?;
+            let (state, membership) = (birth.child.to_wire(), birth.membership);
+            let mut head = file.picture.head().clone();
+            head.state = Some(record::without_clients(&state));
+            head.applied = Some(wire::LogId::default());
+            head.membership = Some(membership.clone());
+            head.uniform = Some(membership);
+            head.has_foreign = true;
+            let transaction = begin(&file.database)?;
+            put_state(&transaction, &state)?;
+            file.commit(transaction, &head)?;
+            Ok(())
+        })?;
+        Ok(disk.open(path, false)?.sync_data()?)
     }
 
     /// Reads and checks every page of a file that came from elsewhere, then closes it, durable. Its head.
@@ -131,8 +156,9 @@ impl ShardFile {
         Ok(self.picture.clone())
     }
 
-    /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on.
-    fn void_keys(&self, from: Option<&Key>) -> Result<VoidKeys, EngineError> {
+    /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on. Those out of the bounds
+    /// `own` are such.
+    fn void_keys(&self, from: Option<&Key>, own: Option<&KeyRange>) -> Result<VoidKeys, EngineError> {
         let watermark = self.picture.head().watermark();
         let start = from.cloned().unwrap_or(Key::FIRST);
         let mut void = Vec::new();
@@ -141,7 +167,7 @@ impl ShardFile {
             if n == SWEEP_ROWS_MAX {
                 return Ok((void, Some(key)));
             }
-            if record::is_void(&version, watermark) {
+            if record::is_void(&version, watermark) || own.is_some_and(|own| !own.contains(&key)) {
                 void.push((key, version));
             }
         }
@@ -160,6 +186,10 @@ impl Engine for ShardFile {
 
     fn flush(&mut self, frozen: &Frozen) -> Result<Arc<dyn Picture>, EngineError> {
         let mut head = self.picture.head().clone();
+        if head.state.as_ref().is_some_and(|before| before.exists && bounds(before) != bounds(&frozen.state))
+        {
+            (head.has_foreign, self.trims) = (true, false);
+        }
         head.state = Some(record::without_clients(&frozen.state));
         head.applied = Some(frozen.applied);
         head.membership = Some(frozen.membership.clone());
@@ -197,11 +227,18 @@ impl Engine for ShardFile {
         let mut head = self.picture.head().clone();
         let watermark = head.watermark();
         let mortal = head.tally.unwrap_or_default().mortal;
-        let (void, next) = if mortal == 0 { Default::default() } else { self.void_keys(from)? };
+        let own = head.own_bounds()?;
+        self.trims = own.is_some() && (self.trims || from.is_none());
+        let (void, next) = match mortal == 0 && own.is_none() {
+            true => Default::default(),
+            false => self.void_keys(from, own.as_ref())?,
+        };
         let stale = head.runs.iter().any(|run| Timestamp(run.replaced_max) <= watermark);
-        if void.is_empty() && !stale {
+        let trimmed = self.trims && next.is_none();
+        if void.is_empty() && !stale && !trimmed {
             return Ok(Swept { picture: None, next });
         }
+        head.has_foreign &= !trimmed;
         let transaction = begin(&self.database)?;
         drop_runs(&transaction, &mut head)?;
         {
@@ -214,6 +251,10 @@ impl Engine for ShardFile {
         }
         Ok(Swept { picture: Some(self.commit(transaction, &head)?), next })
     }
+}
+
+fn bounds(state: &wire::ShardState) -> (&[u8], &[u8]) {
+    (&state.start, &state.end)
 }
 
 /// What a name ends in while its file is being made.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
-use crate::model::evaluate::ShardState;
+use crate::model::evaluate::{Birth, ShardState};
 use crate::model::id::ShardId;
 use crate::model::key::{Key, KeyRange};
 use crate::model::repeat::{RepeatSize, RepeatTable};
@@ -46,12 +47,14 @@ pub struct StoreOptions {
     pub memory: Arc<MemoryBudget>,
     /// Bytes of the file kept in memory.
     pub cache_bytes: usize,
+    /// Told when a shard is split, of all stores that share it.
+    pub births: Arc<Notify>,
 }
 
 impl StoreOptions {
     /// With the usual cache.
     pub fn new(memory: Arc<MemoryBudget>) -> StoreOptions {
-        StoreOptions { memory, cache_bytes: CACHE_BYTES }
+        StoreOptions { memory, cache_bytes: CACHE_BYTES, births: Arc::default() }
     }
 }
 
@@ -426,6 +429,9 @@ pub(super) fn summary(state: &ShardState) -> ShardState {
         ceiling: state.ceiling,
         watermark: state.watermark,
         repeats: RepeatTable::default(),
+        birth: state.birth.as_ref().map(|birth| {
+            Box::new(Birth { child: summary(&birth.child), membership: birth.membership.clone() })
+        }),
     }
 }
 

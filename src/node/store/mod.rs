@@ -101,6 +101,7 @@ mod handle;
 
 mod apply;
 mod copy;
+mod bear;
 mod digest;
 mod flush;
 mod read;

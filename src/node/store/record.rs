@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::model::evaluate::ShardState;
+use crate::model::key::KeyRange;
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::model::wire;
@@ -45,6 +46,9 @@ pub struct Head {
     pub runs: Vec<RunHead>,
     #[prost(uint64, tag = "8")]
     pub next_run: u64,
+    /// There may be rows outside the shard's bounds, left from a split.
+    #[prost(bool, tag = "9")]
+    pub has_foreign: bool,
 }
 
 /// What the table of newest versions holds. Exact.
@@ -92,6 +96,12 @@ impl Head {
         shard_state(wire::ShardState { forgotten: 0, ..stored })
     }
 
+    /// The shard's bounds, if there may be rows outside of them that nobody needs any more.
+    pub fn own_bounds(&self) -> Result<Option<KeyRange>, BadRecord> {
+        let settled = self.state.as_ref().is_some_and(|state| state.birth.is_none());
+        Ok(if self.has_foreign && settled { self.summary()?.range } else { None })
+    }
+
     /// The watermark that drops and sweeps of this file go by.
     pub fn watermark(&self) -> Timestamp {
         self.state.as_ref().map_or(Timestamp::ZERO, |state| Timestamp(state.watermark))
@@ -123,8 +133,23 @@ pub fn shard_state(stored: wire::ShardState) -> Result<ShardState, BadRecord> {
 
 /// The stored form of a state, but for its repeat table's rows.
 pub fn without_clients(state: &wire::ShardState) -> wire::ShardState {
-    let (start, end) = (state.start.clone(), state.end.clone());
-    wire::ShardState { start, end, clients: Vec::new(), ..*state }
+    let birth = state.birth.as_ref().map(|birth| {
+        let child = birth.child.as_ref().map(|child| Box::new(without_clients(child)));
+        Box::new(wire::Birth { child, membership: birth.membership.clone() })
+    });
+    wire::ShardState {
+        shard: state.shard,
+        start: state.start.clone(),
+        end: state.end.clone(),
+        epoch: state.epoch,
+        exists: state.exists,
+        highest_stamp: state.highest_stamp,
+        ceiling: state.ceiling,
+        watermark: state.watermark,
+        forgotten: state.forgotten,
+        clients: Vec::new(),
+        birth,
+    }
 }
 
 /// Bytes of a key and a value.

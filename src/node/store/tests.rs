@@ -1,5 +1,6 @@
 //! Tests of the store as a whole, over a disk in memory. This file: how a test makes entries and applies a log.
 
+mod births;
 mod copies;
 mod crash;
 mod damage;
@@ -29,7 +30,11 @@ const BUDGET_BYTES: usize = 64 << 10;
 const WALL_BYTES: usize = 2 * BUDGET_BYTES;
 
 fn options() -> StoreOptions {
-    StoreOptions { memory: MemoryBudget::new(BUDGET_BYTES as u64), cache_bytes: 1 << 20 }
+    StoreOptions {
+        memory: MemoryBudget::new(BUDGET_BYTES as u64),
+        cache_bytes: 1 << 20,
+        births: Arc::default(),
+    }
 }
 
 /// A log that grows, as a leader would make it.

@@ -1,0 +1,97 @@
+//! `nomad shard split`: asks for it, and waits until both halves are served.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::client::Client;
+use crate::cmd::exit::Exit;
+use crate::cmd::fail::{Answer, Failure};
+use crate::cmd::ui::Ui;
+use crate::cmd::{escape, session, spell};
+use crate::model::id::ShardId;
+use crate::model::key::Key;
+use crate::model::system::SystemKey;
+use crate::net::wire::{MetaGet, ShardSplit, admin_request::Body};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After so long somebody who waits is told where to look.
+const LONG: Duration = Duration::from_secs(3);
+
+/// What came of it.
+#[derive(Serialize)]
+struct SplitView {
+    shard: u64,
+    child: u64,
+    /// The child's first key.
+    #[serde(flatten)]
+    at: escape::JsonKey,
+    /// How long it took until both were in the map.
+    took_ms: u64,
+}
+
+pub async fn split(ui: &Ui, client: &Client, shard: ShardId, at: Option<OsString>) -> Answer {
+    let at = match &at {
+        Some(typed) => {
+            let name = spell::user_key(typed)?;
+            Key::from_name(&name).expect("it was checked").to_bytes()
+        }
+        None => Default::default(),
+    };
+    let begin = Instant::now();
+    let body = Body::ShardSplit(ShardSplit { shard: shard.0, at });
+    let answer = session::admin(client, body, || format!("cannot split {shard}")).await;
+    let answer = answer
+        .map_err(|failure| failure.cure(format!("nomad shard show {shard}; nomad why shard {shard}")))?;
+    let begun = answer.split.unwrap_or_default();
+    let child = ShardId(begun.child);
+    until_split(ui, client, shard, child).await?;
+    let at = Key::from_internal(begun.at).map(|key| key.to_name()).unwrap_or_default();
+    let took_ms = begin.elapsed().as_millis() as u64;
+    let view = SplitView { shard: shard.0, child: child.0, at: escape::JsonKey::new(&at), took_ms };
+    let text = || {
+        let (key, took) = (escape::short(&at, 60), spell::span(took_ms));
+        format!("{shard} ends before {key} now, where {child} begins; that took {took}")
+    };
+    ui.show(&view, text, || child.to_string())?;
+    Ok(Exit::Done)
+}
+
+/// Returns once the map has both, and somebody leads the new one.
+async fn until_split(ui: &Ui, client: &Client, shard: ShardId, child: ShardId) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let mut told = false;
+    loop {
+        let map = session::map(client).await?;
+        if map.shards.iter().any(|known| known.shard == child.0) {
+            let leads = |leader: &crate::net::wire::Leader| leader.shard == child.0 && leader.node != 0;
+            if map.leaders.iter().any(leads) {
+                return Ok(());
+            }
+        } else if !is_under_way(client, shard).await? {
+            let map = session::map(client).await?;
+            if map.shards.iter().all(|known| known.shard != child.0) {
+                return Err(Failure::new(Exit::No, format!("{shard} was not split"))
+                    .because("where its replicas are has changed meanwhile, or one was lost")
+                    .cure(format!("nomad shard split {shard}")));
+            }
+        }
+        if !told && begin.elapsed() > LONG {
+            told = true;
+            ui.note(&format!(
+                "it takes its time: nomad why shard {shard} says what it waits for; ctrl-C leaves it going"
+            ));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// True while there is a job for a shard.
+async fn is_under_way(client: &Client, shard: ShardId) -> Result<bool, Failure> {
+    let key = SystemKey::Job(shard).key();
+    let body = Body::MetaGet(MetaGet { start: key.to_name(), ..MetaGet::default() });
+    let answer = session::admin(client, body, || format!("cannot see what is done for {shard}")).await?;
+    Ok(answer.rows.iter().any(|row| row.key == key.to_bytes()))
+}

@@ -1,0 +1,140 @@
+//! Splits: how a shard gives the upper part of its keys to a new one, whoever crashes.
+//!
+//! A split is a job of the shard that is split, the *parent*. Its record names the new shard, the *child*, the first of its
+//! keys, and a replica of it on each node that has one of the parent; all ids were reserved with the record. One entry in the
+//! parent's log makes it so: from there on the parent ends before that key, and remembers the child's *birth*. Every replica
+//! of the parent makes the child's replica on its node of what it holds ([`crate::node::store`]), which it keeps until the
+//! split is *settled*: the child's replicas are all there, or others in their place.
+//!
+//! ## Invariants and what guards each
+//!
+//! - The entry takes effect at the epoch in the record or never; a job is given up only once the epoch has risen, so no late
+//!   copy of the entry takes effect afterwards: guarded by `tests::a_split_given_up_cannot_come_late`.
+//! - The parent's record, the child's and the job's change in one write: no key is ever without a shard, nor has two.
+//! - What was given away is forgotten only when the child does not need it: guarded by
+//!   `tests::a_birth_is_settled_when_nobody_waits_for_it`.
+//!
+//! | it crashes | what the successor sees | and does |
+//! |---|---|---|
+//! | before the record is written | no job; the ids reserved are skipped | nothing |
+//! | LEARN: before or after the entry is proposed | no birth, the epoch in the record | `Split` again: twice does nothing |
+//! | LEARN: the entry is applied | the child's birth | `Record` |
+//! | LEARN: the epoch is another one, and there is no birth | a split that cannot happen any more | `Abandon` |
+//! | after `Record` | both in the map, the job in REMOVE | waits, then `Settle` |
+//! | after `Settle` | no birth | `End` |
+//!
+//! Does not: choose the key, move the child's replicas (they are where the parent's are), send or write.
+
+use std::collections::BTreeSet;
+
+use super::id::{NodeId, ReplicaId};
+use super::job::{Reason, joint, replicas};
+use super::map::Shard;
+use super::wire::{JobPhase, JobRecord, Membership, ShardRecord, SplitJob};
+
+/// What is known of the parent from its leader, and of the child's replicas from their nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// The newest membership in the leader's log, committed or not.
+    pub membership: Membership,
+    pub applied_index: u64,
+    pub epoch: u64,
+    /// The child that is not settled; 0: none.
+    pub birth: u64,
+    /// Nodes heard of within the last seconds.
+    pub alive: BTreeSet<NodeId>,
+    /// Nodes not waited for any more.
+    pub gone: BTreeSet<NodeId>,
+    /// Replicas whose nodes say that they have lost data, or that will never be made.
+    pub damaged: BTreeSet<ReplicaId>,
+    /// Replicas of the child that are there.
+    pub made: BTreeSet<ReplicaId>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Wait(Reason),
+    /// To the parent's leader: propose the entry.
+    Split,
+    /// To the parent's leader: raise the epoch, so that no such entry takes effect any more.
+    Fence,
+    /// Write the parent's record and the child's, and the job's in REMOVE, all at once.
+    Record {
+        epoch: u64,
+    },
+    /// To the parent's leader: the birth is settled.
+    Settle,
+    /// Delete the job: what is left is settled in time ([`Waits`]).
+    End,
+    /// Write tombstones for the child's replicas and delete the job. The parent is as it was.
+    Abandon(Reason),
+}
+
+/// Decides the next step of a job that splits a shard. `child`: as it is in the map, if it is.
+pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Option<&Shard>) -> Step {
+    let Some(seen) = seen else { return Step::Wait(Reason::NoLeader) };
+    if job.phase() == JobPhase::JobRemove {
+        return settle(split, seen, child);
+    }
+    if seen.birth == split.child {
+        return Step::Record { epoch: seen.epoch };
+    }
+    if seen.epoch != split.epoch {
+        return Step::Abandon(Reason::Changed);
+    }
+    let committed = seen.membership.log_id.is_none_or(|id| id.index <= seen.applied_index);
+    if !committed || joint(&seen.membership).is_some() {
+        return Step::Wait(Reason::Uncommitted);
+    }
+    for member in &seen.membership.members {
+        let (node, id) = (NodeId(member.node), ReplicaId(member.replica));
+        if seen.gone.contains(&node) || seen.damaged.contains(&id) {
+            return Step::Fence;
+        }
+        if !seen.alive.contains(&node) {
+            return Step::Wait(Reason::Silent(node));
+        }
+    }
+    Step::Split
+}
+
+fn settle(split: &SplitJob, seen: &Seen, child: Option<&Shard>) -> Step {
+    if seen.birth != split.child {
+        return Step::End;
+    }
+    match waits(&split.membership.clone().unwrap_or_default(), &seen.made, child) {
+        None => Step::Settle,
+        Some((node, id)) if seen.gone.contains(&node) || seen.damaged.contains(&id) => Step::End,
+        Some((node, _)) => Step::Wait(Reason::Making(node)),
+    }
+}
+
+/// A replica of a split shard that is still to be made of its parent's, and its node; `None`: nobody waits for that. `child`:
+/// as it is in the map: others may have taken the place of some.
+pub fn waits(
+    first: &Membership,
+    made: &BTreeSet<ReplicaId>,
+    child: Option<&Shard>,
+) -> Option<(NodeId, ReplicaId)> {
+    let members = first.members.iter().map(|member| (NodeId(member.node), ReplicaId(member.replica)));
+    let listed = |id: &ReplicaId| child.is_none_or(|child| child.replica(*id).is_some());
+    members.into_iter().find(|(_, id)| listed(id) && !made.contains(id))
+}
+
+/// Parent and child as they are once split, from the parent's record.
+pub fn halves(parent: &ShardRecord, split: &SplitJob, epoch: u64) -> (ShardRecord, ShardRecord) {
+    let upper = ShardRecord {
+        shard: split.child,
+        start: split.at.clone(),
+        end: parent.end.clone(),
+        epoch: split.epoch + 1,
+        replicas: replicas(&split.membership.clone().unwrap_or_default()),
+        ring_position: split.ring_position,
+    };
+    let lower = ShardRecord { end: split.at.clone(), epoch: epoch.max(parent.epoch), ..parent.clone() };
+    (lower, upper)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,316 @@
+//! Splitting shards: what operators ask, and how the jobs are carried out ([`crate::model::split`]).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::model::id::{NodeId, ReplicaId, ShardId};
+use crate::model::key::Key;
+use crate::model::placement::TARGET_SILENT_MAX_MS;
+use crate::model::split::{self, Seen, Step};
+use crate::model::system::{Counter, SystemKey};
+use crate::model::time::Timestamp;
+use crate::model::wire::{JobPhase, JobRecord, LogId, Membership, ShardRecord, Split, SplitJob};
+use crate::net::wire::{
+    self, AdminReply, NodeStatus, PlacementReply, PlacementStep, ReplicaStatus, SplitReply,
+    placement_step::Step as Told,
+};
+
+use super::admin::{AdminError, Office};
+use super::drive::{Driver, Round};
+use super::led::leaders;
+use super::records::{Change, MetaError};
+use super::reports::DAMAGED;
+
+/// What a job that splits a shard is called.
+const REASON: &str = "split";
+/// Steps of one split in a round: keys on their way to a new shard wait for it.
+const STEPS_MAX: usize = 4;
+
+impl Office {
+    /// Begins a split. Asked again while it is under way, it says so.
+    pub(super) async fn shard_split(&self, asked: &wire::ShardSplit) -> Result<AdminReply, AdminError> {
+        let shard = ShardId(asked.shard);
+        let (cluster, liveness) = self.heard()?;
+        let known = cluster.map.shard(shard);
+        let known = known.ok_or_else(|| AdminError::NotFound(format!("there is no shard {shard}")))?;
+        if shard == ShardId::META {
+            return Err(AdminError::Invalid(format!(
+                "{shard} holds the cluster's own records and stays whole"
+            )));
+        }
+        self.make_way(shard).await?;
+        for replica in &known.replicas {
+            let silent_ms = liveness.silent_ms(replica.node);
+            if silent_ms > TARGET_SILENT_MAX_MS || liveness.damaged.contains(&replica.id) {
+                let what = format!("the replica of {shard} on {} is not there", replica.node);
+                return Err(AdminError::Forbidden(what));
+            }
+        }
+        let looked = self.looked(shard, asked.at.is_empty()).await;
+        let looked = looked.ok_or_else(|| AdminError::Busy(format!("nobody leads {shard} just now")))?;
+        if looked.birth != 0 {
+            let child = ShardId(looked.birth);
+            return Err(AdminError::Busy(format!(
+                "{child}, which was split off from {shard}, is still being made"
+            )));
+        }
+        let at = if asked.at.is_empty() { looked.middle.clone() } else { asked.at.clone() };
+        if at.is_empty() {
+            return Err(AdminError::Invalid(format!(
+                "{shard} has too few keys to be halved; say --at which"
+            )));
+        }
+        let key = Key::from_internal(at.clone()).map_err(|error| AdminError::Invalid(error.to_string()))?;
+        if key <= known.range.start || !known.range.contains(&key) {
+            return Err(AdminError::Invalid(format!(
+                "the new shard's first key must be one of {shard}'s, and not its first"
+            )));
+        }
+        self.record_split(shard, at, &looked).await
+    }
+
+    /// A migration that only waits for somebody to undo it ends; any other job comes first.
+    async fn make_way(&self, shard: ShardId) -> Result<(), AdminError> {
+        let Some((stored, stamp)) = self.records.read(&SystemKey::Job(shard))? else { return Ok(()) };
+        let job = JobRecord::decode(stored).map_err(|_| MetaError::Damaged(shard.to_string()))?;
+        if job.migration.is_some() {
+            self.close_window(&job, stamp).await?;
+        }
+        Err(AdminError::Busy(format!("something else is done for {shard}; see nomad why shard {shard}")))
+    }
+
+    /// What the shard's leader says of it, and of its middle.
+    async fn looked(&self, shard: ShardId, middle: bool) -> Option<PlacementReply> {
+        let term = self.records.leading()?;
+        let statuses = self.reports.statuses(term);
+        let leader = match leaders(&statuses).get(&shard) {
+            Some(seen) => seen.leader,
+            None => self.steps.leader(self.heard().ok()?.0.map.shard(shard)?).await?,
+        };
+        let step = middle.then_some(Told::Middle(true));
+        let asked = PlacementStep { shard: shard.0, step, ..PlacementStep::default() };
+        self.steps.ask(leader, asked).await.filter(|reply| reply.failure.is_none())
+    }
+
+    async fn record_split(
+        &self,
+        shard: ShardId,
+        at: bytes::Bytes,
+        looked: &PlacementReply,
+    ) -> Result<AdminReply, AdminError> {
+        let Some(parent) = looked.membership.as_ref().filter(|membership| membership.configs.len() == 1)
+        else {
+            return Err(AdminError::Busy(format!("the members of {shard} are changing")));
+        };
+        let count = parent.members.len() as u64;
+        let (id, change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
+        let (child, change) = self.records.take_ids(change, Counter::Shard, 1)?;
+        let (first, change) = self.records.take_ids(change, Counter::Replica, count)?;
+        let split = SplitJob {
+            child,
+            at: at.clone(),
+            epoch: looked.epoch,
+            membership: Some(beside(parent, first)),
+            ring_position: self.chance.number(),
+        };
+        let job = JobRecord {
+            id,
+            shard: shard.0,
+            reason: REASON.to_owned(),
+            started_at_ms: self.clock.wall_ms(),
+            phase: JobPhase::JobLearn.into(),
+            voters: parent.configs.iter().flat_map(|set| set.replicas.iter().copied()).collect(),
+            split: Some(split),
+            ..JobRecord::default()
+        };
+        self.records.commit(change.put(&SystemKey::Job(shard), job.encode_to_vec(), None)).await?;
+        tracing::info!(%shard, child = %ShardId(child), "a split begins");
+        Ok(AdminReply { split: Some(SplitReply { child, at }), ..AdminReply::default() })
+    }
+}
+
+/// The members of a new shard, one on each node that has one of `parent`, with ids from `first` on.
+fn beside(parent: &Membership, first: u64) -> Membership {
+    let mut born = parent.clone();
+    born.log_id = Some(LogId::default());
+    let fresh = |id: u64| {
+        let place = parent.members.iter().position(|member| member.replica == id);
+        first + place.expect("a voter is a member") as u64
+    };
+    born.members.iter_mut().for_each(|member| member.replica = fresh(member.replica));
+    born.configs.iter_mut().flat_map(|set| &mut set.replicas).for_each(|id| *id = fresh(*id));
+    born
+}
+
+impl Driver {
+    /// Does the next steps of a job that splits a shard.
+    pub(super) async fn drive_split(
+        &self,
+        round: &Round<'_>,
+        (job, split): (&JobRecord, &SplitJob),
+        stamp: Timestamp,
+        leader: Option<NodeId>,
+    ) -> Result<(), MetaError> {
+        let child = round.cluster.map.shard(ShardId(split.child));
+        let mut reply = match leader {
+            Some(leader) => self.ask(job, leader, None, None, None).await,
+            None => None,
+        };
+        for _ in 0..STEPS_MAX {
+            let seen = reply.as_ref().map(|reply| seen(round, split, reply));
+            let step = split::next(job, split, seen.as_ref(), child);
+            self.watched.waits_for(job, if let Step::Wait(reason) = step { Some(reason) } else { None });
+            let (Some(leader), Some(told)) = (leader, for_leader(split, &step)) else {
+                return self.do_split(job, split, stamp, step).await;
+            };
+            tracing::debug!(shard = %ShardId(job.shard), ?step, "a step of a split");
+            reply = self.ask(job, leader, None, Some(told), None).await;
+        }
+        Ok(())
+    }
+
+    async fn do_split(
+        &self,
+        job: &JobRecord,
+        split: &SplitJob,
+        stamp: Timestamp,
+        step: Step,
+    ) -> Result<(), MetaError> {
+        let (shard, child) = (ShardId(job.shard), ShardId(split.child));
+        let job_key = SystemKey::Job(shard);
+        match step {
+            Step::Record { epoch } => {
+                let Some((stored, seen)) = self.records.read(&SystemKey::Shard(shard))? else {
+                    return Ok(());
+                };
+                let parent =
+                    ShardRecord::decode(stored).map_err(|_| MetaError::Damaged(shard.to_string()))?;
+                let (lower, upper) = split::halves(&parent, split, epoch);
+                let settles = JobRecord { phase: JobPhase::JobRemove.into(), ..job.clone() };
+                let change = Change::default()
+                    .put(&job_key, settles.encode_to_vec(), Some(stamp))
+                    .put(&SystemKey::Shard(shard), lower.encode_to_vec(), Some(seen))
+                    .put(&SystemKey::Shard(child), upper.encode_to_vec(), None);
+                self.records.commit(change).await?;
+                tracing::info!(%shard, %child, "a shard is split");
+            }
+            Step::End => {
+                self.records.commit(Change::default().delete(&job_key, stamp)).await?;
+            }
+            Step::Abandon(reason) => {
+                let members = split.membership.iter().flat_map(|membership| &membership.members);
+                let unborn: Vec<ReplicaId> = members.map(|member| ReplicaId(member.replica)).collect();
+                let change = Change::default().delete(&job_key, stamp);
+                self.records.commit(self.records.retire(change, child, &unborn)?).await?;
+                tracing::warn!(%shard, %child, %reason, "a split is given up");
+            }
+            Step::Wait(_) | Step::Split | Step::Fence | Step::Settle => {}
+        }
+        Ok(())
+    }
+
+    /// Settles splits whose job has ended before, since a node was gone for long.
+    pub async fn settle_rest(&self, round: &Round<'_>) -> Result<(), MetaError> {
+        for (shard, seen) in leaders(round.statuses) {
+            let status = seen.status;
+            let child = round.cluster.map.shard(ShardId(status.birth));
+            let Some(child) = child.filter(|_| status.birth != 0 && round.cluster.map.job(shard).is_none())
+            else {
+                continue;
+            };
+            let made = made(round.statuses, child.id);
+            let mut first = status.birth_replicas.iter().map(|id| ReplicaId(*id));
+            if first.any(|id| child.replica(id).is_some() && !made.contains(&id)) {
+                continue;
+            }
+            let step = Some(Told::Settle(child.id.0));
+            let asked = PlacementStep { shard: shard.0, step, ..PlacementStep::default() };
+            let _ = self.steps.ask(seen.leader, asked).await;
+        }
+        Ok(())
+    }
+}
+
+/// The step as the parent's leader is told it; `None`: it is not for it.
+fn for_leader(split: &SplitJob, step: &Step) -> Option<Told> {
+    match step {
+        Step::Split => Some(Told::Split(Split {
+            epoch: split.epoch,
+            at: split.at.clone(),
+            child: split.child,
+            membership: split.membership.clone(),
+        })),
+        Step::Fence => Some(Told::Split(Split { epoch: split.epoch, ..Split::default() })),
+        Step::Settle => Some(Told::Settle(split.child)),
+        Step::Wait(_) | Step::Record { .. } | Step::End | Step::Abandon(_) => None,
+    }
+}
+
+fn seen(round: &Round<'_>, split: &SplitJob, reply: &PlacementReply) -> Seen {
+    let (map, settings) = (&round.cluster.map, &round.cluster.settings);
+    let silent = |node: &NodeId, limit_ms: u64| round.liveness.silent_ms(*node) > limit_ms;
+    let nodes: Vec<NodeId> = map.nodes().map(|node| node.id).collect();
+    let members: BTreeSet<NodeId> = map.members().map(|node| node.id).collect();
+    let gone = |node: &NodeId| silent(node, settings.silent_after_ms) || !members.contains(node);
+    Seen {
+        membership: reply.membership.clone().unwrap_or_default(),
+        applied_index: reply.applied_index,
+        epoch: reply.epoch,
+        birth: reply.birth,
+        alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
+        gone: nodes.into_iter().filter(gone).collect(),
+        damaged: round.liveness.damaged.clone(),
+        made: made(round.statuses, ShardId(split.child)),
+    }
+}
+
+/// The sound replicas of a shard that nodes have reported.
+fn made(statuses: &[Arc<NodeStatus>], shard: ShardId) -> BTreeSet<ReplicaId> {
+    let all = statuses.iter().flat_map(|status| &status.replicas);
+    let sound = all.filter(|replica| replica.shard == shard.0 && replica.state != DAMAGED);
+    sound.map(|replica| ReplicaId(replica.replica)).collect()
+}
+
+/// Replicas of split shards that their nodes cannot make any more: they do not have the parent. They count as damaged, so
+/// that others take their place.
+pub fn never_made(map: &crate::model::map::ClusterMap, statuses: &[Arc<NodeStatus>]) -> Vec<ReplicaId> {
+    let mut lost = Vec::new();
+    for (parent, seen) in leaders(statuses) {
+        let Some(child) = map.shard(ShardId(seen.status.birth)).filter(|_| seen.status.birth != 0) else {
+            continue;
+        };
+        let first: BTreeSet<u64> = seen.status.birth_replicas.iter().copied().collect();
+        for replica in child.replicas.iter().filter(|replica| first.contains(&replica.id.0)) {
+            let Some(node) = statuses.iter().find(|status| status.node == replica.node.0) else { continue };
+            let has = |of: &dyn Fn(&ReplicaStatus) -> bool| node.replicas.iter().any(of);
+            let is_there = has(&|one| one.replica == replica.id.0);
+            let has_parent = has(&|one| one.shard == parent.0 && one.state != DAMAGED);
+            if !is_there && !has_parent {
+                lost.push(replica.id);
+            }
+        }
+    }
+    lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::wire::{Member, VoterSet};
+
+    #[test]
+    fn a_new_shard_is_beside_its_parent() {
+        let member = |replica, node| Member { replica, node };
+        let parent = Membership {
+            log_id: Some(LogId { term: 3, index: 8 }),
+            configs: vec![VoterSet { replicas: vec![5, 9, 7] }],
+            members: vec![member(5, 1), member(7, 2), member(8, 4), member(9, 3)],
+        };
+        let born = beside(&parent, 20);
+        assert_eq!(born.log_id, Some(LogId::default()));
+        assert_eq!(born.configs, [VoterSet { replicas: vec![20, 23, 21] }]);
+        assert_eq!(born.members, [member(20, 1), member(21, 2), member(22, 4), member(23, 3)]);
+    }
+}

@@ -1,0 +1,92 @@
+//! A shard that is split: the other half is made of the file, whatever has happened to that since.
+
+use super::*;
+
+const CHILD: ShardId = ShardId(8);
+
+fn split(log: &mut Log, at: &str) {
+    let at = Key::from_name(at.as_bytes()).unwrap().to_bytes();
+    let membership = wire::Membership {
+        log_id: Some(wire::LogId::default()),
+        configs: vec![wire::VoterSet { replicas: vec![11] }],
+        members: vec![wire::Member { replica: 11, node: 1 }],
+    };
+    let split = wire::Split { epoch: 1, at, child: CHILD.0, membership: Some(membership) };
+    log.entry(wire::entry::Kind::Split(split));
+}
+
+fn settle(log: &mut Log) {
+    log.entry(wire::entry::Kind::Settled(wire::Settled { child: CHILD.0 }));
+}
+
+fn number(log: &mut Log, from: usize, to: usize) {
+    for n in from..to {
+        log.write(vec![put(format!("k{n:03}"), &format!("{n}"), 0)]);
+    }
+}
+
+async fn child(disk: &RamDisk, parent: &Store, dir: &str) -> Store {
+    parent.bear(CHILD, Path::new(dir)).await.unwrap();
+    Store::create_or_open(Arc::new(disk.clone()), Path::new(dir), CHILD, Exec::Threads, options()).unwrap()
+}
+
+fn names(store: &Store) -> Vec<String> {
+    let bounds =
+        PageBounds { at: None, live_at: Timestamp::ZERO, limit: 10_000, max_bytes: 1 << 20, reverse: false };
+    let rows = store.range(&KeyRange::user(), &bounds).unwrap().rows;
+    rows.into_iter().map(|(key, _)| String::from_utf8(key.name().to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn halves_made_early_or_late_hold_the_same() {
+    let disk = RamDisk::default();
+    let mut log = Log::new();
+    number(&mut log, 0, 100);
+    number(&mut log, 40, 70); // so there is history
+    let (early, late) = (open(&disk, "early"), open(&disk, "late"));
+    log.replay_until(&late, 60);
+    flush(&late).await.unwrap();
+    split(&mut log, "k050");
+    log.replay(&early);
+    assert!(early.bear(CHILD, Path::new("too early")).await.is_err(), "its file does not know");
+    flush(&early).await.unwrap();
+    let one = child(&disk, &early, "one").await;
+    number(&mut log, 0, 50);
+    log.watermark(log.stamp);
+    log.replay(&late);
+    flush(&late).await.unwrap();
+    while late.sweep().await.unwrap() {}
+    let other = child(&disk, &late, "other").await;
+    assert_eq!(one.digest().await.unwrap(), other.digest().await.unwrap());
+    assert_eq!(one.applied().0, Some(wire::LogId::default()));
+    assert_eq!(names(&one), (50..100).map(|n| format!("k{n:03}")).collect::<Vec<_>>());
+    assert_eq!(names(&late), (0..50).map(|n| format!("k{n:03}")).collect::<Vec<_>>());
+    assert_eq!(late.digest().await.unwrap(), log.digest().await);
+}
+
+#[tokio::test]
+async fn what_is_the_others_goes_once_it_is_settled() {
+    let disk = RamDisk::default();
+    let mut log = Log::new();
+    number(&mut log, 0, 100);
+    let parent = open(&disk, "parent");
+    split(&mut log, "k030");
+    log.replay(&parent);
+    flush(&parent).await.unwrap();
+    assert_eq!(parent.middle().await.unwrap().unwrap().name(), b"k016");
+    while parent.sweep().await.unwrap() {}
+    assert_eq!(parent.stats().keys, 100, "it is needed as long as the other may be made of it");
+    let born = child(&disk, &parent, "child").await;
+    settle(&mut log);
+    log.replay(&parent);
+    flush(&parent).await.unwrap();
+    for (half, keys) in [(&parent, 30), (&born, 70)] {
+        let before = half.digest().await.unwrap();
+        assert!(half.has_foreign());
+        while half.has_foreign() {
+            half.sweep().await.unwrap();
+        }
+        assert_eq!(half.stats().keys, keys);
+        assert_eq!(half.digest().await.unwrap(), before);
+    }
+}

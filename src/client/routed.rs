@@ -103,6 +103,9 @@ impl Cluster {
             matches!(&miss, Miss::Failure(_, failure) if failure.code() == FailureCode::FailureWrongShard);
         if not_here {
             self.not_leader(shard, node);
+            // Of a shard that was split off it may not have its replica yet, while others do.
+            course.turn += 1;
+            course.avoid = Some(node);
         }
         let next = course.judge(miss)?;
         match next {

@@ -41,8 +41,9 @@ pub enum Shard {
     },
     /// Split a shard in two: the upper part of its keys becomes a shard of its own
     ///
-    /// The new one is where the old one is, and nothing is sent anywhere. Keys of the upper part wait for it, less than a second
-    /// where all nodes are up; no client notices more. Ctrl-C stops watching, not splitting.
+    /// The new one is where the old one is, and nothing is sent anywhere: each node first makes a copy of the file, in seconds or
+    /// more. Then keys of the upper part wait for the new shard, for a moment where all nodes are up; no client notices more.
+    /// Ctrl-C stops watching, not splitting.
     Split {
         /// Its number, as `shard ls` shows it
         id: ShardId,

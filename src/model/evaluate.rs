@@ -201,14 +201,13 @@ impl ShardState {
         Ok(())
     }
 
-    /// One that comes twice, or late, meets another epoch.
+    /// One that comes twice, or late, meets another epoch; one that cannot be raises the epoch and does nothing else, as one
+    /// without a key is to.
     fn apply_split<E>(&mut self, split: wire::Split) -> Result<(), ApplyError<E>> {
         let Some(range) = self.range.as_mut().filter(|_| split.epoch == self.epoch) else { return Ok(()) };
-        if !split.at.is_empty() {
-            let at = Key::from_internal(split.at).map_err(|_| ApplyError::Malformed)?;
-            if self.birth.is_some() || at <= range.start || !range.contains(&at) {
-                return Ok(());
-            }
+        let at = Some(split.at).filter(|at| !at.is_empty() && self.birth.is_none());
+        let at = at.map(Key::from_internal).transpose().map_err(|_| ApplyError::Malformed)?;
+        if let Some(at) = at.filter(|at| *at > range.start && range.contains(at)) {
             let end = range.end.replace(at.clone());
             let child = ShardState {
                 shard: ShardId(split.child),

@@ -157,6 +157,8 @@ pub enum Reason {
     Split,
     #[error("the replicas make digests of what they hold")]
     Verifying,
+    #[error("the replicas make copies of what they hold")]
+    Preparing,
     #[error("what is split off is being made on {0}")]
     Making(NodeId),
     #[error("it is paused")]

@@ -3,20 +3,22 @@
 //! A split is a job of the shard that is split, the *parent*. Its record names the new shard, the *child*, the first of its
 //! keys, and a replica of it on each node that has one of the parent; all ids were reserved with the record. One entry in the
 //! parent's log makes it so: from there on the parent ends before that key, and remembers the child's *birth*. Every replica
-//! of the parent makes the child's replica on its node of what it holds ([`crate::node::store`]), which it keeps until the
-//! split is *settled*: the child's replicas are all there, or others in their place.
+//! of the parent makes the child's replica on its node of what it holds (`node::store::bear`), usually of a copy that was made
+//! before the entry. What it gave away it keeps until the split is *settled*: the child's replicas are all there, or others in their place.
 //!
 //! ## Invariants and what guards each
 //!
 //! - The entry takes effect at the epoch in the record or never; a job is given up only once the epoch has risen, so no late
 //!   copy of the entry takes effect afterwards: guarded by `tests::a_split_given_up_cannot_come_late`.
-//! - The parent's record, the child's and the job's change in one write: no key is ever without a shard, nor has two.
+//! - The parent's record, the child's and the job's change in one write: no key is ever without a
+//!   shard, nor has two: guarded by `tests::the_halves_are_the_whole`, `sim_split::a_split_ends_whole_whoever_fails`.
 //! - What was given away is forgotten only when the child does not need it: guarded by
 //!   `tests::a_birth_is_settled_when_nobody_waits_for_it`.
 //!
 //! | it crashes | what the successor sees | and does |
 //! |---|---|---|
 //! | before the record is written | no job; the ids reserved are skipped | nothing |
+//! | LEARN: while copies are made | which of them are ready | waits, and has the others made |
 //! | LEARN: before or after the entry is proposed | no birth, the epoch in the record | `Split` again: twice does nothing |
 //! | LEARN: the entry is applied | the child's birth | `Record` |
 //! | LEARN: the epoch is another one, and there is no birth | a split that cannot happen any more | `Abandon` |
@@ -49,6 +51,10 @@ pub struct Seen {
     pub damaged: BTreeSet<ReplicaId>,
     /// Replicas of the child that are there.
     pub made: BTreeSet<ReplicaId>,
+    /// All replicas of the parent have copies ready: then little is left to do once it is split.
+    pub prepared: bool,
+    /// The time, in milliseconds since 1970.
+    pub now_ms: u64,
 }
 
 /// What to do next.
@@ -65,23 +71,36 @@ pub enum Step {
     },
     /// To the parent's leader: the birth is settled.
     Settle,
-    /// Delete the job: what is left is settled in time ([`Waits`]).
+    /// Delete the job: what is left is settled later ([`waits`]).
     End,
     /// Write tombstones for the child's replicas and delete the job. The parent is as it was.
     Abandon(Reason),
 }
 
+/// How long anything is waited for; other jobs of the shard wait for this one.
+pub const WAIT_MAX_MS: u64 = 60_000;
+
+/// How long it is waited for copies. They are made anew where something was flushed since, and without them it takes longer, not more.
+pub const PREPARE_MAX_MS: u64 = 20_000;
+
 /// Decides the next step of a job that splits a shard. `child`: as it is in the map, if it is.
 pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Option<&Shard>) -> Step {
     let Some(seen) = seen else { return Step::Wait(Reason::NoLeader) };
+    let is_late = seen.now_ms.saturating_sub(job.started_at_ms) > WAIT_MAX_MS;
     if job.phase() == JobPhase::JobRemove {
-        return settle(split, seen, child);
+        return match settle(split, seen, child) {
+            Step::Wait(_) if is_late => Step::End,
+            step => step,
+        };
     }
     if seen.birth == split.child {
         return Step::Record { epoch: seen.epoch };
     }
     if seen.epoch != split.epoch {
         return Step::Abandon(Reason::Changed);
+    }
+    if is_late {
+        return Step::Fence;
     }
     let committed = seen.membership.log_id.is_none_or(|id| id.index <= seen.applied_index);
     if !committed || joint(&seen.membership).is_some() {
@@ -96,7 +115,11 @@ pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Optio
             return Step::Wait(Reason::Silent(node));
         }
     }
-    Step::Split
+    let waited_ms = seen.now_ms.saturating_sub(job.started_at_ms);
+    match seen.prepared || waited_ms > PREPARE_MAX_MS {
+        true => Step::Split,
+        false => Step::Wait(Reason::Preparing),
+    }
 }
 
 fn settle(split: &SplitJob, seen: &Seen, child: Option<&Shard>) -> Step {

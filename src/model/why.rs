@@ -316,9 +316,11 @@ fn cure(waits: Waiting, id: Option<MigrationId>) -> String {
         Waiting::Damaged(_) | Waiting::Retired(_) | Waiting::Differs(_) | Waiting::Split => {
             "What it copied is not used; it is begun anew once the shard's replicas are sound.".to_owned()
         }
-        Waiting::CatchingUp { .. } | Waiting::Verifying | Waiting::Uncommitted | Waiting::Window { .. } => {
-            "That passes by itself.".to_owned()
-        }
+        Waiting::CatchingUp { .. }
+        | Waiting::Verifying
+        | Waiting::Preparing
+        | Waiting::Uncommitted
+        | Waiting::Window { .. } => "That passes by itself.".to_owned(),
         Waiting::Paused | Waiting::Cancelled | Waiting::Changed | Waiting::Malformed => {
             "It ends by itself.".to_owned()
         }

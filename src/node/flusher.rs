@@ -86,7 +86,7 @@ impl Flusher {
     /// Flushes for ever, until a flush fails: then the node stops.
     pub async fn run(self) -> StoreError {
         let mut dirty = Dirty::default();
-        let (mut scanned, mut swept) = (Instant::now(), Instant::now());
+        let (mut scanned, mut swept, mut trimmed) = (Instant::now(), Instant::now(), Instant::now());
         let mut held_bytes = 0;
         loop {
             let before = std::mem::replace(&mut held_bytes, self.memory.held_bytes());
@@ -106,10 +106,11 @@ impl Flusher {
                     return error;
                 }
             }
-            let is_due = swept.elapsed() >= TRIM_EVERY && (swept.elapsed() >= SWEEP_EVERY || self.trims());
-            if is_due || trouble(Point::EarlySweep) {
-                swept = Instant::now();
-                if let Err(error) = self.sweep().await {
+            let (all, trims) = (swept.elapsed() >= SWEEP_EVERY, trimmed.elapsed() >= TRIM_EVERY);
+            if all || trims || trouble(Point::EarlySweep) {
+                trimmed = Instant::now();
+                swept = if all { trimmed } else { swept };
+                if let Err(error) = self.sweep(|replica| all || !trims || replica.store.has_foreign()).await {
                     return error;
                 }
             }
@@ -138,14 +139,11 @@ impl Flusher {
         Ok(())
     }
 
-    /// True if what splits have left in files is to be removed.
-    fn trims(&self) -> bool {
-        self.shards.all().iter().any(|replica| replica.store.has_foreign())
-    }
-
-    /// One bounded pass over each shard; what is left waits for the next time.
-    async fn sweep(&self) -> Result<(), StoreError> {
-        for replica in self.shards.all().iter() {
+    /// One bounded pass over each of these shards; what is left waits for the next time.
+    async fn sweep(&self, which: impl Fn(&Replica) -> bool) -> Result<(), StoreError> {
+        let mut swept = false;
+        for replica in self.shards.all().iter().filter(|replica| which(replica)) {
+            swept = true;
             let start = Instant::now();
             match replica.store.sweep().await {
                 Err(error) if !is_gone(&error) => return Err(error),
@@ -153,7 +151,9 @@ impl Flusher {
                 Ok(_) => self.counts.sweep_seconds.observe_time(start.elapsed()),
             }
         }
-        self.exec.blocking(self.give_back).await; // what else became free since the last time
+        if swept {
+            self.exec.blocking(self.give_back).await; // what else became free since the last time
+        }
         Ok(())
     }
 }

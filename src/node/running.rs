@@ -232,7 +232,7 @@ impl Node {
         parts.exec.spawn(keeper::follow_seat(reports.seat(), shards.clone(), standing));
         parts.exec.spawn(stop_with(keeper::watch_damage(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
-        parts.exec.spawn(births::follow(view.clone(), shards.clone(), parts.member.node));
+        parts.exec.spawn(births::follow(view.clone(), shards.clone(), room.clone(), parts.member.node));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let driver = Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched };
         let controller = Controller::new(view.clone(), reports.clone(), driver);

@@ -29,9 +29,9 @@ use super::member::{read_file, write_file};
 use super::raft::counts::RaftCounts;
 use super::raft::group::Roused;
 use super::replica::{
-    Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, is_sole, is_unborn, parse_directory,
+    Born, Replica, ReplicaCounts, ReplicaError, ReplicaParts, directory, is_sole, is_unborn, parse_directory,
 };
-use super::store::{FILE_NAME, Store};
+use super::store::{FILE_NAME, OpenFile, Store};
 use super::wal::{GroupId, WalError};
 
 /// Replicas a node holds at most.
@@ -140,16 +140,21 @@ impl Shards {
         if self.get(child).is_some() || self.damaged.read().contains_key(&id) {
             return Ok(());
         }
-        {
-            let _one = self.changing.lock().await;
-            if set_aside_for(&*self.parts.disk, child, id).map_err(WalError::from)?.is_none()
-                && !parent.bear(&self.parts, child, id).await?
-            {
-                self.parts.disk.create_dir(&directory(child, id)).map_err(WalError::from)?;
-                self.note_damage(child, id, "its file is gone").map_err(WalError::from)?;
-            }
-        }
-        let born = self.open(child, id).await?;
+        let one = self.changing.lock().await;
+        let aside = set_aside_for(&*self.parts.disk, child, id).map_err(WalError::from)?;
+        let file = match aside {
+            Some(_) => None,
+            None => match parent.bear(&self.parts, child, id).await? {
+                Born::There(file) => file,
+                Born::Lost => {
+                    self.parts.disk.create_dir(&directory(child, id)).map_err(WalError::from)?;
+                    self.note_damage(child, id, "its file is gone").map_err(WalError::from)?;
+                    None
+                }
+            },
+        };
+        let born = self.open_now(child, id, file).await?;
+        drop(one);
         if let Some(born) = born.filter(|_| parent.group.leadership().here) {
             born.group.campaign().await;
         }
@@ -165,6 +170,16 @@ impl Shards {
     /// be gone first.
     pub async fn open(&self, shard: ShardId, id: ReplicaId) -> Result<Option<Arc<Replica>>, ReplicaError> {
         let _one = self.changing.lock().await;
+        self.open_now(shard, id, None).await
+    }
+
+    /// The same, to be called by whoever holds the lock. `file`: its file, if that is open.
+    async fn open_now(
+        &self,
+        shard: ShardId,
+        id: ReplicaId,
+        file: Option<OpenFile>,
+    ) -> Result<Option<Arc<Replica>>, ReplicaError> {
         if let Some(why) = set_aside_for(&*self.parts.disk, shard, id).map_err(WalError::from)? {
             self.damaged.write().insert(id, Damaged { shard, id, why });
             return Ok(None);
@@ -176,7 +191,11 @@ impl Shards {
             tracing::error!(%shard, "this node holds {REPLICAS_MAX} replicas; no more are opened");
             return Ok(None);
         }
-        match Replica::open(&self.parts, shard, id).await {
+        let opened = match file {
+            Some(file) => Replica::open_made(&self.parts, shard, id, file).await,
+            None => Replica::open(&self.parts, shard, id).await,
+        };
+        match opened {
             Ok(replica) => {
                 let applied = replica.applied().borrow().index;
                 tracing::info!(%shard, replica = %id, applied, "replica opened");

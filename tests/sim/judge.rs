@@ -10,12 +10,14 @@
 //! | *epoch* | no write takes effect among other members than it was made for (`epochs`) |
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
 use nodenomad::model::key::KeyRange;
+use nodenomad::node::meta::view::Cluster;
 use nodenomad::node::replica::Replica;
 use nodenomad::node::running::Node;
 use nodenomad::node::wal::GroupId;
@@ -23,7 +25,6 @@ use tokio::time::sleep;
 
 use crate::epochs::Epochs;
 use crate::simulated::World;
-use crate::simulated::world::SPLIT_AT;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Entries compared at one look at one replica, at most, in bytes.
@@ -122,10 +123,13 @@ impl Judge {
 
 fn check_ranges(world: &World) {
     let mut ranges: BTreeMap<(ShardId, u64), KeyRange> = BTreeMap::new();
-    let (mut listed, mut is_settled) = (SPLIT_AT.len() + 2, true);
+    let (mut newest_map, mut is_settled) = (None, true);
     for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
         let node = world.machine(n).node();
-        listed = listed.max(node.view.now().map.shards().count());
+        let view = node.view.now();
+        if newest_map.as_ref().is_none_or(|known: &Arc<Cluster>| known.map.version() < view.map.version()) {
+            newest_map = Some(view);
+        }
         for replica in node.shards.all().iter() {
             let (range, epoch, birth) =
                 replica.store.state(|state| (state.range.clone(), state.epoch, state.birth_id()));
@@ -145,7 +149,10 @@ fn check_ranges(world: &World) {
         ranges.into_iter().map(|((shard, _), range)| (shard, range)).collect();
     let mut sorted: Vec<(ShardId, KeyRange)> = newest.into_iter().collect();
     sorted.sort_by(|(_, one), (_, other)| one.start.cmp(&other.start));
-    let all = is_settled && sorted.len() == listed;
+    // What nobody is left to have is not missed.
+    let listed = newest_map.iter().flat_map(|cluster| cluster.map.shards()).map(|shard| shard.id);
+    let there: BTreeSet<ShardId> = sorted.iter().map(|(shard, _)| *shard).collect();
+    let all = is_settled && !there.is_empty() && listed.collect::<BTreeSet<_>>() == there;
     for pair in sorted.windows(2) {
         let [(one, range), (other, next)] = pair else { continue };
         let end = range.end.as_ref();

@@ -18,7 +18,7 @@ use crate::net::wire::{MetaGet, ShardSplit, admin_request::Body};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After so long somebody who waits is told where to look.
-const LONG: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_secs(15);
 
 /// What came of it.
 #[derive(Serialize)]
@@ -47,8 +47,8 @@ pub async fn split(ui: &Ui, client: &Client, shard: ShardId, at: Option<OsString
         .map_err(|failure| failure.cure(format!("nomad shard show {shard}; nomad why shard {shard}")))?;
     let begun = answer.split.unwrap_or_default();
     let child = ShardId(begun.child);
-    until_split(ui, client, shard, child).await?;
     let at = Key::from_internal(begun.at).map(|key| key.to_name()).unwrap_or_default();
+    until_split(ui, client, (shard, child), &at).await?;
     let took_ms = begin.elapsed().as_millis() as u64;
     let view = SplitView { shard: shard.0, child: child.0, at: escape::JsonKey::new(&at), took_ms };
     let text = || {
@@ -59,15 +59,19 @@ pub async fn split(ui: &Ui, client: &Client, shard: ShardId, at: Option<OsString
     Ok(Exit::Done)
 }
 
-/// Returns once the map has both, and somebody leads the new one.
-async fn until_split(ui: &Ui, client: &Client, shard: ShardId, child: ShardId) -> Result<(), Failure> {
+/// Returns once the map has both, and the new one answers for its first key.
+async fn until_split(
+    ui: &Ui,
+    client: &Client,
+    (shard, child): (ShardId, ShardId),
+    at: &[u8],
+) -> Result<(), Failure> {
     let begin = Instant::now();
     let mut told = false;
     loop {
         let map = session::map(client).await?;
         if map.shards.iter().any(|known| known.shard == child.0) {
-            let leads = |leader: &crate::net::wire::Leader| leader.shard == child.0 && leader.node != 0;
-            if map.leaders.iter().any(leads) {
+            if client.get(at).await.is_ok() {
                 return Ok(());
             }
         } else if !is_under_way(client, shard).await? {

@@ -24,7 +24,15 @@ fn job(phase: JobPhase) -> (JobRecord, SplitJob) {
         membership: Some(membership(CHILD, 0)),
         ring_position: 7,
     };
-    (JobRecord { shard: 1, phase: phase.into(), split: Some(split.clone()), ..JobRecord::default() }, split)
+    (
+        JobRecord {
+            shard: 1,
+            phase: phase.into(),
+            split: Some(split.clone().into()),
+            ..JobRecord::default()
+        },
+        split,
+    )
 }
 
 fn seen(epoch: u64, birth: u64) -> Seen {
@@ -47,7 +55,12 @@ fn child(replicas: &[u64]) -> Shard {
 fn a_split_goes_its_way() {
     let (learn, split) = job(JobPhase::JobLearn);
     assert_eq!(next(&learn, &split, None, None), Step::Wait(Reason::NoLeader));
-    assert_eq!(next(&learn, &split, Some(&seen(4, 0)), None), Step::Split);
+    let mut now = seen(4, 0);
+    assert_eq!(next(&learn, &split, Some(&now), None), Step::Wait(Reason::Preparing));
+    now.now_ms = PREPARE_MAX_MS + 1;
+    assert_eq!(next(&learn, &split, Some(&now), None), Step::Split, "it goes without");
+    (now.now_ms, now.prepared) = (0, true);
+    assert_eq!(next(&learn, &split, Some(&now), None), Step::Split);
     assert_eq!(next(&learn, &split, Some(&seen(5, 9)), None), Step::Record { epoch: 5 });
     let (settles, split) = job(JobPhase::JobRemove);
     let mut now = seen(5, 9);
@@ -71,6 +84,8 @@ fn a_split_given_up_cannot_come_late() {
     let mut silent = seen(4, 0);
     silent.alive.remove(&NodeId(3));
     assert_eq!(next(&learn, &split, Some(&silent), None), Step::Wait(Reason::Silent(NodeId(3))));
+    let late = Seen { now_ms: WAIT_MAX_MS + 1, ..silent };
+    assert_eq!(next(&learn, &split, Some(&late), None), Step::Fence, "nothing is waited for too long");
     let changing = Seen { membership: membership(PARENT, 6), ..seen(4, 0) };
     assert_eq!(next(&learn, &split, Some(&changing), None), Step::Wait(Reason::Uncommitted));
 }
@@ -82,6 +97,15 @@ fn a_birth_is_settled_when_nobody_waits_for_it() {
     now.made = [11, 12].map(ReplicaId).into();
     now.damaged.insert(ReplicaId(13));
     assert_eq!(next(&settles, &split, Some(&now), Some(&child(&CHILD))), Step::End, "it is made anew first");
+    now.damaged.clear();
+    let waits_for = Step::Wait(Reason::Making(NodeId(3)));
+    assert_eq!(next(&settles, &split, Some(&now), Some(&child(&CHILD))), waits_for);
+    now.now_ms = WAIT_MAX_MS + 1;
+    assert_eq!(
+        next(&settles, &split, Some(&now), Some(&child(&CHILD))),
+        Step::End,
+        "others wait for the job"
+    );
     let first = membership(CHILD, 0);
     assert_eq!(waits(&first, &now.made, Some(&child(&CHILD))), Some((NodeId(3), ReplicaId(13))));
     assert_eq!(waits(&first, &now.made, Some(&child(&[11, 12, 20]))), None);

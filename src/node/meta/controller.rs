@@ -171,18 +171,26 @@ impl Controller {
             let Some((membership, bounds)) = reported(seen.status) else { continue };
             let repaired = job::map_repair(&record, membership, seen.status.epoch, &bounds);
             let Some(repaired) = repaired else { continue };
+            // Where it is being split the map changes in one piece, with the new shard.
+            let other_bounds = (&repaired.start, &repaired.end) != (&record.start, &record.end);
+            if other_bounds && self.driver.records.read(&SystemKey::Job(*shard))?.is_some() {
+                continue;
+            }
             let name = SystemKey::Shard(*shard);
             let Some((stored, stamp)) = self.driver.records.read(&name)? else { continue };
             if stored != record.encode_to_vec() {
                 continue; // changed since this view; the next round sees it
             }
             let mut change = Change::default().put(&name, repaired.encode_to_vec(), Some(stamp));
-            if (&repaired.start, &repaired.end) != (&record.start, &record.end) {
-                // Where it is being split the map changes in one piece, with the new shard.
+            if other_bounds {
                 change = change.absent(&SystemKey::Job(*shard));
             }
             let change = self.driver.records.retire(change, *shard, &job::dropped(&record, &repaired))?;
-            self.driver.records.commit(change).await?;
+            match self.driver.records.commit(change).await {
+                // Somebody was faster; the others' turn all the same.
+                Ok(_) | Err(MetaError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

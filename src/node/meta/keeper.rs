@@ -28,7 +28,7 @@ use crate::net::peers::Peers;
 use crate::net::transport::Address;
 use crate::node::disk::lacks_room;
 use crate::node::member::{Seed, Standing};
-use crate::node::replica::{Replica, ReplicaError};
+use crate::node::replica::ReplicaError;
 use crate::node::shards::Shards;
 
 use super::view::{Cluster, View};
@@ -118,12 +118,12 @@ async fn placed(map: &ClusterMap, shards: &Shards, own: NodeId) -> bool {
     let mut done = true;
     for replica in shards.all().iter() {
         if map.is_retired(replica.id) && replica.shard != ShardId::META {
-            done &= report(remove(shards, replica).await, replica.shard);
+            done &= report(remove(shards, replica.shard, replica.id).await, replica.shard);
         }
     }
     for damaged in shards.damaged() {
         if map.is_retired(damaged.id) {
-            done &= report(shards.destroy(damaged.shard, damaged.id).await, damaged.shard);
+            done &= report(remove(shards, damaged.shard, damaged.id).await, damaged.shard);
         }
     }
     for (shard, replica) in wanted(map, own) {
@@ -136,10 +136,10 @@ async fn placed(map: &ClusterMap, shards: &Shards, own: NodeId) -> bool {
 
 /// Removes a retired replica, but not before its retirement is in the meta shard's file here: after a restart this node
 /// believes that file until it hears from others, and an older one may name the replica among those to be opened.
-async fn remove(shards: &Shards, replica: &Replica) -> Result<(), ReplicaError> {
+async fn remove(shards: &Shards, shard: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
     let Some(meta) = shards.get(ShardId::META) else { return Ok(()) };
     meta.flush().await?;
-    shards.destroy(replica.shard, replica.id).await
+    shards.destroy(shard, id).await
 }
 
 /// Opens the replica of the meta shard that takes the place of one that was lost.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use prost::Message;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
@@ -40,11 +41,17 @@ impl Office {
                 "{shard} holds the cluster's own records and stays whole"
             )));
         }
-        self.make_way(shard).await?;
         for replica in &known.replicas {
             let silent_ms = liveness.silent_ms(replica.node);
             if silent_ms > TARGET_SILENT_MAX_MS || liveness.damaged.contains(&replica.id) {
                 let what = format!("the replica of {shard} on {} is not there", replica.node);
+                return Err(AdminError::Forbidden(what));
+            }
+            if let Some((needs, has)) = liveness.lacks_room(replica.node, shard) {
+                let node = replica.node;
+                let what = format!(
+                    "{node} has no room for a copy of {shard}: it takes {needs} bytes, and there are {has}"
+                );
                 return Err(AdminError::Forbidden(what));
             }
         }
@@ -68,6 +75,7 @@ impl Office {
                 "the new shard's first key must be one of {shard}'s, and not its first"
             )));
         }
+        self.make_way(shard).await?;
         self.record_split(shard, at, &looked).await
     }
 
@@ -122,7 +130,7 @@ impl Office {
             started_at_ms: self.clock.wall_ms(),
             phase: JobPhase::JobLearn.into(),
             voters: parent.configs.iter().flat_map(|set| set.replicas.iter().copied()).collect(),
-            split: Some(split),
+            split: Some(split.into()),
             ..JobRecord::default()
         };
         self.records.commit(change.put(&SystemKey::Job(shard), job.encode_to_vec(), None)).await?;
@@ -158,8 +166,10 @@ impl Driver {
             Some(leader) => self.ask(job, leader, None, None, None).await,
             None => None,
         };
+        let prepared = self.prepared(job, split).await;
         for _ in 0..STEPS_MAX {
             let seen = reply.as_ref().map(|reply| seen(round, split, reply));
+            let seen = seen.map(|seen| Seen { prepared, now_ms: self.clock.wall_ms(), ..seen });
             let step = split::next(job, split, seen.as_ref(), child);
             self.watched.waits_for(job, if let Step::Wait(reason) = step { Some(reason) } else { None });
             let (Some(leader), Some(told)) = (leader, for_leader(split, &step)) else {
@@ -169,6 +179,20 @@ impl Driver {
             reply = self.ask(job, leader, None, Some(told), None).await;
         }
         Ok(())
+    }
+
+    /// Has all replicas of the parent make copies of what they hold; true once they have.
+    async fn prepared(&self, job: &JobRecord, split: &SplitJob) -> bool {
+        if job.phase() != JobPhase::JobLearn {
+            return true;
+        }
+        let prepare =
+            PlacementStep { shard: job.shard, step: Some(Told::Prepare(true)), ..PlacementStep::default() };
+        let members = split.membership.iter().flat_map(|membership| &membership.members);
+        let own = self.reports.node();
+        let all = members.map(|member| self.steps.ask_replica(own, NodeId(member.node), prepare.clone()));
+        // Who does not lead answers that, and whether it is ready.
+        join_all(all).await.iter().all(|reply| reply.as_ref().is_some_and(|reply| reply.prepared))
     }
 
     async fn do_split(
@@ -263,6 +287,7 @@ fn seen(round: &Round<'_>, split: &SplitJob, reply: &PlacementReply) -> Seen {
         gone: nodes.into_iter().filter(gone).collect(),
         damaged: round.liveness.damaged.clone(),
         made: made(round.statuses, ShardId(split.child)),
+        ..Seen::default()
     }
 }
 

@@ -35,11 +35,32 @@ impl Steps {
                 // In a box: it is deep, and whoever asks is too.
                 return Some(Box::pin(replica.placement_answer(step)).await);
             }
-            let caller = self.peers.caller(leader, Class::Control).await.ok()?;
-            let answer = caller.call(kind::PLACEMENT, step.encode_to_vec().into()).await.ok()?;
-            PlacementReply::decode(answer).ok()
+            self.call(leader, &step).await
         });
         answer.await.ok()?
+    }
+
+    /// Asks the replica of a node, whoever leads its shard. `own`: the node that this is.
+    pub async fn ask_replica(
+        &self,
+        own: NodeId,
+        node: NodeId,
+        step: PlacementStep,
+    ) -> Option<PlacementReply> {
+        let answer = tokio::time::timeout(STEP_TIMEOUT, async {
+            if node == own {
+                let here = self.shards.get(ShardId(step.shard))?;
+                return Some(Box::pin(here.placement_answer(step)).await);
+            }
+            self.call(node, &step).await
+        });
+        answer.await.ok()?
+    }
+
+    async fn call(&self, node: NodeId, step: &PlacementStep) -> Option<PlacementReply> {
+        let caller = self.peers.caller(node, Class::Control).await.ok()?;
+        let answer = caller.call(kind::PLACEMENT, step.encode_to_vec().into()).await.ok()?;
+        PlacementReply::decode(answer).ok()
     }
 
     /// The node that a shard is led from, by what its voters say now. What nodes report is a moment old: after a hand-over

@@ -18,8 +18,8 @@
 
 mod counts;
 mod pause;
-mod placement;
 mod proposer;
+mod placement;
 mod reads;
 mod rounds;
 mod sole;
@@ -27,7 +27,7 @@ mod sole;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,7 +56,7 @@ use super::raft::network::Network;
 use super::raft::pace::Pace;
 use super::raft::sending::Sending;
 use super::raft::types::Vote;
-use super::store::{FILE_NAME, Store, StoreError, StoreOptions};
+use super::store::{FILE_NAME, OpenFile, Store, StoreError, StoreOptions};
 use super::wal::{GroupId, GroupLog, GroupState, LogPoint, Wal, WalError};
 
 pub use counts::{ReplicaCounts, ShardCounts};
@@ -97,6 +97,14 @@ pub fn is_unborn(log: &GroupState) -> bool {
     log.vote.is_none() && log.last.is_none_or(|last| last == BIRTH) && log.purged == log.last
 }
 
+/// What has become of a replica that was to be made of another shard's.
+pub(in crate::node) enum Born {
+    /// It is on the disk; its file, if that is open.
+    There(Option<OpenFile>),
+    /// It was here, and what it has promised is gone.
+    Lost,
+}
+
 /// One replica, running.
 pub struct Replica {
     pub shard: ShardId,
@@ -111,6 +119,8 @@ pub struct Replica {
     /// How far files are that are sent to others.
     sending: Sending,
     pause: Pause,
+    /// A copy is being made for a split.
+    preparing: Arc<AtomicBool>,
     /// The term for which the clock has been moved past the ceiling of earlier leaders.
     read_term: AtomicU64,
     clock: Clock,
@@ -182,6 +192,27 @@ impl Replica {
         let dir = directory(shard, id);
         parts.disk.create_dir(&dir).map_err(WalError::from)?;
         let store = Store::create_or_open(parts.disk.clone(), &dir, shard, parts.exec, parts.store.clone())?;
+        Replica::with(parts, shard, id, store).await
+    }
+
+    /// The same, where its file is open already.
+    pub async fn open_made(
+        parts: &ReplicaParts,
+        shard: ShardId,
+        id: ReplicaId,
+        file: OpenFile,
+    ) -> Result<Arc<Replica>, ReplicaError> {
+        let (dir, options) = (directory(shard, id), parts.store.clone());
+        let store = Store::with(file, parts.disk.clone(), &dir, shard, parts.exec, options)?;
+        Replica::with(parts, shard, id, store).await
+    }
+
+    async fn with(
+        parts: &ReplicaParts,
+        shard: ShardId,
+        id: ReplicaId,
+        store: Store,
+    ) -> Result<Arc<Replica>, ReplicaError> {
         let log = parts.wal.group(GroupId(id.0));
         align(&log, &store).await?;
         let sole = Sole::open(parts.disk.clone(), shard, id, parts.exec).map_err(WalError::from)?;
@@ -227,6 +258,7 @@ impl Replica {
             receiving: tokio::sync::Mutex::new(()),
             sending,
             pause: Pause::default(),
+            preparing: Arc::default(),
             read_term: AtomicU64::new(0),
             clock,
             log,
@@ -236,7 +268,7 @@ impl Replica {
     }
 
     /// Makes the replica of a shard that was split off, of what this one's store holds. Does nothing to one that has been
-    /// here: false if that is gone, with what it has promised.
+    /// here.
     ///
     /// Its part of the log begins first, durably, behind the entry that is taken for its first. So a file without that has lost
     /// its log, and a log without a file, and without a vote, is of one whose making was cut short ([`is_unborn`]).
@@ -245,20 +277,48 @@ impl Replica {
         parts: &ReplicaParts,
         child: ShardId,
         id: ReplicaId,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Result<Born, ReplicaError> {
         let dir = directory(child, id);
         if parts.disk.exists(&dir.join(FILE_NAME)).map_err(WalError::from)? {
-            return Ok(true);
+            return Ok(Born::There(None));
         }
         let log = parts.wal.group(GroupId(id.0));
         if !is_unborn(&log.state()) {
-            return Ok(false);
+            return Ok(Born::Lost);
         }
         log.purge(BIRTH).await?;
         log.synced().await?;
-        self.flush().await?;
-        self.store.bear(child, &dir).await?;
-        Ok(true)
+        let is_sole = self.store.state(|state| {
+            let birth = state.birth.as_ref();
+            birth.is_some_and(|birth| birth.membership.configs.iter().all(|set| set.replicas == [id.0]))
+        });
+        if is_sole {
+            let sole = Sole::open(parts.disk.clone(), child, id, parts.exec).map_err(WalError::from)?;
+            sole.begin().await.map_err(WalError::from)?;
+        }
+        if !self.store.is_prepared() {
+            self.flush().await?;
+        }
+        Ok(Born::There(self.store.bear(child, &dir).await?))
+    }
+
+    /// Has a copy of the shard's file made, so that a split takes little time. Returns at once.
+    fn prepare_split(&self) {
+        if self.store.is_prepared() || self.preparing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
+        let preparing = self.preparing.clone();
+        self.store.exec().spawn(async move {
+            let prepared = match flush(&store, &log, &group).await {
+                Ok(()) => store.prepare().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = prepared {
+                tracing::warn!(shard = %group.shard(), %error, "no copy was made for a split");
+            }
+            preparing.store(false, Ordering::Release);
+        });
     }
 
     /// Removes what a replica has on this node, for good.
@@ -333,16 +393,7 @@ impl Replica {
 
     /// Flushes what is in memory.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        let log = self.log.clone();
-        let synced = async move || match planted(Bug::FlushOvertakesLog) {
-            true => Ok(()),
-            false => log.synced().await,
-        };
-        let base = self.store.flush(synced).await?;
-        if base.applied.is_some() {
-            self.group.flushed(None).await;
-        }
-        Ok(())
+        flush(&self.store, &self.log, &self.group).await
     }
 
     /// Forgets the log that the file holds, if it holds any. Replicas that lag behind that get the file.
@@ -415,6 +466,19 @@ impl Replica {
         self.group.shutdown().await;
         self.store.close().await;
     }
+}
+
+async fn flush(store: &Store, log: &GroupLog, group: &Group) -> Result<(), StoreError> {
+    let log = log.clone();
+    let synced = async move || match planted(Bug::FlushOvertakesLog) {
+        true => Ok(()),
+        false => log.synced().await,
+    };
+    let base = store.flush(synced).await?;
+    if base.applied.is_some() {
+        group.flushed(None).await;
+    }
+    Ok(())
 }
 
 /// Step 3 of opening.

@@ -64,17 +64,14 @@ impl Replica {
             write_pause_us: self.pause.longest_us(),
             sent: self.sending.all().into_iter().map(sent).collect(),
             birth,
+            prepared: self.store.is_prepared(),
             middle: middle.map(|key| key.to_bytes()).unwrap_or_default(),
         }
     }
 
-    /// Where to split, if anywhere: all that is in memory is flushed first.
+    /// Where to split, if anywhere.
     async fn middle(&self) -> Option<Key> {
-        let flushed = self.flush().await;
-        let found = match flushed {
-            Ok(()) => self.store.middle().await,
-            Err(error) => Err(error),
-        };
+        let found = self.store.middle().await;
         found
             .inspect_err(|error| tracing::warn!(shard = %self.shard, %error, "the middle was not found"))
             .ok()?
@@ -101,6 +98,11 @@ impl Replica {
             // Whether it leads is asked afterwards.
             Some(Step::HandOver(heir)) if heir == self.id.0 => Ok(()),
             Some(Step::HandOver(heir)) => self.hand_over(ReplicaId(heir)).await,
+            // Asked of those, too, who do not lead.
+            Some(Step::Prepare(_)) => {
+                self.prepare_split();
+                Ok(())
+            }
             Some(Step::Middle(_)) | None => Ok(()), // only a question
         }
     }

@@ -18,6 +18,8 @@
 //! - No write is ever stamped at or below a timestamp that was read: guarded by
 //!   `sim_node::what_was_read_at_a_timestamp_stays_when_the_leader_changes`,
 //!   `sim_node::what_was_read_at_a_timestamp_stays_after_a_restart`.
+//! - A read that a split overtakes is refused, not answered without what that gave away: guarded by
+//!   `sim_split::scans_miss_nothing_while_shards_are_split`.
 //! - What was seen expired stays so: guarded by `sim_node::what_was_seen_expired_stays_so_when_the_leader_changes`.
 //! - A session read sees at least what its client has seen: guarded by
 //!   `sim_node::a_session_read_sees_what_its_client_has_seen`.
@@ -101,6 +103,8 @@ impl Replica {
         self.check_bounds(|range| range.contains(key))?;
         let version = self.store.get(key, wish.at)?;
         self.check_history(wish.at)?;
+        // Bounds as well: a split that was applied meanwhile hides what it gave away.
+        self.check_bounds(|range| range.contains(key))?;
         let Some(version) = version else { return Ok(None) };
         let Some(expires_at) = version.expires_at else {
             return Ok(Some(version).filter(|version| version.value.is_some()));
@@ -108,20 +112,22 @@ impl Replica {
         let judged_at = self.expiry_time(wish, expires_at).await?;
         // What was under way may have found it alive and changed it: only what has settled may be called expired.
         let version = self.store.get(key, wish.at)?;
+        self.check_bounds(|range| range.contains(key))?;
         Ok(version.filter(|version| version.live_at(judged_at).is_some()))
     }
 
     async fn read_page(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
         self.prepare(wish).await?;
         let wanted = &page.range;
-        self.check_bounds(|range| {
+        let is_inside = |range: &KeyRange| {
             let ends_inside = match (&range.end, &wanted.end) {
                 (None, _) => true,
                 (Some(_), None) => false,
                 (Some(end), Some(wanted)) => wanted <= end,
             };
             range.start <= wanted.start && ends_inside
-        })?;
+        };
+        self.check_bounds(is_inside)?;
         let judged_at = self.expiry_time(wish, Timestamp::ZERO).await?;
         let bounds = PageBounds {
             at: wish.at,
@@ -132,6 +138,7 @@ impl Replica {
         };
         let rows = self.store.range(wanted, &bounds)?;
         self.check_history(wish.at)?;
+        self.check_bounds(is_inside)?;
         Ok((rows, judged_at))
     }
 

@@ -95,7 +95,7 @@ impl Store {
             }
         }
         overlay.show(&applier);
-        shared.tell_birth(&applier);
+        shared.tell_birth(&mut applier);
         Ok(outcomes)
     }
 }
@@ -178,8 +178,9 @@ impl Overlay<'_> {
 
 impl Shared {
     /// Has the shard made that was split off from this one, if its replica is not there yet.
-    pub(super) fn tell_birth(&self, applier: &Applier) {
-        if applier.state.birth.is_some() {
+    pub(super) fn tell_birth(&self, applier: &mut Applier) {
+        let birth = applier.state.birth_id();
+        if std::mem::replace(&mut applier.told_birth, birth) != birth && birth != 0 {
             self.options.births.notify_one();
         }
     }

@@ -1,69 +1,152 @@
 //! The file of a shard that was split off from this one, and where to split.
 //!
 //! What a split gives away stays among the parent's rows, out of its bounds and unchanged, until it is settled; so the child's
-//! file is a copy of the parent's, taken at any time after the split was flushed, with another head.
+//! file is a copy of the parent's, taken at any time, with another head and with the rows that were not in it yet. Usually the copy
+//! was made before the split ([`Store::prepare`]), and little is written after it.
 //!
 //! Promises: the child's file appears under its name only when it is whole and durable; the parent's is as it was. Rows of
 //! the other's in either are invisible, and removed by sweeps. Does not decide whether the child is to be made.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::model::id::ShardId;
-use crate::model::key::{Key, KeyRange};
+use crate::model::key::Key;
+use crate::model::wire;
 
-use super::engine::EngineError;
+use super::backend::Rot;
+use super::engine::{Engine, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::{ShardFile, UNFINISHED, guarded};
-use super::handle::{FILE_NAME, Store, parent};
+use super::handle::{COPY_SUFFIX, FILE_NAME, OpenFile, Prepared, Shared, Store, parent};
+use super::read::PageBounds;
 use super::record::row_bytes;
 
-/// Places in a shard's file that are looked at as its middle.
+/// Keys of a shard that may turn out to be its middle, about.
 const MARKS: u64 = 1024;
+/// Rows read at once for it, in bytes.
+const PAGE_BYTES: usize = 1 << 20;
 
 impl Store {
-    /// Makes the file of `child` in `dir`, once its birth is in this shard's file: see [`Store::flush`].
+    /// Has a copy of the file ready, so that making the file of a shard that is split off takes little more than to write
+    /// what has come since. To be called when all has just been flushed; the next flush does away with it.
     ///
     /// # Errors
-    /// `Copy` if the disk refuses or the file does not know of the child; the store is as it was. `Failed`, `Closed`.
-    pub async fn bear(&self, child: ShardId, dir: &Path) -> Result<(), StoreError> {
-        let (disk, dir) = (self.shared.disk.clone(), dir.to_owned());
-        let path = dir.join(format!("{FILE_NAME}{UNFINISHED}"));
-        let copy = |error: EngineError| StoreError::Copy(error.into());
-        let made = disk.create_dir(&dir).and_then(|()| disk.sync_dir(parent(&dir)));
-        made.map_err(|error| copy(error.into()))?;
-        self.copy_file(&path).await?;
-        let bear = move || {
-            ShardFile::bear(&*disk, &path, child)?;
-            disk.rename(&path, &dir.join(FILE_NAME))?;
-            Ok(disk.sync_dir(&dir)?)
-        };
-        self.shared.exec.behind(bear).await.map_err(copy)
+    /// Those of [`Store::copy_file`]; the store is as it was.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        if self.is_prepared() {
+            return Ok(());
+        }
+        let path = self.dir().join(format!("split{COPY_SUFFIX}"));
+        let copied = self.copy_file(&path).await?;
+        let (disk, cache_bytes) = (self.shared.disk.clone(), self.shared.options.cache_bytes);
+        let opened = self.shared.exec.behind({
+            let path = path.clone();
+            move || {
+                let rot = Rot::default();
+                let file = ShardFile::open(&*disk, &path, cache_bytes, &rot)?;
+                disk.open(&path, false)?.sync_data()?;
+                Ok(OpenFile { file, rot })
+            }
+        });
+        let copy = opened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))?;
+        let mut place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        if self.flushed() == copied.base.applied {
+            place.prepared = Some(Prepared { copy, path });
+            self.shared.is_prepared.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
-    /// The key with about as many bytes of keys and newest values before it as behind it, of those in the file; `None` if
-    /// there are fewer than two.
+    /// True while a copy is ready.
+    pub fn is_prepared(&self) -> bool {
+        self.shared.is_prepared.load(Ordering::Acquire)
+    }
+
+    /// Makes the file of `child` in `dir`: of what was prepared, if that is there still; otherwise all must have been flushed
+    /// since the split, and the file is not returned, since it must be opened anew.
+    ///
+    /// # Errors
+    /// `Copy` if the disk refuses or the file does not know of the child; the store is as it was. `Unfit` if the child was
+    /// not split off or is settled. `Failed`, `Closed`.
+    pub async fn bear(&self, child: ShardId, dir: &Path) -> Result<Option<OpenFile>, StoreError> {
+        let disk = &self.shared.disk;
+        let made = disk.create_dir(dir).and_then(|()| disk.sync_dir(parent(dir)));
+        made.map_err(|error| StoreError::Copy(error.into()))?;
+        let mut place = self.shared.place.clone().lock_owned().await;
+        self.shared.check_usable()?;
+        let Some(prepared) = self.shared.unprepare(&mut place) else {
+            drop(place);
+            return self.bear_of_copy(child, dir).await.map(|()| None);
+        };
+        let inherited = self.shared.inherited(child)?;
+        drop(place);
+        let (shared, dir) = (self.shared.clone(), dir.to_owned());
+        let bear = move || {
+            let Prepared { mut copy, path } = prepared;
+            let born = guarded(|| copy.file.flush(&inherited)).and_then(|_| {
+                shared.disk.rename(&path, &dir.join(FILE_NAME))?;
+                shared.disk.sync_dir(&dir)?;
+                Ok(shared.disk.sync_dir(&shared.dir)?)
+            });
+            born.map(|()| Some(copy))
+        };
+        self.shared.exec.blocking(bear).await.map_err(|error: EngineError| StoreError::Copy(error.into()))
+    }
+
+    async fn bear_of_copy(&self, child: ShardId, dir: &Path) -> Result<(), StoreError> {
+        let (disk, dir) = (self.shared.disk.clone(), dir.to_owned());
+        let path = dir.join(format!("{FILE_NAME}{UNFINISHED}"));
+        let made = self.copy_file(&path).await;
+        let bear = move || {
+            let born = made.map_err(|error| EngineError::Disk(error.into())).and_then(|_| {
+                ShardFile::bear(&*disk, &path, child)?;
+                disk.rename(&path, &dir.join(FILE_NAME))?;
+                Ok(disk.sync_dir(&dir)?)
+            });
+            if born.is_err() {
+                let _ = disk.remove(&path); // it may be what fills the disk
+            }
+            born
+        };
+        self.shared.exec.behind(bear).await.map_err(|error| StoreError::Copy(error.into()))
+    }
+
+    /// How long the shard's file is.
+    pub async fn file_bytes(&self) -> std::io::Result<u64> {
+        let shared = self.shared.clone();
+        self.shared.exec.blocking(move || shared.disk.open(&shared.path(), false)?.len()).await
+    }
+
+    /// The key with about as many bytes of keys and newest values before it as behind it; `None` if there are fewer than two.
+    /// Reads all of them, a page at a time.
     ///
     /// # Errors
     /// Those of [`Store::get`].
     pub async fn middle(&self) -> Result<Option<Key>, StoreError> {
-        let (picture, range) = {
-            let seen = self.shared.seen.read();
-            (seen.picture.clone(), seen.state.range.clone())
-        };
-        let Some(range) = range else { return Ok(None) };
-        let bytes = picture.head().tally.unwrap_or_default().bytes;
-        let look = move || {
-            guarded(|| {
-                let rows = picture.scan(&range, false)?.map(|row| {
-                    let (key, version) = row?;
-                    let bytes = row_bytes(key.as_bytes().len(), &version);
-                    Ok((key, bytes))
-                });
-                middle(rows, &range, (bytes / MARKS).max(1))
-            })
-        };
-        let found = self.shared.exec.behind(look).await;
-        found.map_err(|error| self.shared.sort(error))
+        let store = self.clone();
+        self.shared.exec.behind(move || store.find_middle()).await
+    }
+
+    fn find_middle(&self) -> Result<Option<Key>, StoreError> {
+        let Some(mut range) = self.state(|state| state.range.clone()) else { return Ok(None) };
+        let mut marks = Marks::new(self.stats().live_bytes / MARKS);
+        loop {
+            let live_at = self.state(|state| state.highest_stamp);
+            let page =
+                PageBounds { at: None, live_at, limit: usize::MAX, max_bytes: PAGE_BYTES, reverse: false };
+            let page = self.range(&range, &page)?;
+            for (key, version) in page.rows {
+                let bytes = row_bytes(key.as_bytes().len(), &version);
+                marks.pass(key, bytes);
+            }
+            match page.next {
+                Some(next) => range.start = next,
+                None => return Ok(marks.middle()),
+            }
+        }
     }
 
     /// True if sweeps have rows to remove that are no longer the shard's.
@@ -74,23 +157,55 @@ impl Store {
     }
 }
 
-/// Of keys in order with their bytes, the one nearest to the middle that leaves some before it.
-fn middle(
-    rows: impl Iterator<Item = Result<(Key, u64), EngineError>>,
-    range: &KeyRange,
-    step: u64,
-) -> Result<Option<Key>, EngineError> {
-    let (mut marks, mut before, mut next) = (Vec::new(), 0u64, 0);
-    for row in rows {
-        let (key, bytes) = row?;
-        if before >= next && before > 0 && key > range.start {
-            marks.push((before, key));
-            next = before + step;
+impl Shared {
+    /// What a child's file is to hold beside what was flushed before: rows in memory, also such as are not the child's. To be
+    /// called by who holds the writer's place.
+    fn inherited(&self, child: ShardId) -> Result<Frozen, StoreError> {
+        let applier = self.applier.lock();
+        let birth = applier.state.birth.as_ref().filter(|birth| birth.child.shard == child);
+        let birth =
+            birth.ok_or_else(|| StoreError::Unfit(format!("{child} was not split off, or is settled")))?;
+        let seen = self.seen.read();
+        let mut table = seen.active.clone();
+        if let Some(elder) = &seen.frozen {
+            table.absorb(elder);
         }
-        before += bytes;
+        Ok(Frozen {
+            table: Arc::new(table),
+            state: birth.child.to_wire(),
+            applied: wire::LogId::default(),
+            membership: birth.membership.clone(),
+            uniform: Some(birth.membership.clone()),
+        })
     }
-    let half = before / 2;
-    Ok(marks.into_iter().min_by_key(|(before, _)| before.abs_diff(half)).map(|(_, key)| key))
+}
+
+/// Keys in order, some of them remembered with the bytes before each.
+struct Marks {
+    step: u64,
+    marks: Vec<(u64, Key)>,
+    before: u64,
+}
+
+impl Marks {
+    /// Remembers one about every `step` bytes.
+    fn new(step: u64) -> Marks {
+        Marks { step: step.max(1), marks: Vec::new(), before: 0 }
+    }
+
+    fn pass(&mut self, key: Key, bytes: u64) {
+        let next = self.marks.last().map_or(1, |(before, _)| before + self.step);
+        if self.before >= next {
+            self.marks.push((self.before, key));
+        }
+        self.before += bytes;
+    }
+
+    /// The one nearest to the middle, that has some before it.
+    fn middle(self) -> Option<Key> {
+        let half = self.before / 2;
+        self.marks.into_iter().min_by_key(|(before, _)| before.abs_diff(half)).map(|(_, key)| key)
+    }
 }
 
 #[cfg(test)]
@@ -99,13 +214,12 @@ mod tests {
 
     #[test]
     fn the_middle_halves_the_bytes() {
-        let range = KeyRange::new(Key::FIRST_USER, None);
         let of = |sizes: &[u64]| {
-            let rows = sizes
-                .iter()
-                .enumerate()
-                .map(|(n, bytes)| Ok((Key::from_name(&[b'a' + n as u8]).unwrap(), *bytes)));
-            middle(rows, &range, 1).unwrap().map(|key| key.as_bytes().last().copied().unwrap())
+            let mut marks = Marks::new(1);
+            for (n, bytes) in sizes.iter().enumerate() {
+                marks.pass(Key::from_name(&[b'a' + n as u8]).unwrap(), *bytes);
+            }
+            marks.middle().map(|key| key.as_bytes().last().copied().unwrap())
         };
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[5]), None, "one key cannot be halved");

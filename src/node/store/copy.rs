@@ -157,10 +157,11 @@ impl Shared {
         let seen = Seen::of(file.picture(), &state, Held::new(self.options.memory.clone()));
         let basis = basis_of(&*seen.picture);
         *applier = state;
-        self.tell_birth(&applier);
+        self.tell_birth(&mut applier);
         let old = std::mem::replace(&mut *self.seen.write(), seen);
         drop(applier);
-        let old = (old, place.engine.replace(Box::new(file)), place.frozen.take());
+        let old =
+            (old, place.engine.replace(Box::new(file)), place.frozen.take(), self.unprepare(&mut place));
         place.sweep_from = None;
         drop(old); // slow: closes a file that has no name any more
         Ok(basis)

@@ -51,8 +51,6 @@ pub struct ShardFile {
     picture: Arc<FilePicture>,
     sums: Sums,
     ended: Ended,
-    /// A pass is under way that began when there were rows out of bounds.
-    trims: bool,
     /// Of pages that one transaction may change, estimated.
     part_bytes: usize,
 }
@@ -108,7 +106,7 @@ impl ShardFile {
             }
             let picture = FilePicture::take(&database)?;
             let part_bytes = cache_bytes / PART_SHARE;
-            Ok(ShardFile { database, picture, sums, ended, trims: false, part_bytes })
+            Ok(ShardFile { database, picture, sums, ended, part_bytes })
         })
     }
 
@@ -156,9 +154,21 @@ impl ShardFile {
         Ok(self.picture.clone())
     }
 
-    /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on. Those out of the bounds
-    /// `own` are such.
-    fn void_keys(&self, from: Option<&Key>, own: Option<&KeyRange>) -> Result<VoidKeys, EngineError> {
+    /// Some of the keys out of these bounds, with their newest versions: all of them if they are fewer than one sweep removes.
+    fn foreign_keys(&self, own: &KeyRange) -> Result<Vec<(Key, Version)>, EngineError> {
+        let below = KeyRange::new(Key::FIRST, Some(own.start.clone()));
+        let above = own.end.clone().map(|end| KeyRange::new(end, None));
+        let mut foreign = Vec::new();
+        for range in [Some(below), above].into_iter().flatten() {
+            for row in self.picture.scan(&range, false)?.take(SWEEP_ROWS_MAX - foreign.len()) {
+                foreign.push(row?);
+            }
+        }
+        Ok(foreign)
+    }
+
+    /// The keys, beginning at `from`, whose newest version a sweep may remove, and where to go on.
+    fn void_keys(&self, from: Option<&Key>) -> Result<VoidKeys, EngineError> {
         let watermark = self.picture.head().watermark();
         let start = from.cloned().unwrap_or(Key::FIRST);
         let mut void = Vec::new();
@@ -167,7 +177,7 @@ impl ShardFile {
             if n == SWEEP_ROWS_MAX {
                 return Ok((void, Some(key)));
             }
-            if record::is_void(&version, watermark) || own.is_some_and(|own| !own.contains(&key)) {
+            if record::is_void(&version, watermark) {
                 void.push((key, version));
             }
         }
@@ -188,7 +198,7 @@ impl Engine for ShardFile {
         let mut head = self.picture.head().clone();
         if head.state.as_ref().is_some_and(|before| before.exists && bounds(before) != bounds(&frozen.state))
         {
-            (head.has_foreign, self.trims) = (true, false);
+            head.has_foreign = true;
         }
         head.state = Some(record::without_clients(&frozen.state));
         head.applied = Some(frozen.applied);
@@ -201,7 +211,7 @@ impl Engine for ShardFile {
             )?;
         }
         let half_done = self.ended.unless_done();
-        let mut rows = Rows::new(frozen, &head);
+        let mut rows = Rows::new(frozen, &head)?;
         let transaction = loop {
             let mut transaction = self.database.begin_write()?;
             if rows.write_part(&transaction, self.part_bytes)? {
@@ -228,13 +238,13 @@ impl Engine for ShardFile {
         let watermark = head.watermark();
         let mortal = head.tally.unwrap_or_default().mortal;
         let own = head.own_bounds()?;
-        self.trims = own.is_some() && (self.trims || from.is_none());
-        let (void, next) = match mortal == 0 && own.is_none() {
-            true => Default::default(),
-            false => self.void_keys(from, own.as_ref())?,
+        let (void, next) = match &own {
+            Some(own) => (self.foreign_keys(own)?, from.cloned()),
+            None if mortal == 0 => Default::default(),
+            None => self.void_keys(from)?,
         };
+        let trimmed = own.is_some() && void.len() < SWEEP_ROWS_MAX;
         let stale = head.runs.iter().any(|run| Timestamp(run.replaced_max) <= watermark);
-        let trimmed = self.trims && next.is_none();
         if void.is_empty() && !stale && !trimmed {
             return Ok(Swept { picture: None, next });
         }
@@ -314,23 +324,28 @@ struct Rows<'a> {
     run: RunHead,
     tally: Tally,
     new_keys: u64,
+    /// The shard's bounds, and whether a key was out of them.
+    own: Option<KeyRange>,
+    has_foreign: bool,
 }
 
 impl<'a> Rows<'a> {
-    fn new(frozen: &'a Frozen, head: &Head) -> Rows<'a> {
-        Rows {
+    fn new(frozen: &'a Frozen, head: &Head) -> Result<Rows<'a>, EngineError> {
+        Ok(Rows {
             left: Box::new(frozen.table.iter()),
             count: frozen.table.rows() as u64,
             watermark: Timestamp(frozen.state.watermark),
             run: RunHead { id: head.next_run, ..RunHead::default() },
             tally: head.tally.unwrap_or_default(),
             new_keys: 0,
-        }
+            own: head.summary()?.range,
+            has_foreign: head.has_foreign,
+        })
     }
 
     /// Writes as many as change about so many bytes of pages; true if none are left.
     fn write_part(&mut self, transaction: &WriteTransaction, max_bytes: usize) -> Result<bool, EngineError> {
-        let Rows { left, watermark, run, tally, new_keys, .. } = self;
+        let Rows { left, watermark, run, tally, new_keys, own, has_foreign, .. } = self;
         let watermark = *watermark;
         let name = run_name(run.id);
         let mut latest = transaction.open_table(LATEST)?;
@@ -344,6 +359,7 @@ impl<'a> Rows<'a> {
                 cursor.close()?;
                 return Ok(true);
             };
+            *has_foreign |= own.as_ref().is_some_and(|own| !own.contains(key));
             let old = replace(&mut latest, key, versions, watermark, tally, &mut stored)?;
             // Keys are far apart: each changes a page.
             bytes += BLOCK + stored.len();
@@ -370,7 +386,8 @@ impl<'a> Rows<'a> {
 
     /// Notes in the head what was written.
     fn finish(self, transaction: &WriteTransaction, head: &mut Head) -> Result<(), EngineError> {
-        let Rows { count, run, mut tally, new_keys, .. } = self;
+        let Rows { count, run, mut tally, new_keys, has_foreign, .. } = self;
+        head.has_foreign = has_foreign;
         tally.new_permille = (new_keys * 1000).checked_div(count).unwrap_or(tally.new_permille);
         let name = run_name(run.id);
         match run.rows {

@@ -4,6 +4,7 @@
 //! can be abandoned at any point (the next one then writes its rows too); one writer at a time. Does not decide when.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::model::time::Timestamp;
 use tokio::sync::OwnedMutexGuard;
@@ -11,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use super::engine::{BoxError, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::guarded;
-use super::handle::{Basis, Place, Shared, Store, basis_of};
+use super::handle::{Basis, Place, Prepared, Shared, Store, basis_of};
 
 impl Store {
     /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
@@ -101,9 +102,22 @@ impl Shared {
         drop(old);
         let settled = guarded(|| engine.settle()).map_err(|error| self.fail(error));
         let rows = (rows, place.frozen.take());
+        let prepared = self.unprepare(&mut place);
         drop(place);
         drop(rows); // slow: many
+        if let Some(prepared) = prepared {
+            // Best effort: what is left over goes at the next start.
+            let path = prepared.path.clone();
+            drop(prepared);
+            let _ = self.disk.remove(&path);
+        }
         settled.map(|()| basis)
+    }
+
+    /// What was prepared for a split is not the file as it is any more.
+    pub(super) fn unprepare(&self, place: &mut Place) -> Option<Prepared> {
+        self.is_prepared.store(false, Ordering::Release);
+        place.prepared.take()
     }
 
     fn sweep(&self, mut place: OwnedMutexGuard<Place>) -> Result<bool, StoreError> {

@@ -111,6 +111,8 @@ pub(super) struct Shared {
     /// The file does not hold what was written.
     pub rot: Rot,
     pub closed: AtomicBool,
+    /// There is one in the writer's place.
+    pub is_prepared: AtomicBool,
     /// The answer to the last entry that asked for a digest; after the others where more are locked.
     pub word: Mutex<Word>,
 }
@@ -121,6 +123,8 @@ pub(super) struct Applier {
     pub applied: Option<wire::LogId>,
     pub membership: wire::Membership,
     pub uniform: Option<wire::Membership>,
+    /// The birth that was told last; 0: none.
+    pub told_birth: u64,
 }
 
 /// What readers see: changes only as a whole.
@@ -144,6 +148,21 @@ pub(super) struct Place {
     /// What a flush that did not come to its end was to write.
     pub frozen: Option<Frozen>,
     pub sweep_from: Option<Key>,
+    /// A copy of the file as it is, for a split. A flush does away with it.
+    pub prepared: Option<Prepared>,
+}
+
+/// A shard's file that was read and checked whole.
+pub struct OpenFile {
+    pub(super) file: ShardFile,
+    /// Set when something of it turns out not to be what was written.
+    pub(super) rot: Rot,
+}
+
+/// A copy of the shard's file that is open, checked and durable.
+pub(super) struct Prepared {
+    pub copy: OpenFile,
+    pub path: PathBuf,
 }
 
 impl Store {
@@ -161,10 +180,26 @@ impl Store {
         let path = dir.join(FILE_NAME);
         let rot = Rot::default();
         let opened = prepare(&*disk, dir, shard)
-            .and_then(|()| open_checked(&*disk, &path, shard, options.cache_bytes, &rot));
-        let (file, applier) = opened.map_err(|error| sort(&path, error))?;
+            .and_then(|()| ShardFile::open(&*disk, &path, options.cache_bytes, &rot));
+        let file = opened.map_err(|error| sort(&path, error))?;
+        Store::with(OpenFile { file, rot }, disk, dir, shard, exec, options)
+    }
+
+    /// The store of a replica whose file is open already.
+    ///
+    /// # Errors
+    /// As of [`Store::create_or_open`].
+    pub fn with(
+        OpenFile { file, rot }: OpenFile,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        shard: ShardId,
+        exec: Exec,
+        options: StoreOptions,
+    ) -> Result<Store, StoreError> {
+        let applier = checked(&file, shard).map_err(|error| sort(&dir.join(FILE_NAME), error))?;
         let seen = Seen::of(file.picture(), &applier, Held::new(options.memory.clone()));
-        let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None };
+        let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None, prepared: None };
         let shared = Shared {
             exec,
             disk,
@@ -177,6 +212,7 @@ impl Store {
             failed: AtomicBool::new(false),
             rot,
             closed: AtomicBool::new(false),
+            is_prepared: AtomicBool::new(false),
             word: Mutex::default(),
         };
         Ok(Store { shared: Arc::new(shared) })
@@ -304,6 +340,9 @@ impl Store {
         self.shared.options.memory.wake();
         let mut place = self.shared.place.clone().lock_owned().await;
         place.frozen = None;
+        if let Some(prepared) = self.shared.unprepare(&mut place) {
+            self.shared.exec.blocking(move || drop(prepared)).await;
+        }
         if let Some(engine) = place.engine.take() {
             self.shared.exec.blocking(move || drop(engine)).await;
         }
@@ -364,6 +403,7 @@ impl Applier {
             applied: head.applied,
             membership: head.membership.clone().unwrap_or_default(),
             uniform: head.uniform.clone(),
+            told_birth: 0,
         })
     }
 }
@@ -455,11 +495,16 @@ pub(super) fn open_checked(
     rot: &Rot,
 ) -> Result<(ShardFile, Applier), EngineError> {
     let file = ShardFile::open(disk, path, cache_bytes, rot)?;
+    let applier = checked(&file, shard)?;
+    Ok((file, applier))
+}
+
+fn checked(file: &ShardFile, shard: ShardId) -> Result<Applier, EngineError> {
     let applier = Applier::of(&*file.picture())?;
     if applier.state.shard != shard {
         return Err(EngineError::Damaged(format!("it is of shard {}, not {shard}", applier.state.shard)));
     }
-    Ok((file, applier))
+    Ok(applier)
 }
 
 /// The directory a name is in.

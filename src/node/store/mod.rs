@@ -101,10 +101,10 @@ mod handle;
 
 mod apply;
 mod copy;
-mod bear;
 mod digest;
 mod flush;
 mod read;
+mod bear;
 
 pub use apply::{Committed, Payload};
 pub use budget::MemoryBudget;
@@ -112,7 +112,7 @@ pub use copy::{FileCopy, inspect};
 pub use digest::Digest;
 pub use error::StoreError;
 pub use file::catches_panics;
-pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
+pub use handle::{Basis, COPY_SUFFIX, FILE_NAME, OpenFile, RECEIVED_SUFFIX, Store, StoreOptions, StoreStats};
 pub use read::{Changes, Page, PageBounds};
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use nodenomad::client::{Cas, Client, PutOptions, RangeQuery, ReadOptions, Row};
+use nodenomad::model::id::ShardId;
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::model::time::Timestamp;
 use nodenomad::net::chance::Chance;
@@ -25,7 +26,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::simulated::World;
 use crate::simulated::machine::EPOCH_MS;
-use crate::simulated::world::SPLIT_AT;
 
 /// Keys whose past is asked for.
 const PAST_KEYS: u64 = 4;
@@ -70,7 +70,7 @@ pub struct Times {
     /// Key, timestamp, and the value to be found at it.
     past: RefCell<Vec<(String, Timestamp, Option<String>)>>,
     /// The highest timestamp that anything of each shard was read at.
-    read_at: RefCell<BTreeMap<usize, Timestamp>>,
+    read_at: RefCell<Floors>,
     mortal: RefCell<BTreeMap<String, Mortal>>,
     tried: RefCell<BTreeSet<String>>,
     added: RefCell<BTreeSet<String>>,
@@ -144,11 +144,6 @@ impl Times {
         Hand { times: self.clone(), client, chance, promised, begin }
     }
 
-    /// No write to this key that begins now may be stamped at or below it.
-    fn floor(&self, key: &str) -> Timestamp {
-        self.read_at.borrow().get(&shard_of(key)).copied().unwrap_or(Timestamp::ZERO)
-    }
-
     fn next(&self) -> u64 {
         self.next.set(self.next.get() + 1);
         self.next.get()
@@ -160,12 +155,32 @@ fn any<T: Clone>(all: &[T], chance: &Chance) -> Option<T> {
     (!all.is_empty()).then(|| all[chance.between(0, all.len() as u64) as usize].clone())
 }
 
-fn shard_of(key: &str) -> usize {
-    SPLIT_AT.iter().filter(|split| **split <= key).count()
+/// The highest timestamps that were read at. No write to the same key, or the same shard, that begins after that may be stamped
+/// at or below.
+#[derive(Clone, Default)]
+struct Floors {
+    keys: BTreeMap<String, Timestamp>,
+    shards: BTreeMap<ShardId, Timestamp>,
 }
 
-fn check_stamp(key: &str, stamp: Timestamp, floor: Timestamp) {
-    assert!(stamp > floor, "ceiling: its shard was read at {floor} before {key} was written, at {stamp}");
+impl Floors {
+    fn raise(&mut self, shard: Option<ShardId>, key: &str, at: Timestamp) {
+        let of_shard = shard.map(|shard| self.shards.entry(shard).or_default());
+        for floor in of_shard.into_iter().chain([self.keys.entry(key.to_owned()).or_default()]) {
+            *floor = at.max(*floor);
+        }
+    }
+
+    /// `shard`: the one that the write was done in, or one that was split off from that since.
+    fn check(&self, shard: Option<ShardId>, key: &str, stamp: Timestamp) {
+        let of_shard = shard.and_then(|shard| self.shards.get(&shard));
+        for floor in of_shard.into_iter().chain(self.keys.get(key)) {
+            assert!(
+                stamp > *floor,
+                "ceiling: its shard, or it, was read at {floor} before {key} was written, at {stamp}"
+            );
+        }
+    }
 }
 
 fn letter(n: u64) -> char {
@@ -189,6 +204,13 @@ impl Hand {
         }
     }
 
+    /// Where a key is, as the client has it from its last answer.
+    fn shard_of(&self, key: &str) -> Option<ShardId> {
+        let key = Key::from_name(key.as_bytes()).expect("a key");
+        let map = self.client.map();
+        map.shards().find(|route| route.range.contains(&key)).map(|route| route.shard)
+    }
+
     fn past_key(&self) -> String {
         let n = self.chance.between(0, PAST_KEYS);
         format!("{}/past-{n}", letter(n))
@@ -196,9 +218,9 @@ impl Hand {
 
     async fn write_past(&self) -> bool {
         let (key, value) = (self.past_key(), self.times.next().to_string());
-        let floor = self.times.floor(&key);
+        let floors = self.times.read_at.borrow().clone();
         let Ok(stamp) = self.client.put(key.as_bytes(), value.clone()).await else { return false };
-        check_stamp(&key, stamp, floor);
+        floors.check(self.shard_of(&key), &key, stamp);
         self.remember(key, stamp, Some(value));
         true
     }
@@ -216,9 +238,7 @@ impl Hand {
     async fn at(&self, key: &str, at: Timestamp) -> Option<Option<String>> {
         let options = ReadOptions { at: Some(at), ..ReadOptions::default() };
         let found = self.client.get_with(key.as_bytes(), &options).await.ok()?;
-        let mut read_at = self.times.read_at.borrow_mut();
-        let highest = read_at.entry(shard_of(key)).or_insert(at);
-        *highest = at.max(*highest);
+        self.times.read_at.borrow_mut().raise(self.shard_of(key), key, at);
         Some(found.map(|value| String::from_utf8_lossy(&value.value).into_owned()))
     }
 
@@ -308,9 +328,9 @@ impl Hand {
         let n = self.times.next();
         let key = format!("{}{}{n}", letter(n), self.times.set());
         self.times.tried.borrow_mut().insert(key.clone());
-        let floor = self.times.floor(&key);
+        let floors = self.times.read_at.borrow().clone();
         let Ok(stamp) = self.client.put(key.as_bytes(), "1").await else { return false };
-        check_stamp(&key, stamp, floor);
+        floors.check(self.shard_of(&key), &key, stamp);
         self.times.added.borrow_mut().insert(key);
         true
     }

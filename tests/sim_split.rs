@@ -12,7 +12,7 @@ use nodenomad::client::{Client, ErrorOutcome, RangeQuery};
 use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::net::wire::admin_request::Body;
-use nodenomad::net::wire::{MigrationBegin, MigrationList, ShardSplit, SplitReply};
+use nodenomad::net::wire::{MetaGet, MigrationBegin, MigrationList, ShardSplit, SplitReply};
 use tokio::time::{Instant, sleep};
 
 use simulated::{Ledger, World, for_seeds};
@@ -21,6 +21,9 @@ use simulated::{Ledger, World, for_seeds};
 const LIMIT: Duration = Duration::from_secs(90);
 /// Keys that are moving to another shard wait no longer, where nobody fails.
 const WAIT_MAX: Duration = Duration::from_secs(4);
+
+/// What the names of jobs' records begin with.
+const JOBS: &[u8] = b"_/jobs/";
 
 /// Somebody who splits shards.
 struct Splitter {
@@ -79,7 +82,13 @@ impl Splitter {
                     |node: &nodenomad::node::running::Node| node.view.now().map.jobs().next().is_some();
                 let births = nodes.iter().flat_map(|node| node.shards.all().to_vec());
                 let mut births = births.filter(|replica| replica.store.state(|state| state.birth.is_some()));
-                !nodes.is_empty() && !nodes.iter().any(|node| busy(node)) && births.next().is_none()
+                // A node that has just started does not know of jobs yet.
+                let jobs = MetaGet { start: Bytes::from_static(JOBS), ..MetaGet::default() };
+                let jobs = self.client.admin(Body::MetaGet(jobs)).await;
+                jobs.is_ok_and(|jobs| jobs.rows.is_empty())
+                    && !nodes.is_empty()
+                    && !nodes.iter().any(|node| busy(node))
+                    && births.next().is_none()
             })
             .await;
         let map = loop {
@@ -206,6 +215,32 @@ fn a_split_ends_whole_whoever_fails() {
         ledger.verify(&client).await;
         world.wait_until_whole(&client).await;
         world.equal_digests(&client).await;
+    });
+}
+
+/// Nobody can help a node that is alone: it finds everything itself, wherever its power goes.
+#[test]
+fn a_node_alone_splits_and_starts_again() {
+    for_seeds("a_node_alone_splits_and_starts_again", 1..=3, |world| async move {
+        let client = world.alone().await;
+        let splitter = Splitter::new(&world).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 20);
+        for _ in 0..8 {
+            let (_, begun) = splitter.begin().await;
+            sleep(world.draw_ms(0, 700)).await;
+            world.machine(0).cut();
+            world.start_all().await;
+            let child = ShardId(begun.child);
+            world
+                .until("it is split", LIMIT, || async {
+                    splitter.client.refresh().await.is_ok_and(|map| map.shard(child).is_some())
+                })
+                .await;
+            splitter.settled(child).await;
+        }
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
     });
 }
 

@@ -44,6 +44,8 @@ pub struct Judge {
     applied: RefCell<HashMap<(Process, ReplicaId), (u64, u64)>>,
     terms: RefCell<HashMap<(Process, ReplicaId), u64>>,
     epochs: Epochs,
+    /// Each shard's range in the newest epoch that was seen.
+    newest: RefCell<BTreeMap<ShardId, (u64, KeyRange)>>,
     pub looks: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -65,7 +67,7 @@ impl Judge {
             let machine = world.machine(n);
             self.look_at((n, machine.starts()), &machine.node());
         }
-        check_ranges(world);
+        self.check_ranges(world);
     }
 
     /// Forgets what was compared so far, and who is dead; not whose terms these are.
@@ -121,44 +123,57 @@ impl Judge {
     }
 }
 
-fn check_ranges(world: &World) {
-    let mut ranges: BTreeMap<(ShardId, u64), KeyRange> = BTreeMap::new();
-    let (mut newest_map, mut is_settled) = (None, true);
-    for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
-        let node = world.machine(n).node();
-        let view = node.view.now();
-        if newest_map.as_ref().is_none_or(|known: &Arc<Cluster>| known.map.version() < view.map.version()) {
-            newest_map = Some(view);
+impl Judge {
+    fn check_ranges(&self, world: &World) {
+        let mut ranges: BTreeMap<(ShardId, u64), KeyRange> = BTreeMap::new();
+        let (mut newest_map, mut is_settled) = (None, true);
+        for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
+            let node = world.machine(n).node();
+            let view = node.view.now();
+            if newest_map.as_ref().is_none_or(|known: &Arc<Cluster>| known.map.version() < view.map.version())
+            {
+                newest_map = Some(view);
+            }
+            for replica in node.shards.all().iter() {
+                let (range, epoch, birth) =
+                    replica.store.state(|state| (state.range.clone(), state.epoch, state.birth_id()));
+                is_settled &= birth == 0;
+                let Some(range) = range else { continue };
+                let known = ranges.entry((replica.shard, epoch)).or_insert_with(|| range.clone());
+                assert!(
+                    *known == range,
+                    "ranges: {} of {} has {range:?} in epoch {epoch}, others {known:?}",
+                    replica.id,
+                    replica.shard
+                );
+            }
         }
-        for replica in node.shards.all().iter() {
-            let (range, epoch, birth) =
-                replica.store.state(|state| (state.range.clone(), state.epoch, state.birth_id()));
-            is_settled &= birth == 0;
-            let Some(range) = range else { continue };
-            let known = ranges.entry((replica.shard, epoch)).or_insert_with(|| range.clone());
-            assert!(
-                *known == range,
-                "ranges: {} of {} has {range:?} in epoch {epoch}, others {known:?}",
-                replica.id,
-                replica.shard
-            );
+        let there: BTreeSet<ShardId> = ranges.keys().map(|(shard, _)| *shard).collect();
+        let map = newest_map.as_ref().map(|cluster| &cluster.map);
+        // What nobody is left to have is not missed.
+        let listed = map.iter().flat_map(|map| map.shards()).map(|shard| shard.id);
+        let all = is_settled && !there.is_empty() && listed.collect::<BTreeSet<_>>() == there;
+        // Of each shard as it was in its newest epoch: who has been there may be down, and others not there yet.
+        let mut newest = self.newest.borrow_mut();
+        for ((shard, epoch), range) in ranges {
+            if newest.get(&shard).is_none_or(|(known, _)| *known <= epoch) {
+                newest.insert(shard, (epoch, range));
+            }
         }
+        let mut sorted: Vec<_> =
+            newest.iter().map(|(shard, (epoch, range))| (*shard, *epoch, range)).collect();
+        sorted.sort_by(|(_, _, one), (_, _, other)| one.start.cmp(&other.start));
+        for pair in sorted.windows(2) {
+            let [(one, epoch, range), (other, _, next)] = pair else { continue };
+            let end = range.end.as_ref();
+            let fits = end.is_some_and(|end| *end == next.start || !all && *end < next.start);
+            // A split that was not seen, since whoever had applied it went down at once.
+            let unseen = map.is_none_or(|map| {
+                map.shard(*other).is_none() || map.shard(*one).is_some_and(|known| known.epoch > *epoch)
+            });
+            assert!(fits || unseen, "ranges: {one} has {range:?}, {other} has {next:?}");
+        }
+        let ends = !all || sorted.last().is_some_and(|(_, _, range)| range.end.is_none());
+        assert!(ends, "ranges: the last keys belong to nobody");
     }
-    // Of each shard as it is in its newest epoch.
-    let newest: BTreeMap<ShardId, KeyRange> =
-        ranges.into_iter().map(|((shard, _), range)| (shard, range)).collect();
-    let mut sorted: Vec<(ShardId, KeyRange)> = newest.into_iter().collect();
-    sorted.sort_by(|(_, one), (_, other)| one.start.cmp(&other.start));
-    // What nobody is left to have is not missed.
-    let listed = newest_map.iter().flat_map(|cluster| cluster.map.shards()).map(|shard| shard.id);
-    let there: BTreeSet<ShardId> = sorted.iter().map(|(shard, _)| *shard).collect();
-    let all = is_settled && !there.is_empty() && listed.collect::<BTreeSet<_>>() == there;
-    for pair in sorted.windows(2) {
-        let [(one, range), (other, next)] = pair else { continue };
-        let end = range.end.as_ref();
-        let fits = end.is_some_and(|end| *end == next.start || !all && *end < next.start);
-        assert!(fits, "ranges: {one} has {range:?}, {other} has {next:?}");
-    }
-    let ends = !all || sorted.last().is_some_and(|(_, range)| range.end.is_none());
-    assert!(ends, "ranges: the last keys belong to nobody");
 }

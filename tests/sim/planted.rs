@@ -181,7 +181,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Clock],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 18,
+        quick: 42,
     },
     Plan {
         bug: Some(Bug::CeilingIgnored),
@@ -190,7 +190,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Blackout],
         points: &[],
         bounds_ms: (20_000, 150),
-        quick: 6,
+        quick: 69,
     },
     Plan {
         bug: Some(Bug::OwnGarbage),

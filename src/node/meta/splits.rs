@@ -56,7 +56,13 @@ impl Office {
             }
         }
         let looked = self.looked(shard, asked.at.is_empty()).await;
-        let looked = looked.ok_or_else(|| AdminError::Busy(format!("nobody leads {shard} just now")))?;
+        let looked = looked.ok_or_else(|| {
+            let or_else = match asked.at.is_empty() {
+                true => ", or its middle was not found in time: say --at which key it is to be split",
+                false => "",
+            };
+            AdminError::Busy(format!("nobody leads {shard} just now{or_else}"))
+        })?;
         if looked.birth != 0 {
             let child = ShardId(looked.birth);
             return Err(AdminError::Busy(format!(

@@ -118,7 +118,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Crash],
         points: &[],
         bounds_ms: (10_000, 2_000),
-        quick: 24,
+        quick: 40,
     },
     Plan {
         bug: Some(Bug::EndAtBadRecord),

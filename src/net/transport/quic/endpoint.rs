@@ -29,7 +29,7 @@ use super::{BindError, Class, HANDSHAKES_MAX, IDLE_TIMEOUT_MS, KEEP_ALIVE_MS, Tr
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Sent at first without an acknowledgement. With the usual 10 packets the first burst over a connection that was idle took
 /// several round trips, each as long as the machine's processors are busy (longest first puts with four busy loops beside: 23
-/// to 66 ms; with more, 19 to 47). So much fits into the kernel's usual buffer.
+/// to 66 ms; with 1 MiB, 19 to 47). So much fits into the kernel's usual buffer.
 const INITIAL_WINDOW_BYTES: u64 = 256 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// What is kept of each handshake until it is accepted, bytes; and of all of them.

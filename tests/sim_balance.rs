@@ -66,14 +66,6 @@ impl Operator {
     }
 }
 
-/// Told an error, writers would say so.
-fn told_errors(ledger: &Ledger) -> Option<String> {
-    let errors = [ErrorOutcome::Failed, ErrorOutcome::Unknown].map(|outcome| format!(" {outcome:?}"));
-    let trace = ledger.trace();
-    let told = trace.lines().find(|line| errors.iter().any(|error| line.ends_with(error.as_str())));
-    told.map(str::to_owned)
-}
-
 #[test]
 fn a_node_that_joins_fills_itself_and_nobody_notices() {
     for_seeds("a_node_that_joins_fills_itself_and_nobody_notices", 1..=2, |world| async move {
@@ -93,7 +85,7 @@ fn a_node_that_joins_fills_itself_and_nobody_notices() {
         assert!(!all.is_empty() && all.iter().all(|status| status.target_node == joined.0), "{all:?}");
         assert!(all.iter().all(|status| status.state == "done"), "{all:?}");
         ledger.stop(workers).await;
-        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        assert_eq!(ledger.told_errors(), None, "no writer is told an error");
         ledger.verify(&client).await;
         world.wait_until_whole(&client).await;
         world.equal_digests(&client).await;
@@ -124,7 +116,7 @@ fn a_node_that_is_drained_is_empty_and_can_go() {
             })
             .await;
         ledger.stop(workers).await;
-        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        assert_eq!(ledger.told_errors(), None, "no writer is told an error");
         world.machine(1).lose();
         ledger.verify(&client).await;
     });
@@ -302,7 +294,7 @@ fn leaders_follow_load_and_come_to_rest() {
         let nobody = operator.client.admin(set(users[0], NodeId(99))).await.unwrap_err();
         assert!(nobody.trouble().to_string().contains("there is no node n99"));
         ledger.stop(workers).await;
-        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        assert_eq!(ledger.told_errors(), None, "no writer is told an error");
         ledger.verify(&client).await;
     });
 }

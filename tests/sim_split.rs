@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use nodenomad::client::{Client, ErrorOutcome, RangeQuery};
+use nodenomad::client::{Client, RangeQuery};
 use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::net::wire::admin_request::Body;
@@ -100,14 +100,6 @@ impl Splitter {
     }
 }
 
-/// Told an error, writers would say so.
-fn told_errors(ledger: &Ledger) -> Option<String> {
-    let errors = [ErrorOutcome::Failed, ErrorOutcome::Unknown].map(|outcome| format!(" {outcome:?}"));
-    let trace = ledger.trace();
-    let told = trace.lines().find(|line| errors.iter().any(|error| line.ends_with(error.as_str())));
-    told.map(str::to_owned)
-}
-
 #[test]
 fn shards_are_split_and_nobody_notices() {
     for_seeds("shards_are_split_and_nobody_notices", 1..=2, |world| async move {
@@ -132,7 +124,7 @@ fn shards_are_split_and_nobody_notices() {
             world.equal_digests(&client).await;
         }
         ledger.stop(workers).await;
-        assert_eq!(told_errors(&ledger), None, "no writer is told an error");
+        assert_eq!(ledger.told_errors(), None, "no writer is told an error");
         ledger.verify(&client).await;
         world.cut_all();
         world.start_all().await;

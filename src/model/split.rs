@@ -140,9 +140,9 @@ pub fn waits(
     made: &BTreeSet<ReplicaId>,
     child: Option<&Shard>,
 ) -> Option<(NodeId, ReplicaId)> {
-    let members = first.members.iter().map(|member| (NodeId(member.node), ReplicaId(member.replica)));
+    let mut members = first.members.iter().map(|member| (NodeId(member.node), ReplicaId(member.replica)));
     let listed = |id: &ReplicaId| child.is_none_or(|child| child.replica(*id).is_some());
-    members.into_iter().find(|(_, id)| listed(id) && !made.contains(id))
+    members.find(|(_, id)| listed(id) && !made.contains(id))
 }
 
 /// Parent and child as they are once split, from the parent's record.

@@ -226,6 +226,14 @@ impl Ledger {
         self.trace.note(line);
     }
 
+    /// The first error that a writer was told, if any was.
+    pub fn told_errors(&self) -> Option<String> {
+        let errors = [ErrorOutcome::Failed, ErrorOutcome::Unknown].map(|outcome| format!(" {outcome:?}"));
+        let trace = self.trace();
+        let told = trace.lines().find(|line| errors.iter().any(|error| line.ends_with(error.as_str())));
+        told.map(str::to_owned)
+    }
+
     /// All lines so far.
     pub fn trace(&self) -> String {
         self.trace.text()

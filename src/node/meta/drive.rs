@@ -51,6 +51,22 @@ pub struct Round<'a> {
     pub liveness: &'a Liveness,
 }
 
+impl Round<'_> {
+    /// Nodes heard of within the last seconds.
+    pub fn alive(&self) -> BTreeSet<NodeId> {
+        let heard = |node: &NodeId| self.liveness.silent_ms(*node) <= TARGET_SILENT_MAX_MS;
+        self.cluster.map.nodes().map(|node| node.id).filter(heard).collect()
+    }
+
+    /// Nodes that are not waited for any more: silent past the limit, or no members.
+    pub fn gone(&self) -> BTreeSet<NodeId> {
+        let (map, limit_ms) = (&self.cluster.map, self.cluster.settings.silent_after_ms);
+        let members: BTreeSet<NodeId> = map.members().map(|node| node.id).collect();
+        let gone = |node: &NodeId| self.liveness.silent_ms(*node) > limit_ms || !members.contains(node);
+        map.nodes().map(|node| node.id).filter(gone).collect()
+    }
+}
+
 impl Driver {
     /// Does the next step of a job whose shard is led from `leader`, as far as is known.
     pub async fn drive(
@@ -214,19 +230,14 @@ impl Driver {
         job: &JobRecord,
         reply: &PlacementReply,
     ) -> Result<Observation, MetaError> {
-        let (map, settings) = (&round.cluster.map, &round.cluster.settings);
-        let silent = |node: &NodeId, limit_ms: u64| round.liveness.silent_ms(*node) > limit_ms;
-        let nodes: Vec<NodeId> = map.nodes().map(|node| node.id).collect();
-        let members: BTreeSet<NodeId> = map.members().map(|node| node.id).collect();
-        let gone = |node: &NodeId| silent(node, settings.silent_after_ms) || !members.contains(node);
         let membership = reply.membership.clone().unwrap_or_default();
         Ok(Observation {
             applied_index: reply.applied_index,
             last_index: reply.last_index,
             epoch: reply.epoch,
             matched: reply.progress.iter().map(|of| (ReplicaId(of.replica), of.matched_index)).collect(),
-            alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
-            gone: nodes.into_iter().filter(gone).collect(),
+            alive: round.alive(),
+            gone: round.gone(),
             damaged: round.liveness.damaged.clone(),
             retired: self.retired(job, &membership)?,
             leader: ReplicaId(reply.leader),

@@ -8,6 +8,7 @@ use prost::Message;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::Key;
+use crate::model::map::ClusterMap;
 use crate::model::placement::TARGET_SILENT_MAX_MS;
 use crate::model::split::{self, Seen, Step};
 use crate::model::system::{Counter, SystemKey};
@@ -279,18 +280,13 @@ fn for_leader(split: &SplitJob, step: &Step) -> Option<Told> {
 }
 
 fn seen(round: &Round<'_>, split: &SplitJob, reply: &PlacementReply) -> Seen {
-    let (map, settings) = (&round.cluster.map, &round.cluster.settings);
-    let silent = |node: &NodeId, limit_ms: u64| round.liveness.silent_ms(*node) > limit_ms;
-    let nodes: Vec<NodeId> = map.nodes().map(|node| node.id).collect();
-    let members: BTreeSet<NodeId> = map.members().map(|node| node.id).collect();
-    let gone = |node: &NodeId| silent(node, settings.silent_after_ms) || !members.contains(node);
     Seen {
         membership: reply.membership.clone().unwrap_or_default(),
         applied_index: reply.applied_index,
         epoch: reply.epoch,
         birth: reply.birth,
-        alive: nodes.iter().copied().filter(|node| !silent(node, TARGET_SILENT_MAX_MS)).collect(),
-        gone: nodes.into_iter().filter(gone).collect(),
+        alive: round.alive(),
+        gone: round.gone(),
         damaged: round.liveness.damaged.clone(),
         made: made(round.statuses, ShardId(split.child)),
         ..Seen::default()
@@ -306,7 +302,7 @@ fn made(statuses: &[Arc<NodeStatus>], shard: ShardId) -> BTreeSet<ReplicaId> {
 
 /// Replicas of split shards that their nodes cannot make any more: they do not have the parent. They count as damaged, so
 /// that others take their place.
-pub fn never_made(map: &crate::model::map::ClusterMap, statuses: &[Arc<NodeStatus>]) -> Vec<ReplicaId> {
+pub fn never_made(map: &ClusterMap, statuses: &[Arc<NodeStatus>]) -> Vec<ReplicaId> {
     let mut lost = Vec::new();
     for (parent, seen) in leaders(statuses) {
         let Some(child) = map.shard(ShardId(seen.status.birth)).filter(|_| seen.status.birth != 0) else {

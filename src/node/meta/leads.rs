@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::leadership::{self, HandOver, Led, Refusal, STAYS_MS};
+use crate::model::map::ClusterMap;
 use crate::model::placement::TARGET_SILENT_MAX_MS;
 use crate::net::wire::{self, AdminReply, LeadReply, PlacementReply, PlacementStep, placement_step::Step};
 use crate::node::replica::HAND_OVER;
@@ -34,12 +35,7 @@ impl Office {
         let (shard, node) = (ShardId(asked.shard), NodeId(asked.node));
         let (cluster, liveness) = self.heard()?;
         let heir = leadership::heir(&cluster.map, &liveness, shard, node)?;
-        let term = self.records.leading().ok_or(MetaError::NotHere)?;
-        let reported = leaders(&self.reports.statuses(term)).get(&shard).map(|seen| seen.leader);
-        let leader = match (reported, cluster.map.shard(shard)) {
-            (None, Some(known)) => self.steps.leader(known).await,
-            _ => reported,
-        };
+        let leader = self.leader_of(&cluster.map, shard).await?;
         let mut leader = leader.ok_or_else(|| AdminError::Busy(format!("nobody leads {shard} just now")))?;
         let mut write_pause_us = 0;
         // What nodes report is a moment old.
@@ -55,6 +51,20 @@ impl Office {
         }
         let lead = LeadReply { before: leader.0, write_pause_us };
         Ok(AdminReply { lead: Some(lead), ..AdminReply::default() })
+    }
+
+    /// Who leads a shard by what nodes have reported, or, if none has, by what its voters say now.
+    pub(super) async fn leader_of(
+        &self,
+        map: &ClusterMap,
+        shard: ShardId,
+    ) -> Result<Option<NodeId>, MetaError> {
+        let term = self.records.leading().ok_or(MetaError::NotHere)?;
+        let reported = leaders(&self.reports.statuses(term)).get(&shard).map(|seen| seen.leader);
+        Ok(match (reported, map.shard(shard)) {
+            (None, Some(known)) => self.steps.leader(known).await,
+            _ => reported,
+        })
     }
 }
 

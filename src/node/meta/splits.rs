@@ -8,8 +8,8 @@ use prost::Message;
 
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::key::Key;
-use crate::model::map::ClusterMap;
-use crate::model::placement::TARGET_SILENT_MAX_MS;
+use crate::model::map::{ClusterMap, Shard};
+use crate::model::placement::{Liveness, TARGET_SILENT_MAX_MS};
 use crate::model::split::{self, Seen, Step};
 use crate::model::system::{Counter, SystemKey};
 use crate::model::time::Timestamp;
@@ -42,21 +42,8 @@ impl Office {
                 "{shard} holds the cluster's own records and stays whole"
             )));
         }
-        for replica in &known.replicas {
-            let silent_ms = liveness.silent_ms(replica.node);
-            if silent_ms > TARGET_SILENT_MAX_MS || liveness.damaged.contains(&replica.id) {
-                let what = format!("the replica of {shard} on {} is not there", replica.node);
-                return Err(AdminError::Forbidden(what));
-            }
-            if let Some((needs, has)) = liveness.lacks_room(replica.node, shard) {
-                let node = replica.node;
-                let what = format!(
-                    "{node} has no room for a copy of {shard}: it takes {needs} bytes, and there are {has}"
-                );
-                return Err(AdminError::Forbidden(what));
-            }
-        }
-        let looked = self.looked(shard, asked.at.is_empty()).await;
+        check_replicas(known, &liveness)?;
+        let looked = self.looked(&cluster.map, shard, asked.at.is_empty()).await;
         let looked = looked.ok_or_else(|| {
             let or_else = match asked.at.is_empty() {
                 true => ", or its middle was not found in time: say --at which key it is to be split",
@@ -97,13 +84,8 @@ impl Office {
     }
 
     /// What the shard's leader says of it, and of its middle.
-    async fn looked(&self, shard: ShardId, middle: bool) -> Option<PlacementReply> {
-        let term = self.records.leading()?;
-        let statuses = self.reports.statuses(term);
-        let leader = match leaders(&statuses).get(&shard) {
-            Some(seen) => seen.leader,
-            None => self.steps.leader(self.heard().ok()?.0.map.shard(shard)?).await?,
-        };
+    async fn looked(&self, map: &ClusterMap, shard: ShardId, middle: bool) -> Option<PlacementReply> {
+        let leader = self.leader_of(map, shard).await.ok()??;
         let step = middle.then_some(Told::Middle(true));
         let asked = PlacementStep { shard: shard.0, step, ..PlacementStep::default() };
         self.steps.ask(leader, asked).await.filter(|reply| reply.failure.is_none())
@@ -144,6 +126,25 @@ impl Office {
         tracing::info!(%shard, child = %ShardId(child), "a split begins");
         Ok(AdminReply { split: Some(SplitReply { child, at }), ..AdminReply::default() })
     }
+}
+
+/// All replicas are there, and each has room for a copy.
+fn check_replicas(shard: &Shard, liveness: &Liveness) -> Result<(), AdminError> {
+    let id = shard.id;
+    for replica in &shard.replicas {
+        let silent_ms = liveness.silent_ms(replica.node);
+        if silent_ms > TARGET_SILENT_MAX_MS || liveness.damaged.contains(&replica.id) {
+            let what = format!("the replica of {id} on {} is not there", replica.node);
+            return Err(AdminError::Forbidden(what));
+        }
+        if let Some((needs, has)) = liveness.lacks_room(replica.node, id) {
+            let node = replica.node;
+            let what =
+                format!("{node} has no room for a copy of {id}: it takes {needs} bytes, and there are {has}");
+            return Err(AdminError::Forbidden(what));
+        }
+    }
+    Ok(())
 }
 
 /// The members of a new shard, one on each node that has one of `parent`, with ids from `first` on.

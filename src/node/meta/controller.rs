@@ -217,8 +217,8 @@ impl Controller {
             Some(migration) => migration.job(id, replica, undo_window_ms, now_ms),
             None => proposal.job(id, replica, now_ms),
         };
-        let name = SystemKey::Job(proposal.shard);
-        self.driver.records.commit(change.put(&name, record.encode_to_vec(), None)).await?;
+        let records = &self.driver.records;
+        records.commit(records.begin_job(change, &cluster.map, &record)?).await?;
         tracing::info!(shard = %proposal.shard, add = ?proposal.add, remove = ?proposal.remove, reason = %proposal.reason, "placement job");
         Ok(())
     }

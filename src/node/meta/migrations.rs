@@ -45,8 +45,7 @@ impl Office {
         let (id, change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
         let (target, change) = self.records.take_replica(&cluster.map, change)?;
         let job = plan.job(id, target, settings.undo_window_ms, self.clock.wall_ms());
-        let name = SystemKey::Job(wish.shard);
-        self.records.commit(change.put(&name, job.encode_to_vec(), None)).await?;
+        self.records.commit(self.records.begin_job(change, &cluster.map, &job)?).await?;
         tracing::info!(shard = %wish.shard, migration = %MigrationId(id), to = %wish.to, "a migration begins");
         Ok(told(self.under_way(&job)))
     }

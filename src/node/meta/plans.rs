@@ -95,7 +95,7 @@ impl Driver {
                 let job = proposed.job(id, target, settings.undo_window_ms, now_ms);
                 let mut record = seen.clone();
                 record.moves[index].migration = id;
-                (change.put(&SystemKey::Job(ShardId(job.shard)), job.encode_to_vec(), None), record)
+                (self.records.begin_job(change, map, &job)?, record)
             }
         };
         self.records.commit(change.put(&name, record.encode_to_vec(), Some(stamp))).await?;

@@ -10,7 +10,7 @@ use crate::model::map::ClusterMap;
 use crate::model::system::{Counter, Listing, SystemKey, take_ids};
 use crate::model::time::Timestamp;
 use crate::model::wire::{
-    Check, Condition, Delete, JobRecord, Operation, Put, Write, condition, operation, outcome,
+    Check, Condition, Delete, JobRecord, Operation, Put, ShardRecord, Write, condition, operation, outcome,
 };
 use crate::net::trouble::{Bug, planted};
 use crate::node::replica::{Rejected, Replica};
@@ -66,13 +66,14 @@ impl Change {
     }
 
     /// Changes nothing; that must not exist.
-    pub fn absent(mut self, key: &SystemKey) -> Change {
+    pub fn absent(self, key: &SystemKey) -> Change {
+        self.check(key, None)
+    }
+
+    fn check(mut self, key: &SystemKey, seen: Option<Timestamp>) -> Change {
         let check = operation::Change::Check(Check {});
-        self.0.push(Operation {
-            key: key.key().to_bytes(),
-            condition: Some(unchanged(None)),
-            change: Some(check),
-        });
+        let condition = Some(unchanged(seen));
+        self.0.push(Operation { key: key.key().to_bytes(), condition, change: Some(check) });
         self
     }
 
@@ -113,6 +114,20 @@ impl Records {
     pub fn read(&self, key: &SystemKey) -> Result<Option<(Bytes, Timestamp)>, MetaError> {
         let version = self.replica()?.store.get(&key.key(), None)?;
         Ok(version.and_then(|version| Some((version.value?, version.stamp))))
+    }
+
+    /// A job, as part of `change`, that was thought out for a shard as it is in this map.
+    ///
+    /// # Errors
+    /// `Conflict` if the shard's record is another one by now: who has begun to lead may have an old map.
+    pub fn begin_job(&self, change: Change, map: &ClusterMap, job: &JobRecord) -> Result<Change, MetaError> {
+        let shard = ShardId(job.shard);
+        let known = map.shard(shard).map(|shard| ShardRecord::from(shard).encode_to_vec());
+        let stored =
+            self.read(&SystemKey::Shard(shard))?.filter(|(stored, _)| known.as_deref() == Some(stored));
+        let (_, stamp) = stored.ok_or(MetaError::Conflict)?;
+        let change = change.check(&SystemKey::Shard(shard), Some(stamp));
+        Ok(change.put(&SystemKey::Job(shard), job.encode_to_vec(), None))
     }
 
     /// Takes `count` fresh ids as part of `change`; returns the first.

@@ -12,6 +12,10 @@ fn main() -> Result<()> {
         .compile_fds(all)?;
     // After the other: that one leaves an empty file for the package it takes from elsewhere.
     let model = protox::compile(["proto/model.proto"], ["proto"]).map_err(Error::other)?;
-    // Few jobs are splits, and all would be as large.
-    prost_build::Config::new().bytes(["."]).boxed(".nodenomad.model.JobRecord.split").compile_fds(model)
+    // Few jobs are splits or merges, and all would be as large.
+    prost_build::Config::new()
+        .bytes(["."])
+        .boxed(".nodenomad.model.JobRecord.split")
+        .boxed(".nodenomad.model.JobRecord.merge")
+        .compile_fds(model)
 }

@@ -46,7 +46,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -f -a "status" -d 'Show whethe
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "kv" -d 'Read and write single keys'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "range" -d 'Print keys and values in order'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "bench" -d 'Measure a cluster under load'
-complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas, let others lead, split them'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "shard" -d 'Show shards and their replicas, let others lead, split and merge them'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "migrate" -d 'Move a replica of a shard to another node, live'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "node" -d 'Show the nodes of the cluster, and have one go'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "ring" -d 'Show the ring: shares of the nodes, positions of the shards'
@@ -298,24 +298,25 @@ complete -c nomad -n "__fish_nomad_using_subcommand bench" -s y -l yes -d 'Answe
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
 json\t'One JSON document; a stable contract'
 jsonl\t'One JSON object a line'
 raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t''
 never\t''"
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s y -l yes -d 'Answer questions with yes'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s q -l quiet -d 'Only the answer: no notes, no progress'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -f -a "ls" -d 'List all shards, the meta shard first'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -f -a "show" -d 'Show one shard and how far each replica is'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -f -a "lead" -d 'Let another replica lead, which serves its writes and newest reads'
-complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split" -f -a "split" -d 'Split a shard in two: the upper part of its keys becomes a shard of its own'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -f -a "ls" -d 'List all shards, the meta shard first'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -f -a "show" -d 'Show one shard and how far each replica is'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -f -a "lead" -d 'Let another replica lead, which serves its writes and newest reads'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -f -a "split" -d 'Split a shard in two: the upper part of its keys becomes a shard of its own'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and not __fish_seen_subcommand_from ls show lead split merge" -f -a "merge" -d 'Merge a shard with the one whose keys follow: it takes them over'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from ls" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
@@ -374,6 +375,20 @@ complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subco
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from split" -s q -l quiet -d 'Only the answer: no notes, no progress'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from split" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from split" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s e -l endpoint -d 'Members to talk to, instead of the context\'s' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s c -l context -d 'Which cluster, by the name of a context or by its file (with a `/` in it or ending in .toml)' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s o -l output -d 'How answers are written' -r -f -a "table\t'For people; may change any day'
+json\t'One JSON document; a stable contract'
+jsonl\t'One JSON object a line'
+raw\t'The bare thing: a value\'s exact bytes, ids, a token'"
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -l timeout -d 'How long to wait, such as 500ms, 30s or 2m [default: 10s]' -r
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -l color -d 'When to colour; NO_COLOR is honoured' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t''
+never\t''"
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s y -l yes -d 'Answer questions with yes'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s q -l quiet -d 'Only the answer: no notes, no progress'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
+complete -c nomad -n "__fish_nomad_using_subcommand shard; and __fish_seen_subcommand_from merge" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l shard -d 'Which shard, as `shard ls` shows it' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l to -d 'Where to, as `node ls` shows it' -r
 complete -c nomad -n "__fish_nomad_using_subcommand migrate; and not __fish_seen_subcommand_from ls show plan apply plans stop pause resume cancel limit undo" -l from -d 'Which replica moves: the one on this node [default: where only one can be meant]' -r

@@ -77,7 +77,14 @@ fn the_whole_is_planned_within_a_second() {
         };
         let range = KeyRange::new(Key::from_name(format!("{i:08}").as_bytes()).unwrap(), None);
         let replicas = nodes.iter().enumerate().map(replica).collect();
-        let shard = Shard { id: ShardId(id), range, epoch: 1, replicas, ring_position: shard.ring_position };
+        let shard = Shard {
+            id: ShardId(id),
+            range,
+            epoch: 1,
+            replicas,
+            ring_position: shard.ring_position,
+            by_itself: false,
+        };
         rows.push((
             SystemKey::Shard(shard.id).key(),
             ShardRecord::from(&shard).encode_to_vec(),

@@ -8,109 +8,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use nodenomad::client::{Client, RangeQuery};
+use nodenomad::client::RangeQuery;
 use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::net::wire::admin_request::Body;
-use nodenomad::net::wire::{MetaGet, MigrationBegin, MigrationList, ShardSplit, SplitReply};
+use nodenomad::net::wire::{MigrationBegin, MigrationList};
 use tokio::time::{Instant, sleep};
 
-use simulated::{Ledger, World, for_seeds};
+use simulated::shaper::{LIMIT, Shaper};
+use simulated::{Ledger, for_seeds};
 
-/// A split of a small shard is over by then, whatever happens to a machine meanwhile.
-const LIMIT: Duration = Duration::from_secs(90);
 /// Keys that are moving to another shard wait no longer, where nobody fails.
 const WAIT_MAX: Duration = Duration::from_secs(4);
-
-/// What the names of jobs' records begin with.
-const JOBS: &[u8] = b"_/jobs/";
-
-/// Somebody who splits shards.
-struct Splitter {
-    world: Rc<World>,
-    client: Client,
-}
-
-impl Splitter {
-    async fn new(world: &Rc<World>) -> Splitter {
-        let client = world.client("splitter").await;
-        world.configure(&client, "undo_window_ms", "1000").await;
-        Splitter { world: world.clone(), client }
-    }
-
-    fn drawn(&self, below: usize) -> usize {
-        self.world.chance.between(0, below as u64) as usize
-    }
-
-    /// A drawn split, of those that can be: in the middle, or at a drawn key.
-    async fn wish(&self) -> Option<ShardSplit> {
-        let map = self.client.refresh().await.ok()?;
-        let users: Vec<_> = map.shards().filter(|route| route.shard != ShardId::META).collect();
-        let route = users[self.drawn(users.len())];
-        let letter = format!("{}{}", char::from(b'a' + self.drawn(26) as u8), self.drawn(10));
-        let key = Key::from_name(letter.as_bytes()).expect("a letter is a key");
-        let inside = key > route.range.start && route.range.contains(&key);
-        let at = if inside { key.to_bytes() } else { Bytes::new() };
-        Some(ShardSplit { shard: route.shard.0, at })
-    }
-
-    /// Begins a drawn split, again and again until one begins.
-    async fn begin(&self) -> (ShardId, SplitReply) {
-        let begin = Instant::now();
-        let mut last = String::new();
-        loop {
-            assert!(begin.elapsed() < LIMIT, "no split begins: {last}\n{}", self.world.describe());
-            if let Some(wish) = self.wish().await {
-                match self.client.admin(Body::ShardSplit(wish.clone())).await {
-                    Ok(answer) => return (ShardId(wish.shard), answer.split.expect("it names the child")),
-                    Err(error) => last = format!("{error}: {}", error.trouble()),
-                }
-            }
-            sleep(Duration::from_millis(200)).await;
-        }
-    }
-
-    /// Waits until nothing is done any more and nothing is left to settle; true if there is such a shard.
-    async fn settled(&self, child: ShardId) -> bool {
-        let world = &self.world;
-        world
-            .until("the split is settled", LIMIT, || async {
-                let running =
-                    (0..world.count()).map(|n| world.machine(n)).filter(|machine| machine.is_running());
-                let nodes: Vec<_> = running.map(|machine| machine.node()).collect();
-                let busy =
-                    |node: &nodenomad::node::running::Node| node.view.now().map.jobs().next().is_some();
-                let births = nodes.iter().flat_map(|node| node.shards.all().to_vec());
-                let mut births = births.filter(|replica| replica.store.state(|state| state.birth.is_some()));
-                // A node that has just started does not know of jobs yet.
-                let jobs = MetaGet { start: Bytes::from_static(JOBS), ..MetaGet::default() };
-                let jobs = self.client.admin(Body::MetaGet(jobs)).await;
-                jobs.is_ok_and(|jobs| jobs.rows.is_empty())
-                    && !nodes.is_empty()
-                    && !nodes.iter().any(|node| busy(node))
-                    && births.next().is_none()
-            })
-            .await;
-        let map = loop {
-            if let Ok(map) = self.client.refresh().await {
-                break map;
-            }
-        };
-        map.shard(child).is_some()
-    }
-}
 
 #[test]
 fn shards_are_split_and_nobody_notices() {
     for_seeds("shards_are_split_and_nobody_notices", 1..=2, |world| async move {
         let client = world.whole(3).await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 4, 20);
         for n in 0..8 {
             sleep(world.draw_ms(0, 1000)).await;
             let begin = Instant::now();
-            let (shard, begun) = splitter.begin().await;
+            let (shard, begun) = shaper.split().await;
             let child = ShardId(begun.child);
             world
                 .until("the new shard answers", WAIT_MAX, || async {
@@ -120,7 +41,7 @@ fn shards_are_split_and_nobody_notices() {
                 })
                 .await;
             ledger.note(&format!("{n}: {shard} was split in {:?}", begin.elapsed()));
-            assert!(splitter.settled(child).await);
+            assert!(shaper.settled(child).await);
             world.equal_digests(&client).await;
         }
         ledger.stop(workers).await;
@@ -138,7 +59,7 @@ fn shards_are_split_and_nobody_notices() {
 fn scans_miss_nothing_while_shards_are_split() {
     for_seeds("scans_miss_nothing_while_shards_are_split", 1..=2, |world| async move {
         let client = world.whole(3).await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         let names: Vec<String> =
             ('a'..='z').flat_map(|one| (0..10).map(move |n| format!("{one}{n}"))).collect();
         for name in &names {
@@ -166,8 +87,8 @@ fn scans_miss_nothing_while_shards_are_split() {
         });
         let readers: Vec<_> = readers.collect();
         for _ in 0..8 {
-            let (_, begun) = splitter.begin().await;
-            assert!(splitter.settled(ShardId(begun.child)).await);
+            let (_, begun) = shaper.split().await;
+            assert!(shaper.settled(ShardId(begun.child)).await);
         }
         stop.set(true);
         for reader in readers {
@@ -182,25 +103,25 @@ fn scans_miss_nothing_while_shards_are_split() {
 fn a_split_ends_whole_whoever_fails() {
     for_seeds("a_split_ends_whole_whoever_fails", 1..=3, |world| async move {
         let client = world.whole(4).await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 3, 40);
         for _ in 0..6 {
-            let (shard, begun) = splitter.begin().await;
+            let (shard, begun) = shaper.split().await;
             let long = if world.chance.between(0, 2) == 0 { 400 } else { 3000 };
             sleep(world.draw_ms(0, long)).await;
             let victims: Vec<usize> = match world.chance.between(0, 4) {
                 0 => vec![world.leader_of(ShardId::META).unwrap_or(0)],
                 1 => vec![world.leader_of(shard).unwrap_or(0)],
                 2 => (0..world.count()).collect(),
-                _ => vec![splitter.drawn(4)],
+                _ => vec![shaper.drawn(4)],
             };
             for victim in &victims {
                 world.machine(*victim).cut();
             }
             sleep(world.draw_ms(0, 5000)).await;
             world.start_all().await;
-            let is_split = splitter.settled(ShardId(begun.child)).await;
+            let is_split = shaper.settled(ShardId(begun.child)).await;
             ledger.note(&format!("{victims:?} failed, and {shard} is split: {is_split}"));
         }
         ledger.stop(workers).await;
@@ -215,21 +136,21 @@ fn a_split_ends_whole_whoever_fails() {
 fn a_node_alone_splits_and_starts_again() {
     for_seeds("a_node_alone_splits_and_starts_again", 1..=3, |world| async move {
         let client = world.alone().await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 3, 20);
         for _ in 0..8 {
-            let (_, begun) = splitter.begin().await;
+            let (_, begun) = shaper.split().await;
             sleep(world.draw_ms(0, 700)).await;
             world.machine(0).cut();
             world.start_all().await;
             let child = ShardId(begun.child);
             world
                 .until("it is split", LIMIT, || async {
-                    splitter.client.refresh().await.is_ok_and(|map| map.shard(child).is_some())
+                    shaper.client.refresh().await.is_ok_and(|map| map.shard(child).is_some())
                 })
                 .await;
-            splitter.settled(child).await;
+            shaper.settled(child).await;
         }
         ledger.stop(workers).await;
         ledger.verify(&client).await;
@@ -241,17 +162,17 @@ fn a_node_alone_splits_and_starts_again() {
 fn a_split_is_settled_without_who_is_lost() {
     for_seeds("a_split_is_settled_without_who_is_lost", 1..=2, |world| async move {
         let client = world.whole(4).await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         world.configure(&client, "silent_after_ms", "10000").await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 3, 40);
-        let (shard, begun) = splitter.begin().await;
+        let (shard, begun) = shaper.split().await;
         sleep(world.draw_ms(0, 600)).await;
         let map = client.refresh().await.expect("all are there");
         let route = map.shard(shard).expect("it stays");
-        let victim = route.replicas[splitter.drawn(route.replicas.len())].node;
+        let victim = route.replicas[shaper.drawn(route.replicas.len())].node;
         world.machine(world.number(victim)).lose();
-        let is_split = splitter.settled(ShardId(begun.child)).await;
+        let is_split = shaper.settled(ShardId(begun.child)).await;
         ledger.note(&format!("{victim} was lost, and {shard} is split: {is_split}"));
         let has_left = |map: &nodenomad::client::map::ClusterMap, node: NodeId| {
             let users = map.shards().filter(|route| route.shard != ShardId::META);
@@ -273,14 +194,14 @@ fn a_split_is_settled_without_who_is_lost() {
 fn halves_travel_and_are_trimmed() {
     for_seeds("halves_travel_and_are_trimmed", 1..=2, |world| async move {
         let client = world.whole(4).await;
-        let splitter = Splitter::new(&world).await;
+        let shaper = Shaper::new(&world).await;
         world.configure(&client, "rebalance", "0").await;
         let ledger = Ledger::new(world.now_ms());
         let workers = ledger.start(&client, &world.chance, 3, 20);
         ledger.wait_for(200, LIMIT).await;
-        let (shard, begun) = splitter.begin().await;
+        let (shard, begun) = shaper.split().await;
         let child = ShardId(begun.child);
-        assert!(splitter.settled(child).await);
+        assert!(shaper.settled(child).await);
         for half in [shard, child] {
             let map = client.refresh().await.expect("all are there");
             let here: Vec<NodeId> = map
@@ -294,7 +215,7 @@ fn halves_travel_and_are_trimmed() {
                 map.members().map(|(node, _)| node).find(|node| !here.contains(node)).expect("one is free");
             let wish = MigrationBegin {
                 shard: half.0,
-                from_node: here[splitter.drawn(here.len())].0,
+                from_node: here[shaper.drawn(here.len())].0,
                 to_node: to.0,
                 force: false,
                 keep_p99_us: 0,
@@ -313,7 +234,7 @@ fn halves_travel_and_are_trimmed() {
             .until("nothing is left out of bounds", LIMIT, || async {
                 let all = (0..4).flat_map(|n| world.machine(n).node().shards.all().to_vec());
                 let mut halves = all.filter(|replica| [shard, child].contains(&replica.shard));
-                halves.all(|replica| !replica.store.has_foreign())
+                halves.all(|replica| !replica.store.can_trim())
             })
             .await;
         world.equal_digests(&client).await;

@@ -91,6 +91,7 @@ impl Client {
             | admin_request::Body::PlanApply(_)
             | admin_request::Body::PlanStop(_)
             | admin_request::Body::ShardSplit(_)
+            | admin_request::Body::ShardMerge(_)
             | admin_request::Body::LeadSet(_) => Nature::Once,
         };
         let ask = request::Body::Admin(AdminRequest { body: Some(body) });

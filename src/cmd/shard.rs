@@ -1,6 +1,7 @@
 //! `nomad shard`: the ranges of keys and who holds them.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -13,12 +14,19 @@ use crate::cmd::ui::Ui;
 use crate::cmd::view::{Cluster, ShardView};
 use crate::cmd::{session, spell, table};
 use crate::model::id::{NodeId, ShardId};
-use crate::net::wire::LeadSet;
+use crate::model::system::SystemKey;
 use crate::net::wire::admin_request::Body;
+use crate::net::wire::{LeadSet, MetaGet, Row as MetaRow};
 
+mod merge;
 mod split;
 
-/// Show shards and their replicas, let others lead, split them
+/// How often somebody who waits looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After so long somebody who waits is told where to look.
+const LONG: Duration = Duration::from_secs(15);
+
+/// Show shards and their replicas, let others lead, split and merge them
 #[derive(Debug, Subcommand)]
 pub enum Shard {
     /// List all shards, the meta shard first
@@ -51,6 +59,15 @@ pub enum Shard {
         #[arg(long, value_name = "KEY")]
         at: Option<OsString>,
     },
+    /// Merge a shard with the one whose keys follow: it takes them over
+    ///
+    /// What the other one holds goes through this one's log, so it may hold 16 MiB at most, history included. Requests for its
+    /// keys wait meanwhile, for a moment where all nodes are up. Where the two have replicas does not matter.
+    /// Ctrl-C stops watching, not merging.
+    Merge {
+        /// The left one's number, as `shard ls` shows it
+        id: ShardId,
+    },
 }
 
 /// Who led before and who leads now.
@@ -70,6 +87,7 @@ impl Shard {
         match self {
             Shard::Lead { id, to } => return lead(&ui, &client, id, to).await,
             Shard::Split { id, at } => return split::split(&ui, &client, id, at).await,
+            Shard::Merge { id } => return merge::merge(&ui, &client, id).await,
             Shard::Ls | Shard::Show { .. } => {}
         }
         let (status, map) = (session::status(&client).await?, session::map(&client).await?);
@@ -85,10 +103,20 @@ impl Shard {
                 })?;
                 ui.show(shard, || page(shard, ui.columns()), || shard.id.to_string())?;
             }
-            Shard::Lead { .. } | Shard::Split { .. } => unreachable!("it was done above"),
+            Shard::Lead { .. } | Shard::Split { .. } | Shard::Merge { .. } => {
+                unreachable!("it was done above")
+            }
         }
         Ok(Exit::Done)
     }
+}
+
+/// What is being done for a shard, if anything is.
+async fn job(client: &Client, shard: ShardId) -> Result<Option<MetaRow>, Failure> {
+    let key = SystemKey::Job(shard).key();
+    let body = Body::MetaGet(MetaGet { start: key.to_name(), ..MetaGet::default() });
+    let answer = session::admin(client, body, || format!("cannot see what is done for {shard}")).await?;
+    Ok(answer.rows.into_iter().find(|row| row.key == key.to_bytes()))
 }
 
 async fn lead(ui: &Ui, client: &Client, shard: ShardId, to: NodeId) -> Answer {

@@ -34,6 +34,9 @@ pub struct Settings {
     pub rebalance: u64,
     pub migration_keep_p99_ms: u64,
     pub balance_leaders: u64,
+    pub split_bytes: u64,
+    pub split_per_s: u64,
+    pub merge_after_ms: u64,
 }
 
 /// What a setting counts; decides which suffixes its value may carry.
@@ -130,6 +133,14 @@ pub const TABLE: &[Setting] = &[
         field: |all| &mut all.memtable_bytes,
     },
     Setting {
+        name: "merge_after_ms",
+        default: 10 * MINUTE_MS,
+        unit: Unit::Milliseconds,
+        allowed: Allowed::ZeroOrBetween(1_000, 30 * DAY_MS),
+        doc: "how long what the cluster has split is small and quiet before it is merged again; 0: never",
+        field: |all| &mut all.merge_after_ms,
+    },
+    Setting {
         name: "migration_bytes_per_s",
         default: 0,
         unit: Unit::Bytes,
@@ -177,6 +188,22 @@ pub const TABLE: &[Setting] = &[
         allowed: Allowed::Between(5_000, 365 * DAY_MS),
         doc: "how long a node may be silent before its replicas are rebuilt elsewhere",
         field: |all| &mut all.silent_after_ms,
+    },
+    Setting {
+        name: "split_bytes",
+        default: 128 * MIB,
+        unit: Unit::Bytes,
+        allowed: Allowed::ZeroOrBetween(64 << 10, 1024 * GIB),
+        doc: "how much a shard holds, keys and newest values, before it is split in two; 0: not by itself",
+        field: |all| &mut all.split_bytes,
+    },
+    Setting {
+        name: "split_per_s",
+        default: 10_000,
+        unit: Unit::Count,
+        allowed: Allowed::ZeroOrBetween(10, 1_000_000_000),
+        doc: "requests a second from which a shard is split that is more than a node's share of all; 0: not by itself",
+        field: |all| &mut all.split_per_s,
     },
     Setting {
         name: "undo_window_ms",
@@ -308,6 +335,9 @@ impl Default for Settings {
             rebalance: 0,
             migration_keep_p99_ms: 0,
             balance_leaders: 0,
+            split_bytes: 0,
+            split_per_s: 0,
+            merge_after_ms: 0,
         };
         for setting in TABLE {
             *(setting.field)(&mut all) = setting.default;

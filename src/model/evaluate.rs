@@ -13,11 +13,18 @@
 //! - Time is the entry's own: guarded by `tests::what_has_expired_is_absent_by_the_entrys_own_time`.
 //! - A split takes effect at the epoch it was made for or never, and what it gives away stays as it is until it is
 //!   settled: guarded by `tests::a_split_gives_away_the_upper_keys_once`.
+//! - What stands still for a merge takes no write and promises nothing new; what takes over keeps every promise of the other:
+//!   guarded by `model::merge::tests::what_is_frozen_changes_no_more`,
+//!   `model::merge::tests::what_is_taken_over_keeps_its_promises`.
 //! - An entry of rules that are unknown here stops the replica: guarded by
 //!   `tests::an_entry_of_later_rules_stops_the_replica`.
 //! - All replicas come to the same, whatever each has flushed: guarded by
 //!   `node::store::tests::versions::the_digest_does_not_depend_on_what_was_flushed_when`,
 //!   `sim_cluster::a_power_cut_of_all_loses_nothing`.
+
+mod merging;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -27,6 +34,8 @@ use super::repeat::{RepeatTable, Verdict};
 use super::row::Version;
 use super::time::Timestamp;
 use super::wire::{self, Operation, Outcome, Refusal, Write, condition, operation, outcome};
+
+pub use merging::{Taking, to_row};
 
 /// The newest rules this program knows. An entry with a higher number stops the replica.
 pub const RULES: u32 = 1;
@@ -49,6 +58,11 @@ pub struct ShardState {
     pub repeats: RepeatTable,
     /// What was split off, until it is settled. Its rows stay among this shard's, out of bounds, and the watermark stays.
     pub birth: Option<Box<Birth>>,
+    /// The merge that it stands still for; 0: none.
+    pub frozen_by: u64,
+    /// Merges up to this one have no effect here any more.
+    pub attempts_over: u64,
+    pub taking: Option<Arc<Taking>>,
 }
 
 /// A shard that was split off from another.
@@ -102,6 +116,9 @@ impl ShardState {
             watermark: Timestamp::ZERO,
             repeats: RepeatTable::default(),
             birth: None,
+            frozen_by: 0,
+            attempts_over: 0,
+            taking: None,
         }
     }
 
@@ -124,6 +141,9 @@ impl ShardState {
             watermark: Timestamp(stored.watermark),
             repeats: RepeatTable::from_wire(stored.clients, Timestamp(stored.forgotten)),
             birth: stored.birth.map(|birth| birth_from_wire(*birth)).transpose()?.map(Box::new),
+            frozen_by: stored.frozen_by,
+            attempts_over: stored.attempts_over,
+            taking: stored.taking.map(|taking| Taking::from_wire(*taking)).transpose()?.map(Arc::new),
         })
     }
 
@@ -145,6 +165,9 @@ impl ShardState {
                 let membership = Some(birth.membership.clone());
                 Box::new(wire::Birth { child: Some(Box::new(birth.child.to_wire())), membership })
             }),
+            frozen_by: self.frozen_by,
+            attempts_over: self.attempts_over,
+            taking: self.taking.as_ref().map(|taking| Box::new(taking.to_wire())),
         }
     }
 
@@ -164,6 +187,19 @@ impl ShardState {
             wire::entry::Kind::Split(split) => self.apply_split(split).map(|()| Vec::new()),
             wire::entry::Kind::Settled(settled) => {
                 self.birth.take_if(|birth| birth.child.shard.0 == settled.child);
+                Ok(Vec::new())
+            }
+            wire::entry::Kind::Ingest(ingest) => self.apply_ingest(ingest, rows).map(|()| Vec::new()),
+            wire::entry::Kind::Freeze(freeze) => {
+                self.apply_freeze(freeze.attempt);
+                Ok(Vec::new())
+            }
+            wire::entry::Kind::TakeOver(take) => {
+                self.apply_take_over(take.attempt);
+                Ok(Vec::new())
+            }
+            wire::entry::Kind::Forgo(forgo) => {
+                self.apply_forgo(forgo.attempt);
                 Ok(Vec::new())
             }
         }
@@ -205,7 +241,8 @@ impl ShardState {
     /// without a key is to.
     fn apply_split<E>(&mut self, split: wire::Split) -> Result<(), ApplyError<E>> {
         let Some(range) = self.range.as_mut().filter(|_| split.epoch == self.epoch) else { return Ok(()) };
-        let at = Some(split.at).filter(|at| !at.is_empty() && self.birth.is_none());
+        let is_free = self.birth.is_none() && self.taking.is_none() && self.frozen_by == 0;
+        let at = Some(split.at).filter(|at| !at.is_empty() && is_free);
         let at = at.map(Key::from_internal).transpose().map_err(|_| ApplyError::Malformed)?;
         if let Some(at) = at.filter(|at| *at > range.start && range.contains(at)) {
             let end = range.end.replace(at.clone());
@@ -215,6 +252,7 @@ impl ShardState {
                 epoch: split.epoch + 1,
                 repeats: self.repeats.clone(),
                 birth: None,
+                taking: None,
                 ..*self
             };
             let membership = split.membership.unwrap_or_default();
@@ -233,7 +271,9 @@ impl ShardState {
         for (n, write) in batch.writes.into_iter().enumerate() {
             outcomes.push(self.apply_write(write, Timestamp(batch.stamp).plus(n as u64), rows)?);
         }
-        self.ceiling = self.ceiling.max(Timestamp(batch.ceiling));
+        if !self.is_frozen() {
+            self.ceiling = self.ceiling.max(Timestamp(batch.ceiling));
+        }
         // History up to the newest version must stay readable at "now".
         if self.birth.is_none() {
             self.watermark = self.watermark.max(Timestamp(batch.watermark).min(self.highest_stamp));
@@ -269,7 +309,9 @@ impl ShardState {
 
     /// Why the write must not be evaluated, whatever the rows hold.
     fn refuse(&self, write: &Write, stamp: Timestamp) -> Option<Refusal> {
-        let Some(range) = &self.range else { return Some(Refusal::OutOfBounds) };
+        let Some(range) = self.range.as_ref().filter(|_| !self.is_frozen()) else {
+            return Some(Refusal::OutOfBounds);
+        };
         if write.epoch != 0 && write.epoch != self.epoch {
             return Some(Refusal::WrongEpoch);
         }

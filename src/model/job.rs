@@ -161,6 +161,12 @@ pub enum Reason {
     Preparing,
     #[error("what is split off is being made on {0}")]
     Making(NodeId),
+    #[error("what was split off before is still being cleared away on {0}")]
+    Trimming(NodeId),
+    #[error("it holds too much to be merged")]
+    TooLarge,
+    #[error("it took too long")]
+    Slow,
     #[error("it is paused")]
     Paused,
     #[error("it was cancelled")]

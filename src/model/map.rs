@@ -81,6 +81,8 @@ pub struct Shard {
     pub replicas: Vec<Replica>,
     /// Where on the ring its candidates begin; drawn when it was made.
     pub ring_position: u64,
+    /// The cluster has split it off by itself, and may merge it by itself.
+    pub by_itself: bool,
 }
 
 /// One placement of a shard.
@@ -413,6 +415,7 @@ impl TryFrom<ShardRecord> for Shard {
             epoch: record.epoch,
             replicas: replicas?,
             ring_position: record.ring_position,
+            by_itself: record.by_itself,
         })
     }
 }
@@ -426,6 +429,7 @@ impl From<&Shard> for ShardRecord {
             epoch: shard.epoch,
             replicas: shard.replicas.iter().map(ReplicaRecord::from).collect(),
             ring_position: shard.ring_position,
+            by_itself: shard.by_itself,
         }
     }
 }

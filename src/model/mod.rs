@@ -13,7 +13,7 @@
 //! [`ring`] and [`assign`] say where replicas belong, [`placement`] which change to make next, and [`job`] how each
 //! change is carried through, whoever crashes; [`migration`] is a job that moves one replica and that people watch, and
 //! [`verify`] tells whether what it copied is the same, [`pacing`] how fast it is copied; [`membership`] says which nodes may go, [`forecast`] what would follow; [`leadership`] spreads the
-//! work of leading by load; [`why`] says all that in sentences; [`token`] says who may join. And [`history`] judges whether what clients were
+//! work of leading by load; [`split`] makes two shards of one, [`merge`] one of two, and [`sizing`] says when; [`why`] says all that in sentences; [`token`] says who may join. And [`history`] judges whether what clients were
 //! told of all that can be true.
 
 pub mod wire;
@@ -39,5 +39,7 @@ pub mod forecast;
 pub mod plan;
 pub mod membership;
 pub mod leadership;
+pub mod sizing;
+pub mod merge;
 pub mod why;
 pub mod history;

@@ -179,6 +179,7 @@ impl Proposal {
             phase: JobPhase::JobLearn.into(),
             voters,
             split: None,
+            merge: None,
             migration: None,
         }
     }

@@ -25,6 +25,8 @@
 //!   `tests::a_forgotten_client_is_answered_unknown_and_a_new_one_is_not`,
 //!   `tests::a_row_made_anew_knows_that_it_has_forgotten`,
 //!   `sim_node::a_write_is_stamped_above_what_its_client_has_seen`.
+//! - Of two tables that become one nothing is evaluated again, nor applied that may be a repeat: guarded by
+//!   `tests::two_tables_know_together_what_each_knew`.
 //! - The table is bounded, and the same on every replica: guarded by `tests::the_window_is_bounded`,
 //!   `tests::the_stored_form_loses_nothing`,
 //!   `node::store::tests::versions::the_digest_does_not_depend_on_what_was_flushed_when`.
@@ -184,6 +186,31 @@ impl RepeatTable {
         table
     }
 
+    /// Takes in what another shard remembers, whose keys become this one's. Of a client that only one of them knows the other may
+    /// have forgotten something.
+    pub fn absorb(&mut self, other: &RepeatTable) {
+        for (client, rows) in &mut self.clients {
+            if !other.clients.contains_key(client) {
+                rows.since = rows.since.max(other.forgotten);
+            }
+        }
+        for (client, theirs) in &other.clients {
+            let unknown = ClientRows { since: self.forgotten, ..ClientRows::default() };
+            let rows = self.clients.entry(*client).or_insert(unknown);
+            rows.lowest_awaited = rows.lowest_awaited.max(theirs.lowest_awaited);
+            rows.touched = rows.touched.max(theirs.touched);
+            rows.since = rows.since.max(theirs.since);
+            for (sequence, outcome) in &theirs.outcomes {
+                rows.outcomes.entry(*sequence).or_insert_with(|| outcome.clone());
+            }
+            rows.outcomes = rows.outcomes.split_off(&rows.lowest_awaited);
+        }
+        self.forgotten = self.forgotten.max(other.forgotten);
+        self.outcomes = self.clients.values().map(|rows| rows.outcomes.len()).sum();
+        self.by_touch = self.clients.iter().map(|(client, rows)| (rows.touched, *client)).collect();
+        self.evict();
+    }
+
     fn evict(&mut self) {
         while self.clients.len() > CLIENTS_MAX || self.outcomes > OUTCOMES_MAX {
             let Some((noted, client)) = self.by_touch.pop_first() else { return };
@@ -259,6 +286,47 @@ mod tests {
         assert_eq!(table.forgotten(), Timestamp(100));
         assert_eq!(table.judge(&identity(0, 1, 99, 1)), Verdict::Refused(Refusal::Forgotten));
         assert_eq!(table.judge(&identity(u64::MAX, 1, 100, 1)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn two_tables_know_together_what_each_knew() {
+        let (mut left, mut right) = (RepeatTable::default(), RepeatTable::default());
+        left.note(&identity(7, 1, 10, 1), Timestamp(11), &applied(11));
+        right.note(&identity(7, 2, 11, 1), Timestamp(12), &applied(12));
+        right.note(&identity(8, 1, 11, 1), Timestamp(13), &applied(13));
+        left.note(&identity(9, 4, 13, 4), Timestamp(14), &applied(14));
+        right.forgotten = Timestamp(12);
+        left.absorb(&right);
+        assert_eq!(left.judge(&identity(7, 1, 10, 1)), Verdict::Repeat(applied(11)));
+        assert_eq!(left.judge(&identity(7, 2, 11, 1)), Verdict::Repeat(applied(12)));
+        assert_eq!(left.judge(&identity(8, 1, 11, 1)), Verdict::Repeat(applied(13)));
+        assert_eq!(left.size(), RepeatSize { clients: 3, outcomes: 4 });
+        assert_eq!(left.forgotten(), Timestamp(12));
+        // The right one may have forgotten what this one of the left one's clients wrote there.
+        let old = identity(9, 5, 11, 4);
+        assert_eq!(left.judge(&old), Verdict::Refused(Refusal::Forgotten));
+        assert_eq!(left.judge(&identity(9, 5, 12, 4)), Verdict::Fresh);
+        let stored = RepeatTable::from_wire(left.to_wire(), left.forgotten());
+        assert_eq!(stored, left);
+        // What nobody awaits any more, by either, goes.
+        let mut third = RepeatTable::default();
+        third.note(&identity(7, 3, 20, 3), Timestamp(21), &applied(21));
+        left.absorb(&third);
+        assert_eq!(left.judge(&identity(7, 2, 11, 1)), Verdict::Refused(Refusal::Superseded));
+        assert_eq!(left.size().outcomes, 3);
+    }
+
+    #[test]
+    fn a_table_that_takes_in_another_stays_bounded() {
+        let (mut left, mut right) = (RepeatTable::default(), RepeatTable::default());
+        for client in 0..CLIENTS_MAX as u64 {
+            left.note(&identity(client, 1, 99, 1), Timestamp(100 + client), &applied(100 + client));
+            let other = 1_000_000 + client;
+            right.note(&identity(other, 1, 99, 1), Timestamp(100 + client), &applied(100 + client));
+        }
+        left.absorb(&right);
+        assert_eq!(left.size().clients, CLIENTS_MAX);
+        assert!(left.forgotten() >= Timestamp(100 + CLIENTS_MAX as u64 / 2 - 1));
     }
 
     #[test]

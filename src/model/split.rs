@@ -154,6 +154,7 @@ pub fn halves(parent: &ShardRecord, split: &SplitJob, epoch: u64) -> (ShardRecor
         epoch: split.epoch + 1,
         replicas: replicas(&split.membership.clone().unwrap_or_default()),
         ring_position: split.ring_position,
+        by_itself: split.by_itself,
     };
     let lower = ShardRecord { end: split.at.clone(), epoch: epoch.max(parent.epoch), ..parent.clone() };
     (lower, upper)

@@ -16,7 +16,7 @@ use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
 use super::migration::Stage;
 use super::placement::{self, Liveness, TARGET_SILENT_MAX_MS, plan};
 use super::ring::Ring;
-use super::wire::{Course, JobPhase, JobRecord, Migration};
+use super::wire::{Course, JobPhase, JobRecord, MergeJob, Migration};
 
 /// Migrations that are named one by one.
 const NAMED_MAX: usize = 8;
@@ -140,6 +140,9 @@ impl Facts<'_> {
             told.extend(waits.map(|waits| format!("It waits: {waits}. {}", cure(waits, None))));
             return told;
         }
+        if let Some(merge) = &job.merge {
+            return self.merge(merge, job.phase());
+        }
         let Some(migration) = &job.migration else {
             let remove = self.map.shard(shard).and_then(|known| known.replica(ReplicaId(job.remove)));
             let add = job.add.as_ref().map(|add| NodeId(add.node));
@@ -167,6 +170,28 @@ impl Facts<'_> {
                 None => format!("It goes on: nomad migrate show {id} --watch."),
             },
         });
+        told
+    }
+
+    fn merge(&self, merge: &MergeJob, phase: JobPhase) -> Vec<String> {
+        let (left, right) = (ShardId(merge.left), ShardId(merge.right));
+        let mut told = vec![match phase {
+            JobPhase::JobVerify => {
+                format!(
+                    "{left} takes {right} over: what {right} holds goes over, and requests for its keys wait."
+                )
+            }
+            JobPhase::JobPromote => {
+                format!("{left} takes {right} over: all has gone over, and it is decided.")
+            }
+            JobPhase::JobRemove => format!(
+                "{left} was to take {right} over, and does not: {}. Both are about to be as they were.",
+                merge.because
+            ),
+            _ => format!("{left} is to take {right} over."),
+        }];
+        let waits = self.waits.get(&merge.attempt).copied();
+        told.extend(waits.map(|waits| format!("It waits: {waits}. {}", cure(waits, None))));
         told
     }
 
@@ -319,11 +344,15 @@ fn cure(waits: Waiting, id: Option<MigrationId>) -> String {
         Waiting::CatchingUp { .. }
         | Waiting::Verifying
         | Waiting::Preparing
+        | Waiting::Trimming(_)
         | Waiting::Uncommitted
         | Waiting::Window { .. } => "That passes by itself.".to_owned(),
-        Waiting::Paused | Waiting::Cancelled | Waiting::Changed | Waiting::Malformed => {
-            "It ends by itself.".to_owned()
-        }
+        Waiting::Paused
+        | Waiting::Cancelled
+        | Waiting::Changed
+        | Waiting::Malformed
+        | Waiting::TooLarge
+        | Waiting::Slow => "It ends by itself.".to_owned(),
     }
 }
 

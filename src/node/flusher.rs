@@ -32,7 +32,7 @@ use super::meta::view::View;
 use super::replica::Replica;
 use super::room::Room;
 use super::shards::Shards;
-use super::store::{MemoryBudget, StoreError};
+use super::store::{MemoryBudget, Store, StoreError};
 
 /// How often it looks at the memory while something comes in, and while nothing does.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ const LOOK_IDLE_EVERY: Duration = Duration::from_millis(500);
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// A shard with something in memory is flushed after this long at the latest.
 const FLUSH_AFTER: Duration = Duration::from_secs(300);
+/// The same of one that was split or merged: what it gave away cannot be cleared away before.
+const FLUSH_MOVED_AFTER: Duration = Duration::from_secs(10);
 /// Entries applied since the last flush beyond which a shard is flushed: what a restart replays.
 const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 /// How often old versions are swept.
@@ -110,7 +112,7 @@ impl Flusher {
             if all || trims || trouble(Point::EarlySweep) {
                 trimmed = Instant::now();
                 swept = if all { trimmed } else { swept };
-                if let Err(error) = self.sweep(|replica| all || !trims || replica.store.has_foreign()).await {
+                if let Err(error) = self.sweep(|replica| all || !trims || replica.store.can_trim()).await {
                     return error;
                 }
             }
@@ -188,12 +190,14 @@ impl Dirty {
     /// A shard that should be flushed though there is memory left.
     fn overdue(&mut self, replicas: &[Arc<Replica>]) -> Option<Arc<Replica>> {
         let before = std::mem::take(&mut self.0);
-        for replica in replicas.iter().filter(|replica| replica.store.memtable_bytes() > 0) {
+        let is_dirty = |store: &Store| store.memtable_bytes() > 0 || store.has_moved_bounds();
+        for replica in replicas.iter().filter(|replica| is_dirty(&replica.store)) {
             let since = before.get(&replica.shard).copied().unwrap_or_else(Instant::now);
             self.0.insert(replica.shard, since);
         }
         let overdue = |replica: &&Arc<Replica>| {
-            let old = self.0.get(&replica.shard).is_some_and(|since| since.elapsed() > FLUSH_AFTER);
+            let after = if replica.store.has_moved_bounds() { FLUSH_MOVED_AFTER } else { FLUSH_AFTER };
+            let old = self.0.get(&replica.shard).is_some_and(|since| since.elapsed() > after);
             let applied_index = replica.applied().borrow().index;
             let flushed_index = || replica.store.flushed().map_or(0, |id| id.index);
             old || applied_index > UNFLUSHED_MAX_ENTRIES

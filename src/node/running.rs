@@ -40,6 +40,7 @@ use super::meta::join::Door;
 use super::meta::keeper;
 use super::meta::records::Records;
 use super::meta::reports::Reports;
+use super::meta::sizer::Sizer;
 use super::meta::steps::Steps;
 use super::meta::view::View;
 use super::meta::watched::Watched;
@@ -198,6 +199,7 @@ impl Node {
             Pulses::new(parts.member.node, parts.chance.number(), shards.clone(), wal.clone(), room.clone());
         let (memory, watched) = (parts.store.memory.clone(), Watched::default());
         let steps = Steps { peers: peers.clone(), shards: shards.clone() };
+        let office = Arc::new(office(&parts, &clock, &records, &view, (&reports, &watched, &steps)));
         let requests = Arc::new(Requests {
             shards: shards.clone(),
             clock: clock.clone(),
@@ -207,7 +209,7 @@ impl Node {
             records: records.clone(),
             reports: reports.clone(),
             door: door(&parts, &clock, &records, &view),
-            office: office(&parts, &clock, &records, &view, (&reports, &watched, &steps)),
+            office: office.clone(),
             counts: request_counts,
             intake: Arc::default(),
             room: room.clone(),
@@ -235,7 +237,7 @@ impl Node {
         parts.exec.spawn(births::follow(view.clone(), shards.clone(), room.clone(), parts.member.node));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
         let driver = Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched };
-        let controller = Controller::new(view.clone(), reports.clone(), driver);
+        let controller = Controller::new(view.clone(), reports.clone(), driver, office);
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();
         let flusher = Flusher {
@@ -353,6 +355,7 @@ fn office(
         clock: clock.clone(),
         reports: reports.clone(),
         watched: watched.clone(),
+        sizer: Sizer::default(),
         steps: steps.clone(),
         ca_fingerprint: parts.ca_fingerprint.clone(),
         secrets: parts.secrets.clone(),

@@ -10,6 +10,7 @@
 
 pub mod ledger;
 pub mod machine;
+pub mod shaper;
 pub mod trace;
 pub mod world;
 

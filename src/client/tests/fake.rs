@@ -280,6 +280,7 @@ impl World {
                 epoch: shard.state.epoch,
                 replicas: shard.replicas.iter().map(|node| replica(id.0, *node)).collect(),
                 ring_position: 0,
+                by_itself: false,
             }
         };
         net::MapReply {

@@ -1,7 +1,6 @@
 //! `nomad shard split`: asks for it, and waits until both halves are served.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -13,12 +12,9 @@ use crate::cmd::ui::Ui;
 use crate::cmd::{escape, session, spell};
 use crate::model::id::ShardId;
 use crate::model::key::Key;
-use crate::model::system::SystemKey;
-use crate::net::wire::{MetaGet, ShardSplit, admin_request::Body};
+use crate::net::wire::{ShardSplit, admin_request::Body};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// After so long somebody who waits is told where to look.
-const LONG: Duration = Duration::from_secs(15);
+use super::{LONG, LOOK_EVERY, job};
 
 /// What came of it.
 #[derive(Serialize)]
@@ -74,7 +70,7 @@ async fn until_split(
             if client.get(at).await.is_ok() {
                 return Ok(());
             }
-        } else if !is_under_way(client, shard).await? {
+        } else if job(client, shard).await?.is_none() {
             let map = session::map(client).await?;
             if map.shards.iter().all(|known| known.shard != child.0) {
                 return Err(Failure::new(Exit::No, format!("{shard} was not split"))
@@ -90,12 +86,4 @@ async fn until_split(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// True while there is a job for a shard.
-async fn is_under_way(client: &Client, shard: ShardId) -> Result<bool, Failure> {
-    let key = SystemKey::Job(shard).key();
-    let body = Body::MetaGet(MetaGet { start: key.to_name(), ..MetaGet::default() });
-    let answer = session::admin(client, body, || format!("cannot see what is done for {shard}")).await?;
-    Ok(answer.rows.iter().any(|row| row.key == key.to_bytes()))
 }

@@ -15,6 +15,7 @@ fn record(shard: u64, start: &[u8], end: &[u8], nodes: &[u64]) -> ShardRecord {
         epoch: 1,
         replicas: nodes.iter().enumerate().map(replica).collect(),
         ring_position: 0,
+        by_itself: false,
     }
 }
 

@@ -10,7 +10,7 @@ fn key(name: &str) -> Key {
 fn shard(id: u64, start: Key, end: Option<Key>) -> Shard {
     let replica = Replica { id: ReplicaId(id * 10 + 1), node: NodeId(1), role: Role::Voter };
     let range = KeyRange::new(start, end);
-    Shard { id: ShardId(id), range, epoch: 1, replicas: vec![replica], ring_position: id }
+    Shard { id: ShardId(id), range, epoch: 1, replicas: vec![replica], ring_position: id, by_itself: false }
 }
 
 fn row(shard: &Shard) -> (Key, Vec<u8>, Timestamp) {

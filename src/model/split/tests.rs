@@ -23,6 +23,7 @@ fn job(phase: JobPhase) -> (JobRecord, SplitJob) {
         epoch: 4,
         membership: Some(membership(CHILD, 0)),
         ring_position: 7,
+        by_itself: false,
     };
     (
         JobRecord {
@@ -48,6 +49,7 @@ fn child(replicas: &[u64]) -> Shard {
         epoch: 5,
         replicas: replicas.iter().map(replica).collect(),
         ring_position: 7,
+        by_itself: false,
     }
 }
 

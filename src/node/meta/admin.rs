@@ -18,6 +18,7 @@ use crate::node::store::PageBounds;
 
 use super::records::{Change, MetaError, Records};
 use super::reports::Reports;
+use super::sizer::Sizer;
 use super::steps::Steps;
 use super::view::View;
 use super::watched::Watched;
@@ -40,6 +41,7 @@ pub struct Office {
     pub clock: Clock,
     pub reports: Reports,
     pub watched: Watched,
+    pub sizer: Sizer,
     pub steps: Steps,
     /// The cluster's CA as tokens pin it; empty on an insecure cluster.
     pub ca_fingerprint: String,
@@ -84,6 +86,7 @@ impl Office {
                 Body::PlanGet(get) => self.plan_get(get),
                 Body::LeadSet(set) => self.lead_set(*set).await,
                 Body::ShardSplit(split) => self.shard_split(split).await,
+                Body::ShardMerge(merge) => self.shard_merge(*merge).await,
                 Body::WhyGet(get) => self.why_get(get).await,
                 Body::PlanApply(apply) => self.plan_apply(apply).await,
                 Body::PlanList(_) => self.plan_list(),

@@ -127,6 +127,7 @@ fn first_records(
                 role: ReplicaRole::RoleVoter.into(),
             }],
             ring_position: chance.number(),
+            by_itself: false,
         };
         change = change.put(&SystemKey::Shard(shard), record.encode_to_vec(), None);
     }

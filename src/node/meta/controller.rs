@@ -33,6 +33,7 @@ use crate::model::time::Timestamp;
 use crate::model::wire::{Membership, NodeRecord, ShardRecord};
 use crate::net::wire::{NodeStatus, ReplicaStatus};
 
+use super::admin::Office;
 use super::drive::{Driver, Round};
 use super::leads::Balancer;
 use super::led::{Seen, leaders};
@@ -54,17 +55,19 @@ pub struct Controller {
     reports: Reports,
     driver: Driver,
     balancer: Balancer,
+    office: Arc<Office>,
     /// At this version of the map, and since when.
     as_even_as_can_be: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 impl Controller {
-    pub fn new(view: View, reports: Reports, driver: Driver) -> Controller {
+    pub fn new(view: View, reports: Reports, driver: Driver, office: Arc<Office>) -> Controller {
         Controller {
             view,
             reports,
             driver,
             balancer: Balancer::default(),
+            office,
             as_even_as_can_be: Mutex::default(),
         }
     }
@@ -109,6 +112,7 @@ impl Controller {
         }
         self.driver.settle_rest(&round).await?;
         self.balancer.balance(&round, &self.reports, &self.driver.steps).await;
+        self.office.size(&round).await;
         let carries_out = self.driver.carry_out(&round).await?;
         let mut proposals = placement::plan(&cluster.map, &cluster.settings, &liveness);
         // What somebody has planned was thought out for nodes as they are.

@@ -83,6 +83,9 @@ impl Driver {
         if let Some(split) = &job.split {
             return Box::pin(self.drive_split(round, (job, split), stamp, leader)).await;
         }
+        if let Some(merge) = &job.merge {
+            return Box::pin(self.drive_merge(round, (job, merge))).await;
+        }
         if let Some(because) = migration::superseded(&round.cluster.map, job) {
             return self.records.rewrite_job(&migration::turned_back(job, &because), stamp).await;
         }

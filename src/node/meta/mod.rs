@@ -7,7 +7,7 @@
 //! | who | what |
 //! |---|---|
 //! | every node | follows the records ([`view`]), opens and removes its replicas by them ([`keeper`]), makes those of shards that are split ([`births`]), reports ([`reports`]) |
-//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), serves operators ([`admin`], [`nodes`], [`migrations`], [`plans`], [`leads`], [`splits`], [`why`]) |
+//! | the meta leader | repairs the map to match the shards' own logs, plans and drives placement ([`controller`], [`drive`]), takes nodes in ([`join`]), splits what is large or busy and merges what is not ([`sizes`]), serves operators ([`admin`], [`nodes`], [`migrations`], [`plans`], [`leads`], [`splits`], [`merges`], [`why`]) |
 //!
 //! Relies on [`crate::model`] for what should be done. Does not log what need not survive: progress, load, liveness.
 
@@ -20,6 +20,7 @@ pub mod led;
 pub mod steps;
 pub mod join;
 pub mod watched;
+pub mod sizer;
 pub mod admin;
 pub mod nodes;
 pub mod migrations;
@@ -29,5 +30,7 @@ pub mod drive;
 pub mod leads;
 pub mod plans;
 pub mod splits;
+pub mod merges;
+pub mod sizes;
 pub mod births;
 pub mod controller;

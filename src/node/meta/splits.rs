@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use prost::Message;
 
@@ -30,10 +31,36 @@ const REASON: &str = "split";
 /// Steps of one split in a round: keys on their way to a new shard wait for it.
 const STEPS_MAX: usize = 4;
 
+/// Where a shard is to be split.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// At this internal key.
+    At(Bytes),
+    /// Where as many bytes are before it as behind.
+    Middle,
+    /// Where each half is asked half.
+    BusyMiddle,
+}
+
+/// Why a busy shard is not split.
+const UNDIVIDED: &str =
+    "no key divides what is asked: one key gets most of it, or the keys that are asked keep ascending";
+
 impl Office {
     /// Begins a split. Asked again while it is under way, it says so.
     pub(super) async fn shard_split(&self, asked: &wire::ShardSplit) -> Result<AdminReply, AdminError> {
-        let shard = ShardId(asked.shard);
+        let place = if asked.at.is_empty() { Place::Middle } else { Place::At(asked.at.clone()) };
+        let split = self.begin_split(ShardId(asked.shard), place, false).await?;
+        Ok(AdminReply { split: Some(split), ..AdminReply::default() })
+    }
+
+    /// Begins a split; `by_itself`: nobody has asked for it.
+    pub(super) async fn begin_split(
+        &self,
+        shard: ShardId,
+        place: Place,
+        by_itself: bool,
+    ) -> Result<SplitReply, AdminError> {
         let (cluster, liveness) = self.heard()?;
         let known = cluster.map.shard(shard);
         let known = known.ok_or_else(|| AdminError::NotFound(format!("there is no shard {shard}")))?;
@@ -43,11 +70,13 @@ impl Office {
             )));
         }
         check_replicas(known, &liveness)?;
-        let looked = self.looked(&cluster.map, shard, asked.at.is_empty()).await;
+        let looked = self.looked(&cluster.map, shard, &place).await;
         let looked = looked.ok_or_else(|| {
-            let or_else = match asked.at.is_empty() {
-                true => ", or its middle was not found in time: say --at which key it is to be split",
-                false => "",
+            let or_else = match place {
+                Place::Middle => {
+                    ", or its middle was not found in time: say --at which key it is to be split"
+                }
+                Place::BusyMiddle | Place::At(_) => "",
             };
             AdminError::Busy(format!("nobody leads {shard} just now{or_else}"))
         })?;
@@ -57,12 +86,15 @@ impl Office {
                 "{child}, which was split off from {shard}, is still being made"
             )));
         }
-        let at = if asked.at.is_empty() { looked.middle.clone() } else { asked.at.clone() };
-        if at.is_empty() {
-            return Err(AdminError::Invalid(format!(
-                "{shard} has too few keys to be halved; say --at which"
-            )));
-        }
+        let at = match place {
+            Place::At(at) => at,
+            Place::Middle | Place::BusyMiddle if !looked.middle.is_empty() => looked.middle.clone(),
+            Place::Middle => {
+                let what = format!("{shard} has too few keys to be halved; say --at which");
+                return Err(AdminError::Invalid(what));
+            }
+            Place::BusyMiddle => return Err(AdminError::Invalid(UNDIVIDED.to_owned())),
+        };
         let key = Key::from_internal(at.clone()).map_err(|error| AdminError::Invalid(error.to_string()))?;
         if key <= known.range.start || !known.range.contains(&key) {
             return Err(AdminError::Invalid(format!(
@@ -70,11 +102,11 @@ impl Office {
             )));
         }
         self.make_way(shard).await?;
-        self.record_split(shard, at, &looked).await
+        self.record_split(&cluster.map, shard, (at, by_itself), &looked).await
     }
 
     /// A migration that only waits for somebody to undo it ends; any other job comes first.
-    async fn make_way(&self, shard: ShardId) -> Result<(), AdminError> {
+    pub(super) async fn make_way(&self, shard: ShardId) -> Result<(), AdminError> {
         let Some((stored, stamp)) = self.records.read(&SystemKey::Job(shard))? else { return Ok(()) };
         let job = JobRecord::decode(stored).map_err(|_| MetaError::Damaged(shard.to_string()))?;
         if job.migration.is_some() {
@@ -84,19 +116,24 @@ impl Office {
     }
 
     /// What the shard's leader says of it, and of its middle.
-    async fn looked(&self, map: &ClusterMap, shard: ShardId, middle: bool) -> Option<PlacementReply> {
+    async fn looked(&self, map: &ClusterMap, shard: ShardId, place: &Place) -> Option<PlacementReply> {
         let leader = self.leader_of(map, shard).await.ok()??;
-        let step = middle.then_some(Told::Middle(true));
+        let step = match place {
+            Place::At(_) => None,
+            Place::Middle => Some(Told::Middle(true)),
+            Place::BusyMiddle => Some(Told::BusyMiddle(true)),
+        };
         let asked = PlacementStep { shard: shard.0, step, ..PlacementStep::default() };
         self.steps.ask(leader, asked).await.filter(|reply| reply.failure.is_none())
     }
 
     async fn record_split(
         &self,
+        map: &ClusterMap,
         shard: ShardId,
-        at: bytes::Bytes,
+        (at, by_itself): (Bytes, bool),
         looked: &PlacementReply,
-    ) -> Result<AdminReply, AdminError> {
+    ) -> Result<SplitReply, AdminError> {
         let Some(parent) = looked.membership.as_ref().filter(|membership| membership.configs.len() == 1)
         else {
             return Err(AdminError::Busy(format!("the members of {shard} are changing")));
@@ -111,6 +148,7 @@ impl Office {
             epoch: looked.epoch,
             membership: Some(beside(parent, first)),
             ring_position: self.chance.number(),
+            by_itself,
         };
         let job = JobRecord {
             id,
@@ -122,14 +160,14 @@ impl Office {
             split: Some(split.into()),
             ..JobRecord::default()
         };
-        self.records.commit(change.put(&SystemKey::Job(shard), job.encode_to_vec(), None)).await?;
-        tracing::info!(%shard, child = %ShardId(child), "a split begins");
-        Ok(AdminReply { split: Some(SplitReply { child, at }), ..AdminReply::default() })
+        self.records.commit(self.records.begin_job(change, map, &job)?).await?;
+        tracing::info!(%shard, child = %ShardId(child), by_itself, "a split begins");
+        Ok(SplitReply { child, at })
     }
 }
 
 /// All replicas are there, and each has room for a copy.
-fn check_replicas(shard: &Shard, liveness: &Liveness) -> Result<(), AdminError> {
+pub(super) fn check_replicas(shard: &Shard, liveness: &Liveness) -> Result<(), AdminError> {
     let id = shard.id;
     for replica in &shard.replicas {
         let silent_ms = liveness.silent_ms(replica.node);

@@ -39,7 +39,7 @@ impl Office {
             now_ms: self.clock.wall_ms(),
         };
         let absent = |what: String| AdminError::NotFound(format!("there is no {what}"));
-        let sentences = match asked.what {
+        let mut sentences = match asked.what {
             None => return Err(AdminError::Invalid("why what?".to_owned())),
             Some(What::Shard(id)) => {
                 facts.shard(ShardId(id)).ok_or_else(|| absent(format!("shard {}", ShardId(id))))?
@@ -52,6 +52,9 @@ impl Office {
                 None => self.ended(MigrationId(id))?,
             },
         };
+        if let Some(What::Shard(id)) = asked.what {
+            sentences.extend(self.sizer.told(ShardId(id)));
+        }
         Ok(AdminReply { sentences, ..AdminReply::default() })
     }
 

@@ -16,6 +16,7 @@
 //!
 //! Relies on [`crate::node::store`], [`crate::node::wal`], [`crate::node::raft`]. Does not decide whether it should exist.
 
+mod asked;
 mod counts;
 mod pause;
 mod proposer;
@@ -23,11 +24,12 @@ mod placement;
 mod reads;
 mod rounds;
 mod sole;
+mod birth;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,9 +58,12 @@ use super::raft::network::Network;
 use super::raft::pace::Pace;
 use super::raft::sending::Sending;
 use super::raft::types::Vote;
-use super::store::{FILE_NAME, OpenFile, Store, StoreError, StoreOptions};
-use super::wal::{GroupId, GroupLog, GroupState, LogPoint, Wal, WalError};
+use super::store::{OpenFile, Store, StoreError, StoreOptions};
+use super::wal::{GroupId, GroupLog, LogPoint, Wal, WalError};
 
+use asked::Asked;
+pub(in crate::node) use birth::Born;
+pub use birth::is_unborn;
 pub use counts::{ReplicaCounts, ShardCounts};
 use pause::Pause;
 pub use placement::HAND_OVER;
@@ -89,22 +94,6 @@ pub struct ReplicaParts {
     pub counts: Arc<ReplicaCounts>,
 }
 
-/// The entry that is taken for the first of a shard that was split off: its file is as of that, its log begins behind it.
-const BIRTH: LogPoint = LogPoint { term: 0, index: 0 };
-
-/// True if this is the log of a replica that has never voted nor been led.
-pub fn is_unborn(log: &GroupState) -> bool {
-    log.vote.is_none() && log.last.is_none_or(|last| last == BIRTH) && log.purged == log.last
-}
-
-/// What has become of a replica that was to be made of another shard's.
-pub(in crate::node) enum Born {
-    /// It is on the disk; its file, if that is open.
-    There(Option<OpenFile>),
-    /// It was here, and what it has promised is gone.
-    Lost,
-}
-
 /// One replica, running.
 pub struct Replica {
     pub shard: ShardId,
@@ -114,12 +103,13 @@ pub struct Replica {
     pub proposer: Proposer,
     pub rounds: ReadRounds,
     pub counts: ShardCounts,
+    asked: Asked,
     /// Held while a snapshot is being received: one at a time.
     pub receiving: tokio::sync::Mutex<()>,
     /// How far files are that are sent to others.
     sending: Sending,
     pause: Pause,
-    /// A copy is being made for a split.
+    /// A copy is being made for a split, or something is cleared away.
     preparing: Arc<AtomicBool>,
     /// The term for which the clock has been moved past the ceiling of earlier leaders.
     read_term: AtomicU64,
@@ -255,6 +245,7 @@ impl Replica {
             proposer,
             rounds,
             counts: ShardCounts::default(),
+            asked: Asked::default(),
             receiving: tokio::sync::Mutex::new(()),
             sending,
             pause: Pause::default(),
@@ -265,60 +256,6 @@ impl Replica {
             peers,
             sole,
         }))
-    }
-
-    /// Makes the replica of a shard that was split off, of what this one's store holds. Does nothing to one that has been
-    /// here.
-    ///
-    /// Its part of the log begins first, durably, behind the entry that is taken for its first. So a file without that has lost
-    /// its log, and a log without a file, and without a vote, is of one whose making was cut short ([`is_unborn`]).
-    pub(in crate::node) async fn bear(
-        &self,
-        parts: &ReplicaParts,
-        child: ShardId,
-        id: ReplicaId,
-    ) -> Result<Born, ReplicaError> {
-        let dir = directory(child, id);
-        if parts.disk.exists(&dir.join(FILE_NAME)).map_err(WalError::from)? {
-            return Ok(Born::There(None));
-        }
-        let log = parts.wal.group(GroupId(id.0));
-        if !is_unborn(&log.state()) {
-            return Ok(Born::Lost);
-        }
-        log.purge(BIRTH).await?;
-        log.synced().await?;
-        let is_sole = self.store.state(|state| {
-            let birth = state.birth.as_ref();
-            birth.is_some_and(|birth| birth.membership.configs.iter().all(|set| set.replicas == [id.0]))
-        });
-        if is_sole {
-            let sole = Sole::open(parts.disk.clone(), child, id, parts.exec).map_err(WalError::from)?;
-            sole.begin().await.map_err(WalError::from)?;
-        }
-        if !self.store.is_prepared() {
-            self.flush().await?;
-        }
-        Ok(Born::There(self.store.bear(child, &dir).await?))
-    }
-
-    /// Has a copy of the shard's file made, so that a split takes little time. Returns at once.
-    fn prepare_split(&self) {
-        if self.store.is_prepared() || self.preparing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
-        let preparing = self.preparing.clone();
-        self.store.exec().spawn(async move {
-            let prepared = match flush(&store, &log, &group).await {
-                Ok(()) => store.prepare().await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = prepared {
-                tracing::warn!(shard = %group.shard(), %error, "no copy was made for a split");
-            }
-            preparing.store(false, Ordering::Release);
-        });
     }
 
     /// Removes what a replica has on this node, for good.
@@ -354,6 +291,7 @@ impl Replica {
     /// Has a write evaluated.
     pub async fn write(&self, write: Write) -> Result<Outcome, Rejected> {
         let begin = Instant::now();
+        self.asked.note(|| write.operations.first().map(|operation| &operation.key[..]));
         let outcome = self.proposer.write(write).await;
         let took = begin.elapsed();
         self.counts.write_seconds.observe_time(took);
@@ -441,6 +379,7 @@ impl Replica {
             operations: self.counts.write_seconds.count() + self.counts.read_seconds.count(),
             birth,
             birth_replicas,
+            has_foreign: self.store.holds_foreign(),
         };
         (group, status)
     }

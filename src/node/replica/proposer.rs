@@ -25,7 +25,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::model::config::Settings;
 use crate::model::evaluate::RULES;
-use crate::model::id::ShardId;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, Outcome, Write};
 use crate::net::exec::Exec;
@@ -125,25 +124,11 @@ impl Proposer {
 
     /// Begins the shard.
     pub async fn genesis(&self, genesis: wire::Genesis) -> Result<(), Rejected> {
-        let kind = wire::entry::Kind::Genesis(genesis);
-        self.submit(|answer| Job::Alone { kind, answer }).await
+        self.order(wire::entry::Kind::Genesis(genesis)).await
     }
 
-    /// Has every replica make a digest of what it holds at one entry.
-    pub async fn verify(&self) -> Result<(), Rejected> {
-        let kind = wire::entry::Kind::Verify(wire::Verify {});
-        self.submit(|answer| Job::Alone { kind, answer }).await
-    }
-
-    /// Has the shard give the keys from a given one on to another.
-    pub async fn split(&self, split: wire::Split) -> Result<(), Rejected> {
-        let kind = wire::entry::Kind::Split(split);
-        self.submit(|answer| Job::Alone { kind, answer }).await
-    }
-
-    /// Says that all replicas of the shard that was split off are there.
-    pub async fn settle(&self, child: ShardId) -> Result<(), Rejected> {
-        let kind = wire::entry::Kind::Settled(wire::Settled { child: child.0 });
+    /// Has an entry applied that changes no key by itself: of a split, a merge, a question for digests.
+    pub async fn order(&self, kind: wire::entry::Kind) -> Result<(), Rejected> {
         self.submit(|answer| Job::Alone { kind, answer }).await
     }
 

@@ -20,6 +20,8 @@
 //!   `sim_node::what_was_read_at_a_timestamp_stays_after_a_restart`.
 //! - A read that a split overtakes is refused, not answered without what that gave away: guarded by
 //!   `sim_split::scans_miss_nothing_while_shards_are_split`.
+//! - Nothing is answered from a shard that another may have taken over, but what cannot change any more: guarded by
+//!   `sim_merge::shards_are_merged_and_nobody_notices`.
 //! - What was seen expired stays so: guarded by `sim_node::what_was_seen_expired_stays_so_when_the_leader_changes`.
 //! - A session read sees at least what its client has seen: guarded by
 //!   `sim_node::a_session_read_sees_what_its_client_has_seen`.
@@ -30,6 +32,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use crate::model::evaluate::ShardState;
 use crate::model::key::{Key, KeyRange};
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
@@ -85,6 +88,7 @@ impl Replica {
     /// The version of `key` that the wish asks for, if it is there and alive.
     pub async fn get(&self, key: &Key, wish: ReadWish) -> Result<Option<Version>, ReadError> {
         let begin = Instant::now();
+        self.asked.note(|| Some(key.as_bytes()));
         let found = self.read_key(key, wish).await;
         self.counts.read_seconds.observe_time(begin.elapsed());
         found
@@ -93,6 +97,7 @@ impl Replica {
     /// A page of rows; the timestamp is the one at which expiry was judged.
     pub async fn range(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
         let begin = Instant::now();
+        self.asked.note(|| Some(page.range.start.as_bytes()));
         let found = self.read_page(page, wish).await;
         self.counts.read_seconds.observe_time(begin.elapsed());
         found
@@ -161,8 +166,18 @@ impl Replica {
         self.clock.merge(at)?;
         self.proposer.settled(at).await;
         self.confirm().await?;
-        if self.store.state(|state| state.ceiling) < at {
+        self.promise(at).await
+    }
+
+    /// Has a ceiling at or above `at` committed.
+    async fn promise(&self, at: Timestamp) -> Result<(), ReadError> {
+        let promised = || self.store.state(|state| state.ceiling) >= at;
+        if !promised() {
             self.proposer.reserve(at).await?;
+            // One that stands still for a merge promises nothing more.
+            if !promised() {
+                return Err(ReadError::WrongShard);
+            }
         }
         Ok(())
     }
@@ -178,7 +193,7 @@ impl Replica {
         let index = Box::pin(self.ask_leader()).await.ok_or(ReadError::NoLeader)?;
         let mut applied = self.applied();
         match applied.wait_for(|applied| applied.index >= index).await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.check_moving(),
             Err(_) => Err(ConfirmError::Stopped("the replica was closed".to_owned()).into()),
         }
     }
@@ -195,7 +210,15 @@ impl Replica {
             // Only now: a reader that finds the term noted goes by the clock at once.
             self.read_term.store(term, Ordering::Release);
         }
-        Ok(())
+        self.check_moving()
+    }
+
+    /// What stands still for a merge may have been taken over already: what is new is elsewhere then.
+    fn check_moving(&self) -> Result<(), ReadError> {
+        match self.store.state(ShardState::is_frozen) {
+            false => Ok(()),
+            true => Err(ReadError::WrongShard),
+        }
     }
 
     /// The time at which a version that expires at `expires_at` is judged; by then everything stamped at or below it has
@@ -215,7 +238,7 @@ impl Replica {
         if expires_at <= now {
             self.proposer.settled(now).await;
             if now > committed {
-                self.proposer.reserve(now).await?;
+                self.promise(now).await?;
             }
         }
         Ok(now)

@@ -59,7 +59,7 @@ pub struct Requests {
     pub records: Records,
     pub reports: Reports,
     pub door: Door,
-    pub office: Office,
+    pub office: Arc<Office>,
     pub counts: Arc<RequestCounts>,
     pub intake: Arc<Intake>,
     pub room: Arc<Room>,

@@ -21,7 +21,7 @@ use super::error::StoreError;
 use super::file::{ShardFile, UNFINISHED, guarded};
 use super::handle::{COPY_SUFFIX, FILE_NAME, OpenFile, Prepared, Shared, Store, parent};
 use super::read::PageBounds;
-use super::record::row_bytes;
+use super::record::{self, row_bytes};
 
 /// Keys of a shard that may turn out to be its middle, about.
 const MARKS: u64 = 1024;
@@ -150,10 +150,10 @@ impl Store {
     }
 
     /// True if sweeps have rows to remove that are no longer the shard's.
-    pub fn has_foreign(&self) -> bool {
+    pub fn can_trim(&self) -> bool {
         let seen = self.shared.seen.read();
         let head = seen.picture.head();
-        head.has_foreign && head.state.as_ref().is_some_and(|state| state.birth.is_none())
+        head.has_foreign && head.state.as_ref().is_some_and(record::is_settled)
     }
 }
 

@@ -472,6 +472,9 @@ pub(super) fn summary(state: &ShardState) -> ShardState {
         birth: state.birth.as_ref().map(|birth| {
             Box::new(Birth { child: summary(&birth.child), membership: birth.membership.clone() })
         }),
+        frozen_by: state.frozen_by,
+        attempts_over: state.attempts_over,
+        taking: state.taking.clone(),
     }
 }
 

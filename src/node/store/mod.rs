@@ -101,10 +101,12 @@ mod handle;
 
 mod apply;
 mod copy;
+mod frame;
 mod digest;
 mod flush;
 mod read;
 mod bear;
+mod merge;
 
 pub use apply::{Committed, Payload};
 pub use budget::MemoryBudget;

@@ -98,7 +98,7 @@ impl Head {
 
     /// The shard's bounds, if there may be rows outside of them that nobody needs any more.
     pub fn own_bounds(&self) -> Result<Option<KeyRange>, BadRecord> {
-        let settled = self.state.as_ref().is_some_and(|state| state.birth.is_none());
+        let settled = self.state.as_ref().is_some_and(is_settled);
         Ok(if self.has_foreign && settled { self.summary()?.range } else { None })
     }
 
@@ -131,6 +131,11 @@ pub fn shard_state(stored: wire::ShardState) -> Result<ShardState, BadRecord> {
     ShardState::from_wire(stored).map_err(|_| BadRecord("a bound of the shard"))
 }
 
+/// True if nobody needs rows that are out of the shard's bounds: neither a shard that is split off nor a merge.
+pub fn is_settled(state: &wire::ShardState) -> bool {
+    state.birth.is_none() && state.taking.is_none()
+}
+
 /// The stored form of a state, but for its repeat table's rows.
 pub fn without_clients(state: &wire::ShardState) -> wire::ShardState {
     let birth = state.birth.as_ref().map(|birth| {
@@ -149,6 +154,12 @@ pub fn without_clients(state: &wire::ShardState) -> wire::ShardState {
         forgotten: state.forgotten,
         clients: Vec::new(),
         birth,
+        frozen_by: state.frozen_by,
+        attempts_over: state.attempts_over,
+        taking: state.taking.as_ref().map(|taking| {
+            let rest = taking.rest.as_ref().map(|rest| Box::new(without_clients(rest)));
+            Box::new(wire::Taking { rest, ..(**taking).clone() })
+        }),
     }
 }
 

@@ -5,6 +5,7 @@ mod copies;
 mod crash;
 mod damage;
 mod flushing;
+mod merges;
 mod ram;
 mod versions;
 
@@ -47,10 +48,13 @@ struct Log {
 impl Log {
     /// A log that begins with the members and the bounds of a shard.
     fn new() -> Log {
+        Log::between(Key::FIRST_USER.to_bytes(), Bytes::new())
+    }
+
+    fn between(start: Bytes, end: Bytes) -> Log {
         let mut log = Log { entries: Vec::new(), stamp: Timestamp::from_ms(1_000) };
         log.members(&[1, 2, 3]);
-        let genesis =
-            wire::Genesis { start: Key::FIRST_USER.to_bytes(), end: Bytes::new(), stamp: log.stamp.0 };
+        let genesis = wire::Genesis { start, end, stamp: log.stamp.0 };
         log.entry(wire::entry::Kind::Genesis(genesis));
         log
     }

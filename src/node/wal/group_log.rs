@@ -43,6 +43,11 @@ impl GroupLog {
         groups.groups.get(&self.id).map(groups::Group::state).unwrap_or_default()
     }
 
+    /// The largest entry, in bytes, encoded: a group that is given a larger one fails.
+    pub fn entry_max_bytes(&self) -> usize {
+        (self.wal.shared.segment_bytes / JOB_SEGMENT_SHARE) as usize
+    }
+
     /// Bytes of entries held.
     pub fn live_bytes(&self) -> u64 {
         self.wal.shared.groups.lock().groups.get(&self.id).map_or(0, |group| group.live_bytes)
@@ -51,7 +56,7 @@ impl GroupLog {
     /// Appends entries, replacing what is at and above the first one's index. Readable on return; `done` is called once,
     /// when they are on disk or never will be.
     pub async fn append(&self, records: Vec<Record>, done: Done) -> Result<(), WalError> {
-        let max_bytes = (self.wal.shared.segment_bytes / JOB_SEGMENT_SHARE) as usize;
+        let max_bytes = self.entry_max_bytes();
         if let Some(large) = records.iter().find(|record| record.bytes.len() > max_bytes) {
             return Err(WalError::TooLarge { bytes: large.bytes.len(), max_bytes });
         }

@@ -36,7 +36,14 @@ impl Cluster {
             };
             let replica = Replica { id: cluster.fresh(), node: NodeId(1), role: Role::Voter };
             let ring_position = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17);
-            let shard = Shard { id: ShardId(id), range, epoch: 1, replicas: vec![replica], ring_position };
+            let shard = Shard {
+                id: ShardId(id),
+                range,
+                epoch: 1,
+                replicas: vec![replica],
+                ring_position,
+                by_itself: false,
+            };
             cluster.shards.insert(ShardId(id), shard);
         }
         cluster

@@ -1,0 +1,110 @@
+//! Replicas of shards that were split off, made of those of their parents.
+
+use std::sync::atomic::Ordering;
+
+use crate::model::id::{ReplicaId, ShardId};
+use crate::node::store::{FILE_NAME, OpenFile, StoreError};
+use crate::node::wal::{GroupId, GroupState, LogPoint, WalError};
+
+use super::sole::Sole;
+use super::{Replica, ReplicaError, ReplicaParts, directory, flush};
+
+/// The entry that is taken for the first of a shard that was split off: its file is as of that, its log begins behind it.
+const BIRTH: LogPoint = LogPoint { term: 0, index: 0 };
+
+/// True if this is the log of a replica that has never voted nor been led.
+pub fn is_unborn(log: &GroupState) -> bool {
+    log.vote.is_none() && log.last.is_none_or(|last| last == BIRTH) && log.purged == log.last
+}
+
+/// What has become of a replica that was to be made of another shard's.
+pub(in crate::node) enum Born {
+    /// It is on the disk; its file, if that is open.
+    There(Option<OpenFile>),
+    /// It was here, and what it has promised is gone.
+    Lost,
+}
+
+/// Sweeps made one after the other: whoever applies waits for none, but a flush does.
+const SWEEPS_MAX: usize = 64;
+
+impl Replica {
+    /// Makes the replica of a shard that was split off, of what this one's store holds. Does nothing to one that has been
+    /// here.
+    ///
+    /// Its part of the log begins first, durably, behind the entry that is taken for its first. So a file without that has lost
+    /// its log, and a log without a file, and without a vote, is of one whose making was cut short ([`is_unborn`]).
+    pub(in crate::node) async fn bear(
+        &self,
+        parts: &ReplicaParts,
+        child: ShardId,
+        id: ReplicaId,
+    ) -> Result<Born, ReplicaError> {
+        let dir = directory(child, id);
+        if parts.disk.exists(&dir.join(FILE_NAME)).map_err(WalError::from)? {
+            return Ok(Born::There(None));
+        }
+        let log = parts.wal.group(GroupId(id.0));
+        if !is_unborn(&log.state()) {
+            return Ok(Born::Lost);
+        }
+        log.purge(BIRTH).await?;
+        log.synced().await?;
+        let is_sole = self.store.state(|state| {
+            let birth = state.birth.as_ref();
+            birth.is_some_and(|birth| birth.membership.configs.iter().all(|set| set.replicas == [id.0]))
+        });
+        if is_sole {
+            let sole = Sole::open(parts.disk.clone(), child, id, parts.exec).map_err(WalError::from)?;
+            sole.begin().await.map_err(WalError::from)?;
+        }
+        if !self.store.is_prepared() {
+            self.flush().await?;
+        }
+        Ok(Born::There(self.store.bear(child, &dir).await?))
+    }
+
+    /// Clears away what is not the shard's any more, sooner than that would be done by itself. Returns at once.
+    pub(super) fn tidy(&self) {
+        if !self.store.holds_foreign() || self.preparing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
+        let preparing = self.preparing.clone();
+        self.store.exec().spawn(async move {
+            let tidied = async {
+                flush(&store, &log, &group).await?;
+                for _ in 0..SWEEPS_MAX {
+                    if !store.can_trim() {
+                        break;
+                    }
+                    store.sweep().await?;
+                }
+                Ok::<(), StoreError>(())
+            };
+            if let Err(error) = tidied.await {
+                tracing::warn!(shard = %group.shard(), %error, "what is not the shard's was not cleared away");
+            }
+            preparing.store(false, Ordering::Release);
+        });
+    }
+
+    /// Has a copy of the shard's file made, so that a split takes little time. Returns at once.
+    pub(super) fn prepare_split(&self) {
+        if self.store.is_prepared() || self.preparing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
+        let preparing = self.preparing.clone();
+        self.store.exec().spawn(async move {
+            let prepared = match flush(&store, &log, &group).await {
+                Ok(()) => store.prepare().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = prepared {
+                tracing::warn!(shard = %group.shard(), %error, "no copy was made for a split");
+            }
+            preparing.store(false, Ordering::Release);
+        });
+    }
+}

@@ -271,9 +271,10 @@ impl ShardState {
         for (n, write) in batch.writes.into_iter().enumerate() {
             outcomes.push(self.apply_write(write, Timestamp(batch.stamp).plus(n as u64), rows)?);
         }
-        if !self.is_frozen() {
-            self.ceiling = self.ceiling.max(Timestamp(batch.ceiling));
+        if self.is_frozen() {
+            return Ok(outcomes);
         }
+        self.ceiling = self.ceiling.max(Timestamp(batch.ceiling));
         // History up to the newest version must stay readable at "now".
         if self.birth.is_none() {
             self.watermark = self.watermark.max(Timestamp(batch.watermark).min(self.highest_stamp));

@@ -6,13 +6,14 @@
 //!
 //! | step | to | what is so afterwards |
 //! |---|---|---|
+//! | `Check` | the records | every replica of the left one was clean, and must be once more |
 //! | `StandStill` | the records | it is known since when |
 //! | `Freeze` | right | it takes no write, and promises readers nothing new; what is asked of its keys waits |
 //! | `Copy`, again and again | both | rows of the right one lie among the left one's, out of bounds |
 //! | `Decide` | the records | all has come and is the same: only forward from here |
 //! | `TakeOver` | left | the keys are its own, with all that was promised for them |
 //! | `Record` | the records | the map says so; the right one's replicas are retired; both jobs are gone |
-//! | `Forgo` | right, left | instead, before `Decide`: both are as they were |
+//! | `Forgo` | right, left | instead, before `Decide`: each is as it was, and its job is gone |
 //!
 //! ## Why nothing is lost, and nothing read that is old
 //!
@@ -24,7 +25,7 @@
 //! ## Invariants and what guards each
 //!
 //! - Rows that come meet none of an earlier time: nothing is frozen before every replica of the left one is rid of what it
-//!   gave away itself, as of an entry after which it gives nothing away: guarded by `tests::nothing_begins_before_all_is_clean`.
+//!   gave away itself, and was so before, so that no copy that is not can still come: guarded by `tests::nothing_begins_before_all_is_clean`.
 //! - An entry of an attempt that is over does nothing, whenever it comes: guarded by `tests::a_merge_ends_whole_whoever_crashes`.
 //! - It is decided or given up in the job's record, by compare-and-set, never both: guarded by
 //!   `tests::a_merge_ends_whole_whoever_crashes`.
@@ -37,7 +38,7 @@
 //! | LEARN | which replicas are clean | the next step |
 //! | VERIFY: before or after any entry | what both shards say of the attempt | the next step; a step done twice does nothing |
 //! | LEARN or VERIFY: too late, or a replica is lost | the same | gives it up: REMOVE |
-//! | REMOVE | which of the two has forgone it | `Forgo` until both have; then both jobs are deleted |
+//! | REMOVE | which of the two has forgone it | `Forgo` to whoever has not; whoever has loses its job |
 //! | PROMOTE: before or after `TakeOver` | where the left one ends | `TakeOver` again, or `Record` |
 //! | after `Record` | no jobs, one shard | nothing |
 //!
@@ -81,6 +82,9 @@ pub struct Side {
 pub struct Seen {
     pub left: Option<Side>,
     pub right: Option<Side>,
+    /// Which of the two has its job still.
+    pub left_job: bool,
+    pub right_job: bool,
     /// Replicas of the left one that hold nothing but what is theirs, as of the job's `left_index`.
     pub clean: BTreeSet<ReplicaId>,
     /// Both hold the same of the right one's rows; `None`: it was not looked at.
@@ -98,6 +102,11 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Wait(Reason),
+    /// Write in the jobs that all are clean, and that each has to be as of this entry as well: what was copied to one before, and is
+    /// not clean, is too old by then to be taken in.
+    Check {
+        left_index: u64,
+    },
     /// Write the jobs in VERIFY, with the time: from here on requests may wait.
     StandStill,
     /// To the right one: the entry.
@@ -119,8 +128,15 @@ pub enum Step {
     /// To either: the entry.
     ForgoRight,
     ForgoLeft,
-    /// Delete both jobs.
-    End,
+    /// Delete the job of one of them.
+    End(Which),
+}
+
+/// One of the two shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Left,
+    Right,
 }
 
 /// Decides the next step of a merge, from the left one's job.
@@ -143,7 +159,8 @@ fn learn(job: &JobRecord, merge: &MergeJob, seen: &Seen) -> Step {
         return Step::GiveUp(Reason::Changed);
     }
     match before_freezing(seen, left, right) {
-        None => Step::StandStill,
+        None if merge.is_checked => Step::StandStill,
+        None => Step::Check { left_index: left.applied_index },
         Some((reason, true)) => Step::GiveUp(reason),
         Some((reason, false)) => patience(waited_ms, WAIT_MAX_MS, reason),
     }
@@ -204,14 +221,15 @@ fn take_over(merge: &MergeJob, seen: &Seen) -> Step {
     }
 }
 
-/// The right one first: it is waited for.
+/// Each by itself: one that nobody leads keeps its own job, and not the other's.
 fn forgo(merge: &MergeJob, seen: &Seen) -> Step {
     let is_over = |side: &Option<Side>| side.as_ref().map(|side| side.attempts_over >= merge.attempt);
     match (is_over(&seen.right), is_over(&seen.left)) {
-        (Some(false), _) => Step::ForgoRight,
-        (_, Some(false)) => Step::ForgoLeft,
-        (Some(true), Some(true)) => Step::End,
-        (None, _) | (_, None) => Step::Wait(Reason::NoLeader),
+        (Some(false), _) if seen.right_job => Step::ForgoRight,
+        (Some(true), _) if seen.right_job => Step::End(Which::Right),
+        (_, Some(false)) if seen.left_job => Step::ForgoLeft,
+        (_, Some(true)) if seen.left_job => Step::End(Which::Left),
+        _ => Step::Wait(Reason::NoLeader),
     }
 }
 

@@ -40,6 +40,8 @@ const ABOVE_SHARE_PERCENT: u64 = 20;
 const MERGE_BYTES_SHARE: u64 = 4;
 /// What part of `split_per_s` they are asked at most.
 const MERGE_LOAD_SHARE: u64 = 20;
+/// The same where nothing is split for its load, in operations a second.
+const QUIET_PER_S: u64 = 500;
 /// What is asked on either side of a key that halves it, at least, in percent.
 const HALF_PERCENT: usize = 25;
 /// So many questions must have been seen before anything is said of them.
@@ -89,11 +91,14 @@ pub fn too_little(map: &ClusterMap, settings: &Settings, sizes: &[Size]) -> Vec<
         return Vec::new();
     }
     let known: BTreeMap<ShardId, &Size> = sizes.iter().map(|size| (size.shard, size)).collect();
-    let quiet_per_s = settings.split_per_s / MERGE_LOAD_SHARE;
+    let quiet_per_s = match settings.split_per_s {
+        0 => QUIET_PER_S,
+        limit => limit / MERGE_LOAD_SHARE,
+    };
     let bytes_max = settings.split_bytes / MERGE_BYTES_SHARE;
     let fits = |left: &Shard, right: &Shard| {
         let (Some(left), Some(right)) = (known.get(&left.id), known.get(&right.id)) else { return false };
-        let is_quiet = settings.split_per_s == 0 || left.per_s + right.per_s <= quiet_per_s;
+        let is_quiet = left.per_s + right.per_s <= quiet_per_s;
         let is_small = left.live_bytes + right.live_bytes <= bytes_max;
         !left.stays && !right.stays && is_quiet && is_small && right.live_bytes <= MERGED_MAX_BYTES
     };

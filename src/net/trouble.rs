@@ -99,6 +99,8 @@ listed! {
         CopyDiffers,
         /// A snapshot that is not needed any more, since the log has caught up, is answered before that is on disk.
         SnapshotAnsweredEarly,
+        /// A shard that stands still for a merge goes on answering what is asked now.
+        ReadWhileMerged,
     }
 }
 

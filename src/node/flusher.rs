@@ -190,13 +190,13 @@ impl Dirty {
     /// A shard that should be flushed though there is memory left.
     fn overdue(&mut self, replicas: &[Arc<Replica>]) -> Option<Arc<Replica>> {
         let before = std::mem::take(&mut self.0);
-        let is_dirty = |store: &Store| store.memtable_bytes() > 0 || store.has_moved_bounds();
+        let is_dirty = |store: &Store| store.memtable_bytes() > 0 || store.holds_sweeps_up();
         for replica in replicas.iter().filter(|replica| is_dirty(&replica.store)) {
             let since = before.get(&replica.shard).copied().unwrap_or_else(Instant::now);
             self.0.insert(replica.shard, since);
         }
         let overdue = |replica: &&Arc<Replica>| {
-            let after = if replica.store.has_moved_bounds() { FLUSH_MOVED_AFTER } else { FLUSH_AFTER };
+            let after = if replica.store.holds_sweeps_up() { FLUSH_MOVED_AFTER } else { FLUSH_AFTER };
             let old = self.0.get(&replica.shard).is_some_and(|since| since.elapsed() > after);
             let applied_index = replica.applied().borrow().index;
             let flushed_index = || replica.store.flushed().map_or(0, |id| id.index);

@@ -236,7 +236,9 @@ impl Node {
         parts.exec.spawn(stop_with(keeper::follow_voters(shards.clone()), stopped_sender.clone()));
         parts.exec.spawn(births::follow(view.clone(), shards.clone(), room.clone(), parts.member.node));
         parts.exec.spawn(keeper::follow_placement(view.clone(), shards.clone(), parts.member.node));
-        let driver = Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched };
+        let sizer = office.sizer.clone();
+        let driver =
+            Driver { records, steps, reports: reports.clone(), clock: clock.clone(), watched, sizer };
         let controller = Controller::new(view.clone(), reports.clone(), driver, office);
         parts.exec.spawn(controller.run(stop.subscribe()));
         let flushes = Arc::<FlushCounts>::default();

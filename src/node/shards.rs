@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::Notify;
@@ -36,6 +37,9 @@ use super::wal::{GroupId, WalError};
 
 /// Replicas a node holds at most.
 pub const REPLICAS_MAX: usize = 4096;
+/// How often the first leader of a shard that was split off asks for votes, and how long it waits for them.
+const CAMPAIGNS_MAX: usize = 20;
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(50);
 
 /// In the directory of a replica that was set aside: why.
 const DAMAGED_FILE: &str = "damaged";
@@ -156,7 +160,7 @@ impl Shards {
         let born = self.open_now(child, id, file).await?;
         drop(one);
         if let Some(born) = born.filter(|_| parent.group.leadership().here) {
-            born.group.campaign().await;
+            self.parts.exec.spawn(until_led(born));
         }
         Ok(())
     }
@@ -308,4 +312,14 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+/// Has a replica ask for votes until somebody leads: the others may not be there yet, and would be asked again much later.
+async fn until_led(born: Arc<Replica>) {
+    for _ in 0..CAMPAIGNS_MAX {
+        born.group.campaign().await;
+        tokio::time::sleep(CAMPAIGN_EVERY).await;
+        if born.group.leadership().node.is_some() {
+            return;
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! No write takes effect in a shard that has other members than the one it was made for.
 //!
 //! Each shard's log is followed as its replicas have applied it; its epoch rises with every membership that is settled on
-//! and with every split. A
+//! and with every split; behind a merge it is read anew. A
 //! write that names another epoch must leave no version behind. What is forgotten before it was seen is passed over.
 
 use std::cell::RefCell;
@@ -51,6 +51,8 @@ impl Epochs {
                     Some(wire::entry::Kind::Split(split)) => {
                         shard.epoch += u64::from(split.epoch == shard.epoch)
                     }
+                    // By how much depends on what was taken over.
+                    Some(wire::entry::Kind::TakeOver(_)) => shard.next = 0,
                     _ => {}
                 }
             }

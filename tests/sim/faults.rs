@@ -70,6 +70,8 @@ pub enum Kind {
     Move,
     /// Not a failure: a shard is split in two
     Halve,
+    /// Not a failure: a shard takes over its neighbour
+    Fuse,
     /// A log rots while its machine is off: of one machine only, for another must have what is lost
     Rot,
 }

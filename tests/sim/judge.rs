@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use nodenomad::model::id::{ReplicaId, ShardId};
 use nodenomad::model::key::KeyRange;
+use nodenomad::model::map::ClusterMap;
+use nodenomad::model::time::Timestamp;
 use nodenomad::node::meta::view::Cluster;
 use nodenomad::node::replica::Replica;
 use nodenomad::node::running::Node;
@@ -44,8 +46,13 @@ pub struct Judge {
     applied: RefCell<HashMap<(Process, ReplicaId), (u64, u64)>>,
     terms: RefCell<HashMap<(Process, ReplicaId), u64>>,
     epochs: Epochs,
-    /// Each shard's range in the newest epoch that was seen.
-    newest: RefCell<BTreeMap<ShardId, (u64, KeyRange)>>,
+    /// Each shard's range in the newest epoch that was seen, and whether it stood still for a merge.
+    newest: RefCell<BTreeMap<ShardId, (u64, KeyRange, bool)>>,
+    /// Shards that were in a map, and that are no more.
+    listed: RefCell<BTreeSet<ShardId>>,
+    gone: RefCell<BTreeSet<ShardId>>,
+    /// The version of the newest map that was seen.
+    version: Cell<Timestamp>,
     pub looks: Cell<u64>,
     pub compared: Cell<u64>,
 }
@@ -125,7 +132,7 @@ impl Judge {
 
 impl Judge {
     fn check_ranges(&self, world: &World) {
-        let mut ranges: BTreeMap<(ShardId, u64), KeyRange> = BTreeMap::new();
+        let mut ranges: BTreeMap<(ShardId, u64), (KeyRange, bool)> = BTreeMap::new();
         let (mut newest_map, mut is_settled) = (None, true);
         for n in (0..world.count()).filter(|n| world.machine(*n).is_running()) {
             let node = world.machine(n).node();
@@ -135,45 +142,63 @@ impl Judge {
                 newest_map = Some(view);
             }
             for replica in node.shards.all().iter() {
-                let (range, epoch, birth) =
-                    replica.store.state(|state| (state.range.clone(), state.epoch, state.birth_id()));
-                is_settled &= birth == 0;
+                let (range, epoch, moves, frozen) = replica.store.state(|state| {
+                    let moves = state.birth.is_some() || state.taking.is_some() || state.is_frozen();
+                    (state.range.clone(), state.epoch, moves, state.is_frozen())
+                });
+                is_settled &= !moves;
                 let Some(range) = range else { continue };
-                let known = ranges.entry((replica.shard, epoch)).or_insert_with(|| range.clone());
+                let known = ranges.entry((replica.shard, epoch)).or_insert_with(|| (range.clone(), frozen));
                 assert!(
-                    *known == range,
+                    known.0 == range,
                     "ranges: {} of {} has {range:?} in epoch {epoch}, others {known:?}",
                     replica.id,
                     replica.shard
                 );
+                known.1 |= frozen;
             }
         }
         let there: BTreeSet<ShardId> = ranges.keys().map(|(shard, _)| *shard).collect();
         let map = newest_map.as_ref().map(|cluster| &cluster.map);
+        map.into_iter().for_each(|map| self.note_merged(map));
         // What nobody is left to have is not missed.
         let listed = map.iter().flat_map(|map| map.shards()).map(|shard| shard.id);
         let all = is_settled && !there.is_empty() && listed.collect::<BTreeSet<_>>() == there;
         // Of each shard as it was in its newest epoch: who has been there may be down, and others not there yet.
         let mut newest = self.newest.borrow_mut();
-        for ((shard, epoch), range) in ranges {
-            if newest.get(&shard).is_none_or(|(known, _)| *known <= epoch) {
-                newest.insert(shard, (epoch, range));
+        for ((shard, epoch), (range, frozen)) in ranges {
+            if newest.get(&shard).is_none_or(|(known, _, _)| *known <= epoch) {
+                newest.insert(shard, (epoch, range, frozen));
             }
         }
-        let mut sorted: Vec<_> =
-            newest.iter().map(|(shard, (epoch, range))| (*shard, *epoch, range)).collect();
-        sorted.sort_by(|(_, _, one), (_, _, other)| one.start.cmp(&other.start));
+        newest.retain(|shard, _| !self.gone.borrow().contains(shard));
+        let mut sorted: Vec<_> = newest.iter().collect();
+        sorted.sort_by(|(_, (_, one, _)), (_, (_, other, _))| one.start.cmp(&other.start));
         for pair in sorted.windows(2) {
-            let [(one, epoch, range), (other, _, next)] = pair else { continue };
+            let [(one, (epoch, range, _)), (other, (_, next, frozen))] = pair else { continue };
             let end = range.end.as_ref();
             let fits = end.is_some_and(|end| *end == next.start || !all && *end < next.start);
+            // It has been taken over, and the map does not say so yet.
+            let is_taken = *frozen && range.end == next.end;
             // A split that was not seen, since whoever had applied it went down at once.
             let unseen = map.is_none_or(|map| {
-                map.shard(*other).is_none() || map.shard(*one).is_some_and(|known| known.epoch > *epoch)
+                map.shard(**other).is_none() || map.shard(**one).is_some_and(|known| known.epoch > *epoch)
             });
-            assert!(fits || unseen, "ranges: {one} has {range:?}, {other} has {next:?}");
+            assert!(fits || is_taken || unseen, "ranges: {one} has {range:?}, {other} has {next:?}");
         }
-        let ends = !all || sorted.last().is_some_and(|(_, _, range)| range.end.is_none());
+        let ends = !all || sorted.last().is_some_and(|(_, (_, range, _))| range.end.is_none());
         assert!(ends, "ranges: the last keys belong to nobody");
+    }
+
+    /// What was listed and is not any more was merged into another.
+    fn note_merged(&self, map: &ClusterMap) {
+        if map.version() < self.version.get() {
+            return;
+        }
+        self.version.set(map.version());
+        let now: BTreeSet<ShardId> = map.shards().map(|shard| shard.id).collect();
+        let mut listed = self.listed.borrow_mut();
+        self.gone.borrow_mut().extend(listed.difference(&now));
+        listed.extend(now);
     }
 }

@@ -190,7 +190,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Blackout],
         points: &[],
         bounds_ms: (20_000, 150),
-        quick: 69,
+        quick: 30,
     },
     Plan {
         bug: Some(Bug::OwnGarbage),
@@ -235,7 +235,16 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::SlowDisk, Kind::Hang],
         points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
         bounds_ms: (15_000, 6_000),
-        quick: 30,
+        quick: 76,
+    },
+    Plan {
+        bug: Some(Bug::ReadWhileMerged),
+        name: "read-while-merged",
+        judges: &["linearizability", "lists"],
+        kinds: &[Kind::Halve, Kind::Fuse],
+        points: &[],
+        bounds_ms: (20_000, 2_000),
+        quick: 1,
     },
 ];
 

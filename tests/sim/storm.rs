@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::faults::{Fault, Kind};
 use crate::simulated::World;
-use crate::travel::{halve, travel};
+use crate::travel::{fuse, halve, travel};
 
 /// A disk that stops in the middle of something does so within this time, or the power goes anyway.
 const STOP_WITHIN: Duration = Duration::from_millis(400);
@@ -125,6 +125,7 @@ impl Storm {
         let done = match fault.kind {
             Kind::Move => Some(travel(&self.world, &self.client, fault).await),
             Kind::Halve => Some(halve(&self.client, fault).await),
+            Kind::Fuse => Some(fuse(&self.client, fault).await),
             _ => None,
         };
         if let Some(done) = done {
@@ -261,7 +262,7 @@ impl Storm {
             }
             Kind::Drift => machine.wall.set_rate_permille(rate_permille(fault)),
             Kind::Lose => machine.lose(),
-            Kind::Move | Kind::Halve => unreachable!("nothing fails"),
+            Kind::Move | Kind::Halve | Kind::Fuse => unreachable!("nothing fails"),
         }
         true
     }
@@ -287,7 +288,7 @@ impl Storm {
             Kind::Pause => machine.resume(),
             Kind::Isolate | Kind::OneWay | Kind::Deaf | Kind::Mute | Kind::Split | Kind::Ring => self.link(),
             Kind::Slow => world.net.set_latency(Duration::from_micros(50), Duration::from_micros(500)),
-            Kind::Reset | Kind::Lose | Kind::Move | Kind::Halve => {}
+            Kind::Reset | Kind::Lose | Kind::Move | Kind::Halve | Kind::Fuse => {}
             Kind::Hang => machine.gate.open(),
             Kind::SlowDisk => machine.slow_down(0),
             Kind::Eio => machine.disk.borrow().fail(act(fault), 0),

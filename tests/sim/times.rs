@@ -171,7 +171,7 @@ impl Floors {
         }
     }
 
-    /// `shard`: the one that the write was done in, or one that was split off from that since.
+    /// `shard`: the one that the write was done in, where that is sure.
     fn check(&self, shard: Option<ShardId>, key: &str, stamp: Timestamp) {
         let of_shard = shard.and_then(|shard| self.shards.get(&shard));
         for floor in of_shard.into_iter().chain(self.keys.get(key)) {
@@ -218,9 +218,9 @@ impl Hand {
 
     async fn write_past(&self) -> bool {
         let (key, value) = (self.past_key(), self.times.next().to_string());
-        let floors = self.times.read_at.borrow().clone();
+        let (floors, before) = (self.times.read_at.borrow().clone(), self.shard_of(&key));
         let Ok(stamp) = self.client.put(key.as_bytes(), value.clone()).await else { return false };
-        floors.check(self.shard_of(&key), &key, stamp);
+        floors.check(before.filter(|shard| self.shard_of(&key) == Some(*shard)), &key, stamp);
         self.remember(key, stamp, Some(value));
         true
     }
@@ -328,9 +328,9 @@ impl Hand {
         let n = self.times.next();
         let key = format!("{}{}{n}", letter(n), self.times.set());
         self.times.tried.borrow_mut().insert(key.clone());
-        let floors = self.times.read_at.borrow().clone();
+        let (floors, before) = (self.times.read_at.borrow().clone(), self.shard_of(&key));
         let Ok(stamp) = self.client.put(key.as_bytes(), "1").await else { return false };
-        floors.check(self.shard_of(&key), &key, stamp);
+        floors.check(before.filter(|shard| self.shard_of(&key) == Some(*shard)), &key, stamp);
         self.times.added.borrow_mut().insert(key);
         true
     }

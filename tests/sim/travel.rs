@@ -1,4 +1,4 @@
-//! An operator who moves shards about and splits them while things go wrong, and changes his mind.
+//! An operator who moves shards about, splits and merges them while things go wrong, and changes his mind.
 //!
 //! Which shard, from where, and what is ordered meanwhile follows from the fault's number. Whatever comes of it, the shard
 //! must be whole in the end, with as many replicas as before; that is looked at after the storm.
@@ -12,14 +12,15 @@ use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::key::Key;
 use nodenomad::net::wire::admin_request::Body;
 use nodenomad::net::wire::{
-    MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus, ShardSplit,
+    MigrationBegin, MigrationList, MigrationOrder, MigrationOrderKind, MigrationStatus, ShardMerge,
+    ShardSplit,
 };
 use tokio::time::{Instant, sleep};
 
 use crate::faults::Fault;
 use crate::simulated::World;
 
-/// User shards beyond which none is split: nothing merges them.
+/// User shards beyond which none is split.
 const SHARDS_MAX: usize = 8;
 /// How long moves can be undone.
 pub const WINDOW: &str = "3s";
@@ -42,6 +43,16 @@ pub async fn halve(client: &Client, fault: Fault) -> bool {
     let is_inside = key > route.range.start && route.range.contains(&key);
     let at = if is_inside { key.to_bytes() } else { Bytes::new() };
     client.admin(Body::ShardSplit(ShardSplit { shard: route.shard.0, at })).await.is_ok()
+}
+
+/// Has a shard take over its right neighbour, if there are two. False if it was refused.
+pub async fn fuse(client: &Client, fault: Fault) -> bool {
+    let map = client.map();
+    let mut users: Vec<_> = map.shards().filter(|route| route.shard != ShardId::META).collect();
+    users.sort_by(|one, other| one.range.start.cmp(&other.range.start));
+    let Some(pairs) = users.len().checked_sub(1).filter(|pairs| *pairs > 0) else { return false };
+    let left = users[fault.detail as usize % pairs].shard;
+    client.admin(Body::ShardMerge(ShardMerge { shard: left.0 })).await.is_ok()
 }
 
 /// Begins a move to the fault's machine and gives an order when its time is over. False if there was nothing to move.

@@ -38,8 +38,6 @@ pub struct World {
     /// Told when a client has just been promised something of the future: the worst moment for the power to go.
     pub promised: Rc<Notify>,
     clients: Cell<u64>,
-    /// User shards that it began with.
-    shards: Cell<usize>,
 }
 
 impl World {
@@ -52,7 +50,6 @@ impl World {
             trace: Trace::new(),
             promised: Rc::default(),
             clients: Cell::new(0),
-            shards: Cell::default(),
         }
     }
 
@@ -118,7 +115,6 @@ impl World {
 
     fn first_machine_split_at(&self, split_at: Vec<Vec<u8>>) -> Rc<Machine> {
         let machine = self.add_machine();
-        self.shards.set(split_at.len() + 1);
         let member = Member {
             cluster_id: "simulated".to_owned(),
             node: NodeId(1),
@@ -205,7 +201,7 @@ impl World {
         let meta_living = meta_voters.min(self.count() - lost.len());
         self.until("every shard has its voters", SETTLE_LIMIT, || async {
             let Ok(map) = client.refresh().await else { return false };
-            map.shards().count() > self.shards.get()
+            is_complete(&map)
                 && self.is_settled()
                 && map.shards().all(|shard| {
                     let voters = || shard.replicas.iter().filter(|one| one.voter);
@@ -220,11 +216,13 @@ impl World {
         .await;
     }
 
-    /// True if nobody remembers a split that is not settled.
+    /// True if nobody remembers a split that is not settled, nor is about to merge.
     pub fn is_settled(&self) -> bool {
         let running = (0..self.count()).map(|n| self.machine(n)).filter(|machine| machine.is_running());
         let mut replicas = running.flat_map(|machine| machine.node().shards.all().to_vec());
-        replicas.all(|replica| replica.store.state(|state| state.birth.is_none()))
+        replicas.all(|replica| {
+            replica.store.state(|state| state.birth.is_none() && state.taking.is_none() && !state.is_frozen())
+        })
     }
 
     /// The machines that are gone for good.
@@ -419,4 +417,12 @@ impl World {
     pub fn end(&self) {
         self.cut_all();
     }
+}
+
+/// True if the shards of a map have all keys, each once.
+fn is_complete(map: &nodenomad::client::map::ClusterMap) -> bool {
+    let mut ranges: Vec<_> = map.shards().map(|shard| &shard.range).collect();
+    ranges.sort_by(|one, other| one.start.cmp(&other.start));
+    let joined = ranges.windows(2).all(|pair| pair[0].end.as_ref() == Some(&pair[1].start));
+    joined && ranges.len() > 1 && ranges.last().is_some_and(|last| last.end.is_none())
 }

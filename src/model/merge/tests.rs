@@ -138,6 +138,8 @@ fn seen(left: &Half, right: &Half, now_ms: u64) -> Seen {
         left: Some(left.side([10, 11])),
         right: Some(right.side([20, 21])),
         clean: [ReplicaId(10), ReplicaId(11)].into(),
+        left_job: true,
+        right_job: true,
         same: None,
         alive: [NodeId(1), NodeId(2)].into(),
         now_ms,
@@ -151,7 +153,9 @@ fn nothing_begins_before_all_is_clean() {
     let job = job();
     let step = |seen: &Seen| next(&job, &merge_of(&job), seen);
     let all = seen(&left, &right, 1);
-    assert_eq!(step(&all), Step::StandStill);
+    assert_eq!(step(&all), Step::Check { left_index: 5 });
+    let checked = MergeJob { is_checked: true, ..merge_of(&job) };
+    assert_eq!(next(&job, &checked, &all), Step::StandStill);
     let dirty = Seen { clean: [ReplicaId(10)].into(), ..all.clone() };
     assert_eq!(step(&dirty), Step::Wait(Reason::Trimming(NodeId(2))));
     let silent = Seen { alive: [NodeId(1)].into(), ..all.clone() };
@@ -188,6 +192,8 @@ struct World {
     /// `None`: retired.
     right: Option<Half>,
     job: Option<JobRecord>,
+    /// Which of the two shards has it.
+    has_job: (bool, bool),
     /// Entries on their way: to the left one, or not.
     late: Vec<(bool, entry::Kind)>,
     /// What was acknowledged.
@@ -204,7 +210,16 @@ impl World {
             assert!(left.put(n * 7, n) && right.put(50 + n * 7, n));
             acked.extend([(n * 7, n), (50 + n * 7, n)]);
         }
-        World { left, right: Some(right), job: Some(job()), late: Vec::new(), acked, now_ms: 1, same: None }
+        World {
+            left,
+            right: Some(right),
+            job: Some(job()),
+            has_job: (true, true),
+            late: Vec::new(),
+            acked,
+            now_ms: 1,
+            same: None,
+        }
     }
 
     fn propose(&mut self, to_left: bool, kind: entry::Kind) {
@@ -220,7 +235,15 @@ impl World {
         let Some(job) = self.job.clone() else { return };
         let merge = merge_of(&job);
         let Some(right) = &self.right else { return };
-        let seen = Seen { same: self.same.take(), ..seen(&self.left, right, self.now_ms) };
+        let (left_job, right_job) = self.has_job;
+        let mut seen =
+            Seen { same: self.same.take(), left_job, right_job, ..seen(&self.left, right, self.now_ms) };
+        // Nobody leads one of them just now.
+        match chance % 20 {
+            0 => seen.left = None,
+            1 => seen.right = None,
+            _ => {}
+        }
         let step = next(&job, &merge, &seen);
         let with = |phase: JobPhase| Some(JobRecord { phase: phase.into(), ..job.clone() });
         let told = match step {
@@ -239,6 +262,11 @@ impl World {
                 return;
             }
             _ if chance < 60 => return, // the driver crashed before it wrote
+            Step::Check { left_index } => {
+                let merge = MergeJob { is_checked: true, left_index, ..merge };
+                self.job = Some(JobRecord { merge: Some(merge.into()), ..job.clone() });
+                return;
+            }
             Step::StandStill => {
                 let merge = MergeJob { frozen_at_ms: self.now_ms, ..merge };
                 let job = with(JobPhase::JobVerify).unwrap();
@@ -252,7 +280,16 @@ impl World {
                 (self.job, self.right) = (None, None);
                 return;
             }
-            Step::End => return self.job = None,
+            Step::End(which) => {
+                match which {
+                    Which::Left => self.has_job.0 = false,
+                    Which::Right => self.has_job.1 = false,
+                }
+                if self.has_job == (false, false) {
+                    self.job = None;
+                }
+                return;
+            }
             Step::Wait(_) => return,
         };
         match chance {

@@ -102,7 +102,9 @@ impl Controller {
         let mut liveness = self.reports.liveness(term, &cluster.map, &statuses);
         liveness.damaged.extend(never_made(&cluster.map, &statuses));
         let round = Round { term, cluster: &cluster, statuses: &statuses, liveness: &liveness };
-        for job in cluster.map.jobs() {
+        // Of merges requests may wait for the end.
+        let (merges, others): (Vec<_>, Vec<_>) = cluster.map.jobs().partition(|job| job.merge.is_some());
+        for job in merges.into_iter().chain(others) {
             let leader = seen.get(&ShardId(job.shard)).map(|seen| seen.leader);
             match self.driver.drive(&round, job, leader).await {
                 // Somebody has ordered something; the others' turn all the same.

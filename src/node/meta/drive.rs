@@ -24,6 +24,7 @@ use crate::node::clock::Clock;
 
 use super::records::{Change, MetaError, Records, Stored};
 use super::reports::Reports;
+use super::sizer::Sizer;
 use super::steps::Steps;
 use super::view::Cluster;
 use super::watched::Watched;
@@ -40,6 +41,7 @@ pub struct Driver {
     pub reports: Reports,
     pub clock: Clock,
     pub watched: Watched,
+    pub sizer: Sizer,
 }
 
 /// What a round knows.

@@ -8,10 +8,9 @@ use prost::Message;
 use crate::model::id::{NodeId, ReplicaId, ShardId};
 use crate::model::job::Reason;
 use crate::model::map::{ClusterMap, Shard};
-use crate::model::merge::{self, Seen, Side, Step};
+use crate::model::merge::{self, Seen, Side, Step, Which};
 use crate::model::sizing::MERGED_MAX_BYTES;
 use crate::model::system::{Counter, SystemKey};
-use crate::model::time::Timestamp;
 use crate::model::wire::{Ingest, JobPhase, JobRecord, MergeJob, ShardRecord};
 use crate::net::wire::{
     self, AdminReply, Compare, Leftover, PlacementReply, PlacementStep, placement_step::Step as Told,
@@ -21,6 +20,7 @@ use super::admin::{AdminError, Office};
 use super::drive::{Driver, Round};
 use super::led::leaders;
 use super::records::{Change, MetaError};
+use super::splits::{check_replicas, planned};
 
 /// What a job that merges shards is called.
 const REASON: &str = "merge";
@@ -53,7 +53,12 @@ impl Office {
             return Err(AdminError::Invalid(what));
         }
         for shard in [known, gone] {
-            super::splits::check_replicas(shard, &liveness)?;
+            check_replicas(shard, &liveness)?;
+        }
+        if [left, right].iter().any(|shard| planned(&cluster.map).contains(shard)) {
+            let what =
+                format!("a plan under way has still to move {left} or {right}; see nomad migrate plans");
+            return Err(AdminError::Busy(what));
         }
         for shard in [left, right] {
             self.make_way(shard).await?;
@@ -120,7 +125,8 @@ impl Driver {
         round: &Round<'_>,
         (job, merge): (&JobRecord, &MergeJob),
     ) -> Result<(), MetaError> {
-        if job.shard == merge.right {
+        let (left_job, right_job) = (self.has_part(merge, merge.left)?, self.has_part(merge, merge.right)?);
+        if left_job && job.shard == merge.right {
             return Ok(()); // the left one's says what is done
         }
         let (mut job, mut merge) = (job.clone(), merge.clone());
@@ -138,6 +144,8 @@ impl Driver {
             let seen = Seen {
                 left: keeps.as_ref().map(side),
                 right: goes.as_ref().map(side),
+                left_job,
+                right_job,
                 clean: self.clean(round, &job, &merge).await,
                 same: same.take(),
                 alive: round.alive(),
@@ -188,6 +196,13 @@ impl Driver {
         Ok(())
     }
 
+    /// True if a shard has its job of this merge still.
+    fn has_part(&self, merge: &MergeJob, shard: u64) -> Result<bool, MetaError> {
+        let Some((stored, _)) = self.records.read(&SystemKey::Job(ShardId(shard)))? else { return Ok(false) };
+        let job = JobRecord::decode(stored).map_err(|_| MetaError::Damaged(ShardId(shard).to_string()))?;
+        Ok(job.merge.is_some_and(|part| part.attempt == merge.attempt))
+    }
+
     async fn merge_ask(
         &self,
         shard: ShardId,
@@ -233,7 +248,8 @@ impl Driver {
         let keeps = self.merge_ask(ShardId(merge.left), leaders.0, compare(goes.digest_watermark)).await?;
         let goes = self.merge_ask(ShardId(merge.right), leaders.1, compare(keeps.digest_watermark)).await?;
         let told = !keeps.rows_digest.is_empty() && !goes.rows_digest.is_empty();
-        told.then_some(keeps.rows_digest == goes.rows_digest)
+        let at_once = keeps.digest_watermark == goes.digest_watermark;
+        (told && at_once).then_some(keeps.rows_digest == goes.rows_digest)
     }
 
     /// Writes what a step changes in the records; the left one's job as it is then, if it goes on.
@@ -244,6 +260,9 @@ impl Driver {
     ) -> Result<Option<(JobRecord, MergeJob)>, MetaError> {
         let (left, right) = (ShardId(merge.left), ShardId(merge.right));
         let (phase, merge) = match step {
+            Step::Check { left_index } => {
+                (JobPhase::JobLearn, MergeJob { is_checked: true, left_index, ..merge.clone() })
+            }
             Step::StandStill => {
                 let frozen_at_ms = self.clock.wall_ms();
                 (JobPhase::JobVerify, MergeJob { frozen_at_ms, ..merge.clone() })
@@ -251,14 +270,16 @@ impl Driver {
             Step::Decide => (JobPhase::JobPromote, merge.clone()),
             Step::GiveUp(reason) => {
                 tracing::warn!(%left, %right, %reason, "a merge is given up");
+                self.sizer.refuse(left, reason.to_string());
                 (JobPhase::JobRemove, MergeJob { because: reason.to_string(), ..merge.clone() })
             }
             Step::Record { epoch } => return self.record_merged((left, right), epoch).await.map(|()| None),
-            Step::End => {
-                if let Some(change) = self.without_jobs(Change::default(), left, right)? {
+            Step::End(which) => {
+                let shard = if which == Which::Left { left } else { right };
+                if let Some(change) = self.without_jobs(Change::default(), &[shard])? {
                     self.records.commit(change).await?;
                 }
-                return Ok(None);
+                return Ok(None); // the other one's turn is in the next round
             }
             _ => return Ok(None),
         };
@@ -294,23 +315,17 @@ impl Driver {
             .put(&SystemKey::Shard(left), whole.encode_to_vec(), Some(keeps_stamp))
             .delete(&SystemKey::Shard(right), goes_stamp);
         let change = self.records.retire(change, right, &replicas)?;
-        let Some(change) = self.without_jobs(change, left, right)? else { return Ok(()) };
+        let Some(change) = self.without_jobs(change, &[left, right])? else { return Ok(()) };
         self.records.commit(change).await?;
         tracing::info!(%left, %right, "two shards are merged");
         Ok(())
     }
 
-    fn without_jobs(
-        &self,
-        mut change: Change,
-        left: ShardId,
-        right: ShardId,
-    ) -> Result<Option<Change>, MetaError> {
-        for shard in [left, right] {
-            let Some((_, stamp)): Option<(_, Timestamp)> = self.records.read(&SystemKey::Job(shard))? else {
-                return Ok(None);
-            };
-            change = change.delete(&SystemKey::Job(shard), stamp);
+    fn without_jobs(&self, mut change: Change, shards: &[ShardId]) -> Result<Option<Change>, MetaError> {
+        for shard in shards {
+            let key = SystemKey::Job(*shard);
+            let Some((_, stamp)) = self.records.read(&key)? else { return Ok(None) };
+            change = change.delete(&key, stamp);
         }
         Ok(Some(change))
     }

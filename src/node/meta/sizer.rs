@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::id::ShardId;
 use crate::model::sizing::{self, By, Size};
+use crate::model::wire::{JobPhase, JobRecord};
 
 use super::reports::REPORT_EVERY;
 use super::view::Cluster;
@@ -112,15 +113,18 @@ impl Lately {
         let waited = |(left, _): &&(ShardId, ShardId), since: Instant| {
             since.elapsed() >= after && !self.refused.contains_key(left)
         };
-        let is_free = cluster.map.jobs().all(|job| job.merge.is_none());
+        let is_merge = |job: &&JobRecord| job.merge.is_some() && job.phase() != JobPhase::JobRemove;
+        let is_free = !cluster.map.jobs().any(|job| is_merge(&job));
         let mut due = None;
         for pair in &wanted {
             let since = *self.small.entry(*pair).or_insert(now);
             if due.is_none() && is_free && waited(&pair, since) {
-                due = Some(Due::Merge { left: pair.0, right: pair.1 });
+                due = Some(*pair);
             }
         }
-        due
+        // Whatever comes of it: the next time it is as if it had just been seen.
+        self.small.retain(|pair, _| Some(*pair) != due);
+        due.map(|(left, right)| Due::Merge { left, right })
     }
 }
 

@@ -1,11 +1,8 @@
 //! Splits and merges that nobody has asked for: what [`crate::model::sizing`] says, once it has said so for a while.
 
-use std::collections::BTreeSet;
-
 use futures_util::future::join_all;
 
 use crate::model::id::{ReplicaId, ShardId};
-use crate::model::map::ClusterMap;
 use crate::model::placement::TARGET_SILENT_MAX_MS;
 use crate::model::sizing::{By, Size};
 
@@ -14,7 +11,7 @@ use super::drive::Round;
 use super::felt::Felt;
 use super::led::{Seen, leaders};
 use super::sizer::Due;
-use super::splits::Place;
+use super::splits::{Place, planned};
 
 impl Office {
     /// Begins what is due.
@@ -58,13 +55,6 @@ impl Office {
         };
         self.reports.felt(round.term, all)
     }
-}
-
-/// Shards that a plan under way has still to move: it was thought out for them as they are.
-fn planned(map: &ClusterMap) -> BTreeSet<ShardId> {
-    let open = map.plans().filter(|plan| plan.ended_at_ms == 0);
-    let moves = open.flat_map(|plan| &plan.moves).filter(|planned| !planned.over);
-    moves.map(|planned| ShardId(planned.shard)).collect()
 }
 
 /// True if all replicas of a shard are there.

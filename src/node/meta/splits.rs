@@ -185,6 +185,13 @@ pub(super) fn check_replicas(shard: &Shard, liveness: &Liveness) -> Result<(), A
     Ok(())
 }
 
+/// Shards that a plan under way has still to move: it was thought out for them as they are.
+pub(super) fn planned(map: &ClusterMap) -> BTreeSet<ShardId> {
+    let open = map.plans().filter(|plan| plan.ended_at_ms == 0);
+    let moves = open.flat_map(|plan| &plan.moves).filter(|planned| !planned.over);
+    moves.map(|planned| ShardId(planned.shard)).collect()
+}
+
 /// The members of a new shard, one on each node that has one of `parent`, with ids from `first` on.
 fn beside(parent: &Membership, first: u64) -> Membership {
     let mut born = parent.clone();

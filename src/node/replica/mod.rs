@@ -260,6 +260,7 @@ impl Replica {
 
     /// Removes what a replica has on this node, for good.
     pub async fn destroy(parts: &ReplicaParts, shard: ShardId, id: ReplicaId) -> Result<(), ReplicaError> {
+        sole::forget(&*parts.disk, shard, id).map_err(WalError::from)?;
         // The log first: its record of the end is durable, so a crash in between leaves a directory that the next look at
         // the list of retired replicas removes.
         parts.wal.group(GroupId(id.0)).destroy().await?;

@@ -82,7 +82,7 @@ impl Replica {
             taking_all: taking.is_some_and(|taking| taking.rest.is_some()),
             end: state.range.and_then(|range| range.end).map(|end| end.to_bytes()).unwrap_or_default(),
             has_foreign: self.store.holds_foreign(),
-            stored_bytes: stats.live_bytes + stats.history_bytes,
+            stored_bytes: stats.live_bytes + stats.history_bytes + stats.memtable_bytes,
             ..told
         }
     }

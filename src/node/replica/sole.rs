@@ -36,7 +36,8 @@
 //! changes in the order in which they were sent, so a change whose caller gave up is in the answer, and none is sent
 //! while it is asked.
 //!
-//! A replica that joins begins as a learner and has no file. One that is removed does not vote, and has none either.
+//! A replica that joins begins as a learner and has no file. One that is removed does not vote any
+//! more, or its shard was merged into another: then its file goes first ([`forget`]).
 //!
 //! ## Why only this replica can bring others in
 //!
@@ -102,6 +103,14 @@ pub fn listed(disk: &dyn Disk) -> io::Result<Vec<(ShardId, ReplicaId)>> {
     disk.sync_dir(Path::new(""))?;
     disk.sync_dir(Path::new(DIR))?;
     Ok(disk.list(Path::new(DIR))?.iter().filter_map(|name| parse_directory(name)).collect())
+}
+
+/// Takes away the file of a replica that is removed, before anything else of it is; harmless if there is none.
+pub(super) fn forget(disk: &dyn Disk, shard: ShardId, id: ReplicaId) -> io::Result<()> {
+    match disk.exists(&path(shard, id))? {
+        false => Ok(()),
+        true => disk.remove(&path(shard, id)).and_then(|()| disk.sync_dir(Path::new(DIR))),
+    }
 }
 
 /// The file of one replica. Shared; cheap to clone.

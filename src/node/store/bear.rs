@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::model::id::ShardId;
-use crate::model::key::Key;
+use crate::model::key::{Key, KeyRange};
+use crate::model::time::Timestamp;
 use crate::model::wire;
 
 use super::backend::Rot;
@@ -20,11 +21,15 @@ use super::engine::{Engine, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::{ShardFile, UNFINISHED, guarded};
 use super::handle::{COPY_SUFFIX, FILE_NAME, OpenFile, Prepared, Shared, Store, parent};
+use super::memtable::Memtable;
 use super::read::PageBounds;
 use super::record::{self, row_bytes};
 
 /// Keys of a shard that may turn out to be its middle, about.
 const MARKS: u64 = 1024;
+/// How often what has come meanwhile is written to a copy, at most, and what is left to whoever makes a file of it.
+const FRESHENED_MAX: usize = 8;
+const FEW_ROWS: usize = 256;
 /// Rows read at once for it, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -39,6 +44,7 @@ impl Store {
             return Ok(());
         }
         let path = self.dir().join(format!("split{COPY_SUFFIX}"));
+        let range = self.state(|state| state.range.clone());
         let copied = self.copy_file(&path).await?;
         let (disk, cache_bytes) = (self.shared.disk.clone(), self.shared.options.cache_bytes);
         let opened = self.shared.exec.behind({
@@ -51,13 +57,33 @@ impl Store {
             }
         });
         let copy = opened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))?;
+        let (copy, since) = self.freshen(copy).await?;
         let mut place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
         if self.flushed() == copied.base.applied {
-            place.prepared = Some(Prepared { copy, path });
+            place.prepared = Some(Prepared { copy, since, range, path });
             self.shared.is_prepared.store(true, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Writes to a copy what has come since it was made, until that is little; up to which version it has all then.
+    async fn freshen(&self, mut copy: OpenFile) -> Result<(OpenFile, Timestamp), StoreError> {
+        let mut since = Timestamp::ZERO;
+        for _ in 0..FRESHENED_MAX {
+            let fresh = self.shared.fresh(since);
+            let few = fresh.table.iter().filter(|(_, versions)| versions.newest().stamp > since).count();
+            if few <= FEW_ROWS {
+                break;
+            }
+            since = Timestamp(fresh.state.highest_stamp);
+            let freshened = self.shared.exec.behind(move || {
+                guarded(|| copy.file.flush(&fresh))?;
+                guarded(|| copy.file.settle()).map(|()| copy)
+            });
+            copy = freshened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))?;
+        }
+        Ok((copy, since))
     }
 
     /// True while a copy is ready.
@@ -77,7 +103,8 @@ impl Store {
         made.map_err(|error| StoreError::Copy(error.into()))?;
         let mut place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
-        let Some(prepared) = self.shared.unprepare(&mut place) else {
+        let prepared = self.shared.unprepare(&mut place);
+        let Some(prepared) = prepared.filter(|prepared| prepared.range == self.shared.before(child)) else {
             drop(place);
             return self.bear_of_copy(child, dir).await.map(|()| None);
         };
@@ -85,7 +112,8 @@ impl Store {
         drop(place);
         let (shared, dir) = (self.shared.clone(), dir.to_owned());
         let bear = move || {
-            let Prepared { mut copy, path } = prepared;
+            let Prepared { mut copy, path, since, .. } = prepared;
+            let inherited = Frozen { since, ..inherited };
             let born = guarded(|| copy.file.flush(&inherited)).and_then(|_| {
                 shared.disk.rename(&path, &dir.join(FILE_NAME))?;
                 shared.disk.sync_dir(&dir)?;
@@ -158,24 +186,53 @@ impl Store {
 }
 
 impl Shared {
-    /// What a child's file is to hold beside what was flushed before: rows in memory, also such as are not the child's. To be
+    /// What is in memory, with the state of this moment, for a file that holds all up to a version.
+    fn fresh(&self, since: Timestamp) -> Frozen {
+        let applier = self.applier.lock();
+        Frozen {
+            table: Arc::new(self.in_memory()),
+            state: applier.state.to_wire(),
+            applied: applier.applied.unwrap_or_default(),
+            membership: applier.membership.clone(),
+            uniform: applier.uniform.clone(),
+            only: None,
+            since,
+        }
+    }
+
+    /// A copy of all rows in memory.
+    fn in_memory(&self) -> Memtable {
+        let seen = self.seen.read();
+        let mut table = seen.active.clone();
+        if let Some(elder) = &seen.frozen {
+            table.absorb(elder);
+        }
+        table
+    }
+
+    /// The shard's bounds before that child was split off.
+    fn before(&self, child: ShardId) -> Option<KeyRange> {
+        let seen = self.seen.read();
+        let birth = seen.state.birth.as_ref().filter(|birth| birth.child.shard == child)?;
+        let end = birth.child.range.as_ref()?.end.clone();
+        seen.state.range.as_ref().map(|own| KeyRange::new(own.start.clone(), end))
+    }
+
+    /// What a child's file is to hold beside what was flushed before: rows in memory. To be
     /// called by who holds the writer's place.
     fn inherited(&self, child: ShardId) -> Result<Frozen, StoreError> {
         let applier = self.applier.lock();
         let birth = applier.state.birth.as_ref().filter(|birth| birth.child.shard == child);
         let birth =
             birth.ok_or_else(|| StoreError::Unfit(format!("{child} was not split off, or is settled")))?;
-        let seen = self.seen.read();
-        let mut table = seen.active.clone();
-        if let Some(elder) = &seen.frozen {
-            table.absorb(elder);
-        }
         Ok(Frozen {
-            table: Arc::new(table),
+            table: Arc::new(self.in_memory()),
             state: birth.child.to_wire(),
             applied: wire::LogId::default(),
             membership: birth.membership.clone(),
             uniform: Some(birth.membership.clone()),
+            only: birth.child.range.clone(),
+            since: Timestamp::ZERO,
         })
     }
 }

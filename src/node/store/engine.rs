@@ -42,6 +42,10 @@ pub struct Frozen {
     pub applied: wire::LogId,
     pub membership: wire::Membership,
     pub uniform: Option<wire::Membership>,
+    /// Rows out of these bounds are left out.
+    pub only: Option<KeyRange>,
+    /// Versions up to this one are in the file.
+    pub since: Timestamp,
 }
 
 /// What a sweep did.

@@ -320,6 +320,7 @@ fn drop_runs(transaction: &WriteTransaction, head: &mut Head) -> Result<(), Engi
 struct Rows<'a> {
     left: Box<dyn Iterator<Item = (&'a Key, &'a Versions)> + 'a>,
     count: u64,
+    since: Timestamp,
     watermark: Timestamp,
     run: RunHead,
     tally: Tally,
@@ -332,8 +333,12 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(frozen: &'a Frozen, head: &Head) -> Result<Rows<'a>, EngineError> {
         Ok(Rows {
-            left: Box::new(frozen.table.iter()),
-            count: frozen.table.rows() as u64,
+            left: match &frozen.only {
+                None => Box::new(frozen.table.iter()),
+                Some(only) => Box::new(frozen.table.range(only)),
+            },
+            count: 0,
+            since: frozen.since,
             watermark: Timestamp(frozen.state.watermark),
             run: RunHead { id: head.next_run, ..RunHead::default() },
             tally: head.tally.unwrap_or_default(),
@@ -345,8 +350,8 @@ impl<'a> Rows<'a> {
 
     /// Writes as many as change about so many bytes of pages; true if none are left.
     fn write_part(&mut self, transaction: &WriteTransaction, max_bytes: usize) -> Result<bool, EngineError> {
-        let Rows { left, watermark, run, tally, new_keys, own, has_foreign, .. } = self;
-        let watermark = *watermark;
+        let Rows { left, count, since, watermark, run, tally, new_keys, own, has_foreign } = self;
+        let (since, watermark) = (*since, *watermark);
         let name = run_name(run.id);
         let mut latest = transaction.open_table(LATEST)?;
         let mut table = transaction.open_table(TableDefinition::<RunKey, &[u8]>::new(&name))?;
@@ -359,13 +364,18 @@ impl<'a> Rows<'a> {
                 cursor.close()?;
                 return Ok(true);
             };
+            if versions.newest().stamp <= since {
+                continue;
+            }
             *has_foreign |= own.as_ref().is_some_and(|own| !own.contains(key));
             let old = replace(&mut latest, key, versions, watermark, tally, &mut stored)?;
             // Keys are far apart: each changes a page.
             bytes += BLOCK + stored.len();
+            *count += 1;
             *new_keys += u64::from(old.is_none());
             let mut until = versions.newest().stamp;
-            for version in versions.iter().skip(1).chain(old.as_ref()) {
+            let newer = versions.iter().take_while(|version| version.stamp > since);
+            for version in newer.skip(1).chain(old.as_ref()) {
                 assert!(version.stamp < until, "versions of a key are older in the file than in memory");
                 if until <= watermark {
                     break;

@@ -78,6 +78,8 @@ impl Shared {
             applied,
             membership: applier.membership.clone(),
             uniform: applier.uniform.clone(),
+            only: None,
+            since: Timestamp::ZERO,
         });
         true
     }

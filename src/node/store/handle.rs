@@ -159,9 +159,13 @@ pub struct OpenFile {
     pub(super) rot: Rot,
 }
 
-/// A copy of the shard's file that is open, checked and durable.
+/// A copy of the shard's file that is open, checked and durable, with some of what was in memory.
 pub(super) struct Prepared {
     pub copy: OpenFile,
+    /// All versions up to this one are in it.
+    pub since: Timestamp,
+    /// The shard's bounds when it was made: within them it has no rows but the shard's.
+    pub range: Option<KeyRange>,
     pub path: PathBuf,
 }
 

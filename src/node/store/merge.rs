@@ -13,6 +13,7 @@ use crate::model::wire;
 
 use super::error::StoreError;
 use super::handle::{Seen, Store};
+use super::record;
 
 impl Store {
     /// The rows behind `after` (all if that is `None`), about so many bytes of them but those of one key at least; with the last ones
@@ -72,10 +73,14 @@ impl Store {
             || seen.has_foreign_in_memory(own)
     }
 
-    /// True if the shard has other bounds than the file says.
-    pub fn has_moved_bounds(&self) -> bool {
+    /// True if sweeps cannot clear anything away before the next flush: by the file the shard has other bounds, or a split or
+    /// merge is not over that is.
+    pub fn holds_sweeps_up(&self) -> bool {
         let seen = self.shared.seen.read();
-        seen.state.range.as_ref().is_some_and(|own| seen.has_moved_bounds(own))
+        let is_settled = seen.state.birth.is_none() && seen.state.taking.is_none();
+        let flushed = seen.picture.head().state.as_ref();
+        let is_behind = is_settled && !flushed.is_none_or(record::is_settled);
+        is_behind || seen.state.range.as_ref().is_some_and(|own| seen.has_moved_bounds(own))
     }
 }
 

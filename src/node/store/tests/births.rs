@@ -90,3 +90,43 @@ async fn what_is_the_others_goes_once_it_is_settled() {
         assert_eq!(half.digest().await.unwrap(), before);
     }
 }
+
+/// A copy made before, with what has come meanwhile, and the rest that comes until the split: the same as one made afterwards.
+#[tokio::test]
+async fn a_copy_made_before_holds_the_same() {
+    for forgets in [false, true] {
+        let disk = RamDisk::default();
+        let mut log = Log::new();
+        number(&mut log, 0, 400);
+        let (parent, late) = (open(&disk, "parent"), open(&disk, "late"));
+        log.replay(&parent);
+        flush(&parent).await.unwrap();
+        // More than is left to the end, some of it over what is in the file.
+        number(&mut log, 100, 700);
+        number(&mut log, 300, 500);
+        log.replay(&parent);
+        parent.prepare().await.unwrap();
+        assert!(parent.is_prepared());
+        number(&mut log, 450, 720);
+        if forgets {
+            log.watermark(log.stamp);
+        }
+        number(&mut log, 460, 480);
+        split(&mut log, "k350");
+        log.replay(&parent);
+        log.replay(&late);
+        let dir = Path::new("early child");
+        let file = parent.bear(CHILD, dir).await.unwrap().expect("it was prepared");
+        let one = Store::with(file, Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
+        flush(&late).await.unwrap();
+        let other = child(&disk, &late, "late child").await;
+        assert_eq!(one.digest().await.unwrap(), other.digest().await.unwrap());
+        assert_eq!(names(&one).len(), 720 - 350);
+        assert!(!parent.is_prepared());
+        // Whoever opens it anew finds the same.
+        one.close().await;
+        let again =
+            Store::create_or_open(Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
+        assert_eq!(again.digest().await.unwrap(), other.digest().await.unwrap());
+    }
+}

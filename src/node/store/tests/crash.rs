@@ -125,6 +125,8 @@ fn a_large_flush_that_is_given_up_leaves_nothing_of_it() {
             applied: wire::LogId { index, ..wire::LogId::default() },
             membership: wire::Membership::default(),
             uniform: None,
+            only: None,
+            since: Timestamp::ZERO,
         }
     };
     let mut file = open();

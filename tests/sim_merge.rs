@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use nodenomad::client::RangeQuery;
-use nodenomad::model::id::ShardId;
+use nodenomad::model::id::{NodeId, ShardId};
 use nodenomad::model::key::KeyRange;
+use nodenomad::net::wire::admin_request::Body;
+use nodenomad::net::wire::{MigrationBegin, MigrationList};
 use tokio::time::{Instant, sleep};
 
 use simulated::shaper::{LIMIT, Shaper};
@@ -161,6 +163,44 @@ fn a_merge_ends_whole_whoever_fails() {
         ledger.verify(&client).await;
         world.wait_until_whole(&client).await;
         world.equal_digests(&client).await;
+        no_orphans(&world, &shaper).await;
+    });
+}
+
+/// Who is made after a merge goes through the log: it must not meet there what the shard had given away before.
+#[test]
+fn what_was_split_and_merged_travels() {
+    for_seeds("what_was_split_and_merged_travels", 1..=3, |world| async move {
+        let client = world.whole(4).await;
+        let shaper = Shaper::new(&world).await;
+        world.configure(&client, "rebalance", "0").await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 4, 20);
+        for _ in 0..3 {
+            ledger.wait_for(50, LIMIT).await;
+            scatter(&shaper, 1).await;
+            ledger.wait_for(50, LIMIT).await;
+            let (left, right) = shaper.merge().await.expect("there are some");
+            assert!(!shaper.settled(right).await, "nobody fails");
+            let map = client.refresh().await.expect("all are there");
+            let here: Vec<NodeId> =
+                map.shard(left).expect("it stays").replicas.iter().map(|replica| replica.node).collect();
+            let to =
+                map.members().map(|(node, _)| node).find(|node| !here.contains(node)).expect("one is free");
+            let (from_node, to_node) = (here[shaper.drawn(here.len())].0, to.0);
+            let wish = MigrationBegin { shard: left.0, from_node, to_node, force: false, keep_p99_us: 0 };
+            client.admin(Body::MigrationBegin(wish)).await.expect("nothing else is done");
+            world
+                .until("it has moved", LIMIT, || async {
+                    let all = client.admin(Body::MigrationList(MigrationList {})).await;
+                    all.is_ok_and(|all| all.migrations.iter().all(|status| status.ended_at_ms != 0))
+                })
+                .await;
+            world.equal_digests(&client).await;
+        }
+        ledger.stop(workers).await;
+        assert_eq!(ledger.told_errors(), None, "no writer is told an error");
+        ledger.verify(&client).await;
         no_orphans(&world, &shaper).await;
     });
 }

@@ -6,7 +6,7 @@
 //!
 //! | step | to | what is so afterwards |
 //! |---|---|---|
-//! | `Check` | the records | every replica of the left one was clean, and must be once more |
+//! | `Check` | the records | every replica of the left one was tidy, and must be once more |
 //! | `StandStill` | the records | it is known since when |
 //! | `Freeze` | right | it takes no write, and promises readers nothing new; what is asked of its keys waits |
 //! | `Copy`, again and again | both | rows of the right one lie among the left one's, out of bounds |
@@ -24,8 +24,9 @@
 //!
 //! ## Invariants and what guards each
 //!
-//! - Rows that come meet none of an earlier time: nothing is frozen before every replica of the left one is rid of what it
-//!   gave away itself, and was so before, so that no copy that is not can still come: guarded by `tests::nothing_begins_before_all_is_clean`.
+//! - Rows that come meet none of an earlier time, on no replica, whenever it is made: nothing is frozen before each of the left one's
+//!   is *tidy* (`replica::tidy`): rid of what the shard gave away, in its log, too; and was so before, so that no copy that is not can
+//!   still come: guarded by `tests::nothing_begins_before_all_is_tidy`.
 //! - An entry of an attempt that is over does nothing, whenever it comes: guarded by `tests::a_merge_ends_whole_whoever_crashes`.
 //! - It is decided or given up in the job's record, by compare-and-set, never both: guarded by
 //!   `tests::a_merge_ends_whole_whoever_crashes`.
@@ -35,7 +36,7 @@
 //! | it crashes | what the successor sees | and does |
 //! |---|---|---|
 //! | before the records are written | nothing | nothing |
-//! | LEARN | which replicas are clean | the next step |
+//! | LEARN | which replicas are tidy | the next step |
 //! | VERIFY: before or after any entry | what both shards say of the attempt | the next step; a step done twice does nothing |
 //! | LEARN or VERIFY: too late, or a replica is lost | the same | gives it up: REMOVE |
 //! | REMOVE | which of the two has forgone it | `Forgo` to whoever has not; whoever has loses its job |
@@ -85,8 +86,8 @@ pub struct Seen {
     /// Which of the two has its job still.
     pub left_job: bool,
     pub right_job: bool,
-    /// Replicas of the left one that hold nothing but what is theirs, as of the job's `left_index`.
-    pub clean: BTreeSet<ReplicaId>,
+    /// Replicas of the left one that hold nothing but what is theirs, as of the job's `left_index`, and have its `checked_index`.
+    pub tidy: BTreeSet<ReplicaId>,
     /// Both hold the same of the right one's rows; `None`: it was not looked at.
     pub same: Option<bool>,
     /// Nodes heard of within the last seconds.
@@ -102,10 +103,10 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     Wait(Reason),
-    /// Write in the jobs that all are clean, and that each has to be as of this entry as well: what was copied to one before, and is
-    /// not clean, is too old by then to be taken in.
+    /// Write in the jobs that all are tidy, and that each has to be so once it has this entry, too: what was copied to one before,
+    /// and is not, is too old by then to be taken in.
     Check {
-        left_index: u64,
+        index: u64,
     },
     /// Write the jobs in VERIFY, with the time: from here on requests may wait.
     StandStill,
@@ -159,8 +160,8 @@ fn learn(job: &JobRecord, merge: &MergeJob, seen: &Seen) -> Step {
         return Step::GiveUp(Reason::Changed);
     }
     match before_freezing(seen, left, right) {
-        None if merge.is_checked => Step::StandStill,
-        None => Step::Check { left_index: left.applied_index },
+        None if merge.checked_index != 0 => Step::StandStill,
+        None => Step::Check { index: left.applied_index },
         Some((reason, true)) => Step::GiveUp(reason),
         Some((reason, false)) => patience(waited_ms, WAIT_MAX_MS, reason),
     }
@@ -205,8 +206,8 @@ fn before_freezing(seen: &Seen, left: &Side, right: &Side) -> Option<(Reason, bo
         }
     }
     let mut members = left.membership.members.iter();
-    let dirty = members.find(|member| !seen.clean.contains(&ReplicaId(member.replica)));
-    dirty.map(|member| (Reason::Trimming(NodeId(member.node)), false))
+    let untidy = members.find(|member| !seen.tidy.contains(&ReplicaId(member.replica)));
+    untidy.map(|member| (Reason::Trimming(NodeId(member.node)), false))
 }
 
 fn patience(waited_ms: u64, limit_ms: u64, reason: Reason) -> Step {

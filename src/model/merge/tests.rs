@@ -137,7 +137,7 @@ fn seen(left: &Half, right: &Half, now_ms: u64) -> Seen {
     Seen {
         left: Some(left.side([10, 11])),
         right: Some(right.side([20, 21])),
-        clean: [ReplicaId(10), ReplicaId(11)].into(),
+        tidy: [ReplicaId(10), ReplicaId(11)].into(),
         left_job: true,
         right_job: true,
         same: None,
@@ -148,16 +148,16 @@ fn seen(left: &Half, right: &Half, now_ms: u64) -> Seen {
 }
 
 #[test]
-fn nothing_begins_before_all_is_clean() {
+fn nothing_begins_before_all_is_tidy() {
     let (left, right) = (Half::new(1, 0, 50, 1), Half::new(2, 50, 99, 1));
     let job = job();
     let step = |seen: &Seen| next(&job, &merge_of(&job), seen);
     let all = seen(&left, &right, 1);
-    assert_eq!(step(&all), Step::Check { left_index: 5 });
-    let checked = MergeJob { is_checked: true, ..merge_of(&job) };
+    assert_eq!(step(&all), Step::Check { index: 5 });
+    let checked = MergeJob { checked_index: 5, ..merge_of(&job) };
     assert_eq!(next(&job, &checked, &all), Step::StandStill);
-    let dirty = Seen { clean: [ReplicaId(10)].into(), ..all.clone() };
-    assert_eq!(step(&dirty), Step::Wait(Reason::Trimming(NodeId(2))));
+    let untidy = Seen { tidy: [ReplicaId(10)].into(), ..all.clone() };
+    assert_eq!(step(&untidy), Step::Wait(Reason::Trimming(NodeId(2))));
     let silent = Seen { alive: [NodeId(1)].into(), ..all.clone() };
     assert_eq!(step(&silent), Step::Wait(Reason::Silent(NodeId(2))));
     let late = Seen { now_ms: WAIT_MAX_MS + 1, ..silent };
@@ -262,8 +262,8 @@ impl World {
                 return;
             }
             _ if chance < 60 => return, // the driver crashed before it wrote
-            Step::Check { left_index } => {
-                let merge = MergeJob { is_checked: true, left_index, ..merge };
+            Step::Check { index } => {
+                let merge = MergeJob { checked_index: index, ..merge };
                 self.job = Some(JobRecord { merge: Some(merge.into()), ..job.clone() });
                 return;
             }

@@ -146,7 +146,7 @@ impl Driver {
                 right: goes.as_ref().map(side),
                 left_job,
                 right_job,
-                clean: self.clean(round, &job, &merge).await,
+                tidy: self.tidy(round, &job, &merge).await,
                 same: same.take(),
                 alive: round.alive(),
                 gone: round.gone(),
@@ -213,20 +213,21 @@ impl Driver {
         self.steps.ask(leader?, asked).await.filter(|reply| reply.failure.is_none())
     }
 
-    /// The replicas of the left one that hold nothing that is not theirs, as of an entry after which it gives nothing away.
-    async fn clean(&self, round: &Round<'_>, job: &JobRecord, merge: &MergeJob) -> BTreeSet<ReplicaId> {
+    /// The replicas of the left one that are tidy, as the job wants it; the others are told to become so.
+    async fn tidy(&self, round: &Round<'_>, job: &JobRecord, merge: &MergeJob) -> BTreeSet<ReplicaId> {
         if job.phase() != JobPhase::JobLearn {
             return BTreeSet::new();
         }
         let (own, left) = (self.reports.node(), ShardId(merge.left));
         let replicas = round.cluster.map.shard(left).map_or(&[][..], |shard| &shard.replicas);
-        // What is not clean becomes so, sooner than by itself.
-        let look = PlacementStep { shard: left.0, step: Some(Told::Tidy(true)), ..PlacementStep::default() };
+        let step = Some(Told::Tidy(merge.left_index));
+        let told = PlacementStep { shard: left.0, step, ..PlacementStep::default() };
         let all = replicas.iter().map(async |replica| {
             // Who does not lead says so, and the rest as well.
-            let reply = self.steps.ask_replica(own, replica.node, look.clone()).await?;
-            let is_clean = !reply.has_foreign && reply.applied_index >= merge.left_index;
-            (is_clean && reply.leader == replica.id.0).then_some(replica.id)
+            let reply = self.steps.ask_replica(own, replica.node, told.clone()).await?;
+            let is_tidy =
+                reply.tidied_index >= merge.left_index && reply.applied_index >= merge.checked_index;
+            (is_tidy && reply.leader == replica.id.0).then_some(replica.id)
         });
         join_all(all).await.into_iter().flatten().collect()
     }
@@ -260,9 +261,7 @@ impl Driver {
     ) -> Result<Option<(JobRecord, MergeJob)>, MetaError> {
         let (left, right) = (ShardId(merge.left), ShardId(merge.right));
         let (phase, merge) = match step {
-            Step::Check { left_index } => {
-                (JobPhase::JobLearn, MergeJob { is_checked: true, left_index, ..merge.clone() })
-            }
+            Step::Check { index } => (JobPhase::JobLearn, MergeJob { checked_index: index, ..merge.clone() }),
             Step::StandStill => {
                 let frozen_at_ms = self.clock.wall_ms();
                 (JobPhase::JobVerify, MergeJob { frozen_at_ms, ..merge.clone() })

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::model::id::{ReplicaId, ShardId};
-use crate::node::store::{FILE_NAME, OpenFile, StoreError};
+use crate::node::store::{FILE_NAME, OpenFile};
 use crate::node::wal::{GroupId, GroupState, LogPoint, WalError};
 
 use super::sole::Sole;
@@ -24,9 +24,6 @@ pub(in crate::node) enum Born {
     /// It was here, and what it has promised is gone.
     Lost,
 }
-
-/// Sweeps made one after the other: whoever applies waits for none, but a flush does.
-const SWEEPS_MAX: usize = 64;
 
 impl Replica {
     /// Makes the replica of a shard that was split off, of what this one's store holds. Does nothing to one that has been
@@ -62,31 +59,6 @@ impl Replica {
             self.flush().await?;
         }
         Ok(Born::There(self.store.bear(child, &dir).await?))
-    }
-
-    /// Clears away what is not the shard's any more, sooner than that would be done by itself. Returns at once.
-    pub(super) fn tidy(&self) {
-        if !self.store.holds_foreign() || self.preparing.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
-        let preparing = self.preparing.clone();
-        self.store.exec().spawn(async move {
-            let tidied = async {
-                flush(&store, &log, &group).await?;
-                for _ in 0..SWEEPS_MAX {
-                    if !store.can_trim() {
-                        break;
-                    }
-                    store.sweep().await?;
-                }
-                Ok::<(), StoreError>(())
-            };
-            if let Err(error) = tidied.await {
-                tracing::warn!(shard = %group.shard(), %error, "what is not the shard's was not cleared away");
-            }
-            preparing.store(false, Ordering::Release);
-        });
     }
 
     /// Has a copy of the shard's file made, so that a split takes little time. Returns at once.

@@ -25,6 +25,7 @@ mod reads;
 mod rounds;
 mod sole;
 mod birth;
+mod tidy;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,7 @@ pub use reads::{PageWish, ReadError, ReadWish};
 pub use rounds::{READERS_MAX, ReadRounds};
 use sole::Sole;
 pub use sole::{is_sole, listed as listed_sole};
+use tidy::Tidiness;
 
 /// How long a replica waits for its leader to name a read index.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
@@ -109,8 +111,9 @@ pub struct Replica {
     /// How far files are that are sent to others.
     sending: Sending,
     pause: Pause,
-    /// A copy is being made for a split, or something is cleared away.
+    /// A copy is being made for a split.
     preparing: Arc<AtomicBool>,
+    tidiness: Arc<Tidiness>,
     /// The term for which the clock has been moved past the ceiling of earlier leaders.
     read_term: AtomicU64,
     clock: Clock,
@@ -250,6 +253,7 @@ impl Replica {
             sending,
             pause: Pause::default(),
             preparing: Arc::default(),
+            tidiness: Arc::default(),
             read_term: AtomicU64::new(0),
             clock,
             log,

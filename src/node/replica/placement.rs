@@ -81,7 +81,7 @@ impl Replica {
             taking_after: taking.map(|taking| taking.after.clone()).unwrap_or_default(),
             taking_all: taking.is_some_and(|taking| taking.rest.is_some()),
             end: state.range.and_then(|range| range.end).map(|end| end.to_bytes()).unwrap_or_default(),
-            has_foreign: self.store.holds_foreign(),
+            tidied_index: if self.store.holds_foreign() { 0 } else { self.tidied_index() },
             stored_bytes: stats.live_bytes + stats.history_bytes + stats.memtable_bytes,
             ..told
         }
@@ -193,8 +193,8 @@ impl Replica {
                 self.prepare_split();
                 Ok(())
             }
-            Some(Step::Tidy(_)) => {
-                self.tidy();
+            Some(Step::Tidy(index)) => {
+                self.tidy(index);
                 Ok(())
             }
             // Only questions.

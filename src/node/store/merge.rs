@@ -1,8 +1,8 @@
 //! What a merge asks of a store: some of what it holds, to be taken over by another, and whether two hold the same.
 //!
 //! Rows that come to a store before their keys are the shard's lie among the others, out of bounds, where nobody sees them and
-//! sweeps leave them alone. They must meet no rows of an earlier time there: so none may be taken in before [`Store::holds_foreign`]
-//! is false on every replica.
+//! sweeps leave them alone. They must meet no rows of an earlier time there: so none may be taken in before every replica is tidy
+//! (`replica::tidy`).
 
 use std::ops::ControlFlow;
 

@@ -80,8 +80,8 @@ pub enum Step {
 /// How long anything is waited for; other jobs of the shard wait for this one.
 pub const WAIT_MAX_MS: u64 = 60_000;
 
-/// How long it is waited for copies. They are made anew where something was flushed since, and without them it takes longer, not more.
-pub const PREPARE_MAX_MS: u64 = 20_000;
+/// How long it is waited for copies. Without them keys would wait for as long as it takes to make them.
+pub const PREPARE_MAX_MS: u64 = 300_000;
 
 /// Decides the next step of a job that splits a shard. `child`: as it is in the map, if it is.
 pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Option<&Shard>) -> Step {
@@ -99,12 +99,9 @@ pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Optio
     if seen.epoch != split.epoch {
         return Step::Abandon(Reason::Changed);
     }
-    if is_late {
-        return Step::Fence;
-    }
     let committed = seen.membership.log_id.is_none_or(|id| id.index <= seen.applied_index);
     if !committed || joint(&seen.membership).is_some() {
-        return Step::Wait(Reason::Uncommitted);
+        return if is_late { Step::Fence } else { Step::Wait(Reason::Uncommitted) };
     }
     for member in &seen.membership.members {
         let (node, id) = (NodeId(member.node), ReplicaId(member.replica));
@@ -112,12 +109,12 @@ pub fn next(job: &JobRecord, split: &SplitJob, seen: Option<&Seen>, child: Optio
             return Step::Fence;
         }
         if !seen.alive.contains(&node) {
-            return Step::Wait(Reason::Silent(node));
+            return if is_late { Step::Fence } else { Step::Wait(Reason::Silent(node)) };
         }
     }
-    let waited_ms = seen.now_ms.saturating_sub(job.started_at_ms);
-    match seen.prepared || waited_ms > PREPARE_MAX_MS {
-        true => Step::Split,
+    match seen.now_ms.saturating_sub(job.started_at_ms) > PREPARE_MAX_MS {
+        _ if seen.prepared => Step::Split,
+        true => Step::Fence,
         false => Step::Wait(Reason::Preparing),
     }
 }

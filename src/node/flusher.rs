@@ -49,6 +49,8 @@ const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// The same while there are rows that are no longer their shard's.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
+/// How long that goes on then, at most, for each of them.
+const TRIM_FOR: Duration = Duration::from_millis(300);
 
 /// What flushing counts.
 #[derive(Debug)]
@@ -147,10 +149,17 @@ impl Flusher {
         for replica in self.shards.all().iter().filter(|replica| which(replica)) {
             swept = true;
             let start = Instant::now();
-            match replica.store.sweep().await {
-                Err(error) if !is_gone(&error) => return Err(error),
-                Err(_) => {}
-                Ok(_) => self.counts.sweep_seconds.observe_time(start.elapsed()),
+            // What was split off is much at once, and the shard is not split again before it is gone.
+            loop {
+                let one = Instant::now();
+                match replica.store.sweep().await {
+                    Err(error) if !is_gone(&error) => return Err(error),
+                    Err(_) => break,
+                    Ok(_) => self.counts.sweep_seconds.observe_time(one.elapsed()),
+                }
+                if !replica.store.can_trim() || start.elapsed() >= TRIM_FOR || self.memory.is_due() {
+                    break;
+                }
             }
         }
         if swept {

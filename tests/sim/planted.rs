@@ -244,7 +244,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Halve, Kind::Fuse],
         points: &[],
         bounds_ms: (20_000, 2_000),
-        quick: 1,
+        quick: 7,
     },
 ];
 

@@ -60,7 +60,11 @@ fn a_split_goes_its_way() {
     let mut now = seen(4, 0);
     assert_eq!(next(&learn, &split, Some(&now), None), Step::Wait(Reason::Preparing));
     now.now_ms = PREPARE_MAX_MS + 1;
-    assert_eq!(next(&learn, &split, Some(&now), None), Step::Split, "it goes without");
+    assert_eq!(
+        next(&learn, &split, Some(&now), None),
+        Step::Fence,
+        "not without: keys would wait for as long"
+    );
     (now.now_ms, now.prepared) = (0, true);
     assert_eq!(next(&learn, &split, Some(&now), None), Step::Split);
     assert_eq!(next(&learn, &split, Some(&seen(5, 9)), None), Step::Record { epoch: 5 });

@@ -7,7 +7,7 @@
 //! Promises: the child's file appears under its name only when it is whole and durable; the parent's is as it was. Rows of
 //! the other's in either are invisible, and removed by sweeps. Does not decide whether the child is to be made.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use super::backend::Rot;
 use super::engine::{Engine, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::{ShardFile, UNFINISHED, guarded};
-use super::handle::{COPY_SUFFIX, FILE_NAME, OpenFile, Prepared, Shared, Store, parent};
+use super::handle::{COPY_SUFFIX, FILE_NAME, Missed, OpenFile, Prepared, Shared, Store, parent};
 use super::memtable::Memtable;
 use super::read::PageBounds;
 use super::record::{self, row_bytes};
@@ -35,7 +35,7 @@ const PAGE_BYTES: usize = 1 << 20;
 
 impl Store {
     /// Has a copy of the file ready, so that making the file of a shard that is split off takes little more than to write
-    /// what has come since. To be called when all has just been flushed; the next flush does away with it.
+    /// what has come since. Flushes go on meanwhile, and write to the copy as well.
     ///
     /// # Errors
     /// Those of [`Store::copy_file`]; the store is as it was.
@@ -44,46 +44,73 @@ impl Store {
             return Ok(());
         }
         let path = self.dir().join(format!("split{COPY_SUFFIX}"));
+        let made = self.prepare_at(path.clone()).await;
+        if !self.is_prepared() {
+            self.shared.place.clone().lock_owned().await.missed = None;
+            let _ = self.shared.disk.remove(&path); // it may be what fills the disk
+        }
+        made
+    }
+
+    async fn prepare_at(&self, path: PathBuf) -> Result<(), StoreError> {
         let range = self.state(|state| state.range.clone());
+        self.shared.place.clone().lock_owned().await.missed = Some(Vec::new());
         let copied = self.copy_file(&path).await?;
-        let (disk, cache_bytes) = (self.shared.disk.clone(), self.shared.options.cache_bytes);
-        let opened = self.shared.exec.behind({
-            let path = path.clone();
-            move || {
-                let rot = Rot::default();
-                let file = ShardFile::open(&*disk, &path, cache_bytes, &rot)?;
-                disk.open(&path, false)?.sync_data()?;
-                Ok(OpenFile { file, rot })
+        let mut copy = self.open_copy(&path).await?;
+        let mut since = copied.base.state.highest_stamp;
+        for round in 0.. {
+            let mut place = self.shared.place.clone().lock_owned().await;
+            self.shared.check_usable()?;
+            // At one moment: what is flushed is in the one or in the other.
+            let Some(missed) = place.missed.as_mut().map(std::mem::take) else { break };
+            let fresh = self.shared.fresh(since);
+            let is_last = round == FRESHENED_MAX || missed.is_empty() && fresh.rows() <= FEW_ROWS;
+            if !is_last {
+                drop(place);
+                (copy, since) = self.catch_up(copy, missed, fresh).await?;
+                continue;
             }
-        });
-        let copy = opened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))?;
-        let (copy, since) = self.freshen(copy).await?;
-        let mut place = self.shared.place.clone().lock_owned().await;
-        self.shared.check_usable()?;
-        if self.flushed() == copied.base.applied {
+            if !missed.is_empty() {
+                (copy, since) = self.catch_up(copy, missed, fresh).await?;
+            }
+            place.missed = None;
             place.prepared = Some(Prepared { copy, since, range, path });
             self.shared.is_prepared.store(true, Ordering::Release);
+            break;
         }
         Ok(())
     }
 
-    /// Writes to a copy what has come since it was made, until that is little; up to which version it has all then.
-    async fn freshen(&self, mut copy: OpenFile) -> Result<(OpenFile, Timestamp), StoreError> {
-        let mut since = Timestamp::ZERO;
-        for _ in 0..FRESHENED_MAX {
-            let fresh = self.shared.fresh(since);
-            let few = fresh.table.iter().filter(|(_, versions)| versions.newest().stamp > since).count();
-            if few <= FEW_ROWS {
-                break;
+    async fn open_copy(&self, path: &Path) -> Result<OpenFile, StoreError> {
+        let (disk, cache_bytes, path) =
+            (self.shared.disk.clone(), self.shared.options.cache_bytes, path.to_owned());
+        let opened = self.shared.exec.behind(move || {
+            let rot = Rot::default();
+            let file = ShardFile::open(&*disk, &path, cache_bytes, &rot)?;
+            disk.open(&path, false)?.sync_data()?;
+            Ok(OpenFile { file, rot })
+        });
+        opened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))
+    }
+
+    /// Writes to a copy what flushes have written since, and then what is in memory; up to which version it has all then.
+    async fn catch_up(
+        &self,
+        mut copy: OpenFile,
+        missed: Vec<Missed>,
+        fresh: Frozen,
+    ) -> Result<(OpenFile, Timestamp), StoreError> {
+        let caught_up = self.shared.exec.behind(move || {
+            let mut since = fresh.since;
+            for (table, upto) in missed {
+                guarded(|| copy.file.flush(&Frozen { table, since, ..fresh.clone() }))?;
+                since = upto;
             }
-            since = Timestamp(fresh.state.highest_stamp);
-            let freshened = self.shared.exec.behind(move || {
-                guarded(|| copy.file.flush(&fresh))?;
-                guarded(|| copy.file.settle()).map(|()| copy)
-            });
-            copy = freshened.await.map_err(|error: EngineError| StoreError::Copy(error.into()))?;
-        }
-        Ok((copy, since))
+            guarded(|| copy.file.flush(&Frozen { since, ..fresh.clone() }))?;
+            guarded(|| copy.file.settle())?;
+            Ok((copy, Timestamp(fresh.state.highest_stamp)))
+        });
+        caught_up.await.map_err(|error: EngineError| StoreError::Copy(error.into()))
     }
 
     /// True while a copy is ready.
@@ -182,6 +209,13 @@ impl Store {
         let seen = self.shared.seen.read();
         let head = seen.picture.head();
         head.has_foreign && head.state.as_ref().is_some_and(record::is_settled)
+    }
+}
+
+impl Frozen {
+    /// Rows that are newer than what the file holds.
+    fn rows(&self) -> usize {
+        self.table.iter().filter(|(_, versions)| versions.newest().stamp > self.since).count()
     }
 }
 

@@ -36,6 +36,7 @@ pub enum EngineError {
 }
 
 /// All that one flush writes down.
+#[derive(Clone)]
 pub struct Frozen {
     pub table: Arc<Memtable>,
     pub state: wire::ShardState,

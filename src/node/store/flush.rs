@@ -3,16 +3,20 @@
 //! Promises: a flush writes rows and everything else replicated as of one log entry, after the log is durable up to it; it
 //! can be abandoned at any point (the next one then writes its rows too); one writer at a time. Does not decide when.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::model::time::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
-use super::engine::{BoxError, EngineError, Frozen};
+use super::engine::{BoxError, Engine, EngineError, Frozen};
 use super::error::StoreError;
 use super::file::guarded;
 use super::handle::{Basis, Place, Prepared, Shared, Store, basis_of};
+
+/// Memory of what was flushed that is kept for a copy that is being made.
+const MISSED_MAX_BYTES: usize = 256 << 20;
 
 impl Store {
     /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
@@ -103,20 +107,41 @@ impl Shared {
         };
         drop(old);
         let settled = guarded(|| engine.settle()).map_err(|error| self.fail(error));
-        let rows = (rows, place.frozen.take());
-        let prepared = self.unprepare(&mut place);
+        let frozen = place.frozen.take().expect("it was written");
+        let spoiled = self.mirror(&mut place, &frozen);
         drop(place);
-        drop(rows); // slow: many
-        if let Some(prepared) = prepared {
+        drop((rows, frozen)); // slow: many
+        if let Some(path) = spoiled {
             // Best effort: what is left over goes at the next start.
-            let path = prepared.path.clone();
-            drop(prepared);
             let _ = self.disk.remove(&path);
         }
         settled.map(|()| basis)
     }
 
-    /// What was prepared for a split is not the file as it is any more.
+    /// Writes what was flushed to the copy for a split as well, or keeps it for one that is being made. Where that is not
+    /// possible the copy is given up: the path of what is left of it.
+    fn mirror(&self, place: &mut Place, frozen: &Frozen) -> Option<PathBuf> {
+        let upto = Timestamp(frozen.state.highest_stamp);
+        if let Some(missed) = &mut place.missed {
+            missed.push((frozen.table.clone(), upto));
+            let bytes: usize = missed.iter().map(|(table, _)| table.bytes()).sum();
+            if bytes > MISSED_MAX_BYTES {
+                place.missed = None;
+            }
+        }
+        let prepared = place.prepared.as_mut()?;
+        let mirrored = Frozen { since: prepared.since, ..frozen.clone() };
+        prepared.since = upto;
+        let written = guarded(|| {
+            prepared.copy.file.flush(&mirrored)?;
+            prepared.copy.file.settle()
+        });
+        let error = written.err()?;
+        tracing::warn!(shard = %self.shard, %error, "the copy made for a split is given up");
+        self.unprepare(place).map(|prepared| prepared.path)
+    }
+
+    /// What was prepared for a split is no more.
     pub(super) fn unprepare(&self, place: &mut Place) -> Option<Prepared> {
         self.is_prepared.store(false, Ordering::Release);
         place.prepared.take()

@@ -148,9 +148,14 @@ pub(super) struct Place {
     /// What a flush that did not come to its end was to write.
     pub frozen: Option<Frozen>,
     pub sweep_from: Option<Key>,
-    /// A copy of the file as it is, for a split. A flush does away with it.
+    /// A copy of the file for a split: what flushes write is written to it as well.
     pub prepared: Option<Prepared>,
+    /// What flushes have written since one began to be made; `None`: none is, or it was too much.
+    pub missed: Option<Vec<Missed>>,
 }
+
+/// What a flush has written, and the highest stamp then.
+pub(super) type Missed = (Arc<Memtable>, Timestamp);
 
 /// A shard's file that was read and checked whole.
 pub struct OpenFile {
@@ -203,7 +208,13 @@ impl Store {
     ) -> Result<Store, StoreError> {
         let applier = checked(&file, shard).map_err(|error| sort(&dir.join(FILE_NAME), error))?;
         let seen = Seen::of(file.picture(), &applier, Held::new(options.memory.clone()));
-        let place = Place { engine: Some(Box::new(file)), frozen: None, sweep_from: None, prepared: None };
+        let place = Place {
+            engine: Some(Box::new(file)),
+            frozen: None,
+            sweep_from: None,
+            prepared: None,
+            missed: None,
+        };
         let shared = Shared {
             exec,
             disk,

@@ -94,7 +94,7 @@ async fn what_is_the_others_goes_once_it_is_settled() {
 /// A copy made before, with what has come meanwhile, and the rest that comes until the split: the same as one made afterwards.
 #[tokio::test]
 async fn a_copy_made_before_holds_the_same() {
-    for forgets in [false, true] {
+    for (forgets, flushes) in [(false, 0), (true, 0), (false, 1), (true, 2)] {
         let disk = RamDisk::default();
         let mut log = Log::new();
         number(&mut log, 0, 400);
@@ -107,7 +107,13 @@ async fn a_copy_made_before_holds_the_same() {
         log.replay(&parent);
         parent.prepare().await.unwrap();
         assert!(parent.is_prepared());
-        number(&mut log, 450, 720);
+        number(&mut log, 450, 710);
+        if flushes > 0 {
+            log.replay(&parent);
+            flush(&parent).await.unwrap();
+            assert!(parent.is_prepared(), "it is written to the copy as well");
+        }
+        number(&mut log, 440, 720);
         if forgets {
             log.watermark(log.stamp);
         }
@@ -115,6 +121,9 @@ async fn a_copy_made_before_holds_the_same() {
         split(&mut log, "k350");
         log.replay(&parent);
         log.replay(&late);
+        if flushes > 1 {
+            flush(&parent).await.unwrap();
+        }
         let dir = Path::new("early child");
         let file = parent.bear(CHILD, dir).await.unwrap().expect("it was prepared");
         let one = Store::with(file, Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
@@ -129,4 +138,36 @@ async fn a_copy_made_before_holds_the_same() {
             Store::create_or_open(Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
         assert_eq!(again.digest().await.unwrap(), other.digest().await.unwrap());
     }
+}
+
+/// Flushes that come while a copy is being made are in it, too.
+#[tokio::test]
+async fn a_copy_made_while_flushes_go_on_holds_the_same() {
+    let disk = RamDisk::default();
+    let mut log = Log::new();
+    number(&mut log, 0, 900);
+    let (parent, late) = (open(&disk, "parent"), open(&disk, "late"));
+    log.replay(&parent);
+    flush(&parent).await.unwrap();
+    let preparing = tokio::spawn({
+        let parent = parent.clone();
+        async move { parent.prepare().await }
+    });
+    while !preparing.is_finished() {
+        number(&mut log, 300, 600);
+        log.replay(&parent);
+        flush(&parent).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    preparing.await.unwrap().unwrap();
+    assert!(parent.is_prepared());
+    split(&mut log, "k350");
+    log.replay(&parent);
+    log.replay(&late);
+    let dir = Path::new("child");
+    let file = parent.bear(CHILD, dir).await.unwrap().expect("it was prepared");
+    let one = Store::with(file, Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
+    flush(&late).await.unwrap();
+    let other = child(&disk, &late, "late child").await;
+    assert_eq!(one.digest().await.unwrap(), other.digest().await.unwrap());
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use nodenomad::client::RangeQuery;
+use nodenomad::client::{Client, RangeQuery};
 use nodenomad::model::id::{NodeId, ShardId};
-use nodenomad::model::key::KeyRange;
+use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::net::wire::admin_request::Body;
-use nodenomad::net::wire::{MigrationBegin, MigrationList};
+use nodenomad::net::wire::why_get::What;
+use nodenomad::net::wire::{MigrationBegin, MigrationList, WhyGet};
 use tokio::time::{Instant, sleep};
 
 use simulated::shaper::{LIMIT, Shaper};
@@ -264,5 +265,50 @@ fn shards_are_split_by_size_and_merged_again() {
         assert_eq!(shards(&shaper).await, before + 1, "somebody wanted it so");
         world.equal_digests(&client).await;
         no_orphans(&world, &shaper).await;
+    });
+}
+
+/// Has keys that `name` makes of numbers written again and again, until it is told to stop.
+fn press(world: &Rc<World>, client: &Client, stop: &Rc<Cell<bool>>, name: fn(u64) -> String) {
+    for _ in 0..8 {
+        let (client, stop, chance) = (client.clone(), stop.clone(), world.chance.fork());
+        tokio::task::spawn_local(async move {
+            while !stop.get() {
+                let name = name(chance.between(0, 1000));
+                client.put(name.as_bytes(), Bytes::from_static(b"value")).await.expect("nobody fails");
+                sleep(Duration::from_millis(chance.between(1, 20))).await;
+            }
+        });
+    }
+}
+
+/// A shard that is asked for nearly everything is split until the work can be spread; one hot key is let alone, and it is said why.
+#[test]
+fn busy_shards_are_split_by_load_and_one_hot_key_is_not() {
+    for_seeds("busy_shards_are_split_by_load_and_one_hot_key_is_not", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        let shaper = Shaper::new(&world).await;
+        world.configure(&client, "split_per_s", "100").await;
+        let before = shards(&shaper).await;
+        let stop = Rc::new(Cell::new(false));
+        press(&world, &client, &stop, |_| "a0500".to_owned());
+        sleep(Duration::from_secs(90)).await;
+        assert_eq!(shards(&shaper).await, before, "no split divides one key");
+        let shard = client.map().route(&Key::from_name(b"a0500").expect("a key")).expect("known").shard;
+        let why = client.admin(Body::WhyGet(WhyGet { what: Some(What::Shard(shard.0)) })).await;
+        let told = why.expect("nobody fails").sentences.join(" ");
+        assert!(told.contains("one key gets most of it"), "{told}");
+        stop.set(true);
+        let stop = Rc::new(Cell::new(false));
+        press(&world, &client, &stop, |n| format!("a{n:04}"));
+        world
+            .until("it is split by load", Duration::from_secs(300), || async {
+                shards(&shaper).await >= before + 3
+            })
+            .await;
+        sleep(Duration::from_secs(60)).await;
+        let after = shards(&shaper).await;
+        assert!(after <= before + 5, "{after} shards: it comes to rest");
+        stop.set(true);
     });
 }

@@ -20,8 +20,8 @@ use super::view::Cluster;
 const BUSY_FOR: Duration = Duration::from_secs(15);
 /// How long after it could not be done it is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// Splits that the cluster makes at a time.
-const SPLITS_MAX: usize = 4;
+/// Splits that the cluster makes at a time: each copies a file on all nodes of its shard.
+const SPLITS_MAX: usize = 1;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

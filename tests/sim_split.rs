@@ -2,20 +2,15 @@
 
 mod simulated;
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::TryStreamExt;
-use nodenomad::client::RangeQuery;
 use nodenomad::model::id::{NodeId, ShardId};
-use nodenomad::model::key::{Key, KeyRange};
+use nodenomad::model::key::Key;
 use nodenomad::net::wire::admin_request::Body;
 use nodenomad::net::wire::{MigrationBegin, MigrationList};
 use tokio::time::{Instant, sleep};
 
-use simulated::shaper::{LIMIT, Shaper};
+use simulated::shaper::{LIMIT, Scans, Shaper};
 use simulated::{Ledger, for_seeds};
 
 /// Keys that are moving to another shard wait no longer, where nobody fails.
@@ -60,40 +55,12 @@ fn scans_miss_nothing_while_shards_are_split() {
     for_seeds("scans_miss_nothing_while_shards_are_split", 1..=2, |world| async move {
         let client = world.whole(3).await;
         let shaper = Shaper::new(&world).await;
-        let names: Vec<String> =
-            ('a'..='z').flat_map(|one| (0..10).map(move |n| format!("{one}{n}"))).collect();
-        for name in &names {
-            client.put(name.as_bytes(), Bytes::from_static(b"value")).await.expect("nobody fails");
-        }
-        let stop = Rc::new(Cell::new(false));
-        let readers = (0..6).map(|n| {
-            let (client, names, stop) = (client.clone(), names.clone(), stop.clone());
-            let chance = world.chance.fork();
-            tokio::task::spawn_local(async move {
-                while !stop.get() {
-                    // After a while without a write a scan reserves a ceiling, behind which a split may come.
-                    sleep(Duration::from_millis(chance.between(0, 200))).await;
-                    if n < 3 {
-                        let all = RangeQuery::new(KeyRange::user());
-                        let rows: Result<Vec<_>, _> = client.range(all).try_collect().await;
-                        assert_eq!(rows.expect("nobody fails").len(), names.len(), "a scan misses keys");
-                    } else {
-                        let name = &names[chance.between(0, names.len() as u64) as usize];
-                        let found = client.get(name.as_bytes()).await.expect("nobody fails");
-                        assert!(found.is_some(), "{name} is missed");
-                    }
-                }
-            })
-        });
-        let readers: Vec<_> = readers.collect();
+        let scans = Scans::start(&world, &client).await;
         for _ in 0..8 {
             let (_, begun) = shaper.split().await;
             assert!(shaper.settled(ShardId(begun.child)).await);
         }
-        stop.set(true);
-        for reader in readers {
-            reader.await.expect("readers miss nothing");
-        }
+        scans.stop().await;
     });
 }
 

@@ -1,14 +1,17 @@
 //! An operator of simulated clusters who splits and merges shards as it comes.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nodenomad::client::Client;
+use futures_util::TryStreamExt;
+use nodenomad::client::{Client, RangeQuery};
 use nodenomad::model::id::ShardId;
-use nodenomad::model::key::Key;
+use nodenomad::model::key::{Key, KeyRange};
 use nodenomad::net::wire::admin_request::Body;
 use nodenomad::net::wire::{MetaGet, ShardMerge, ShardSplit, SplitReply};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::World;
@@ -112,6 +115,53 @@ impl Shaper {
                 }
             }
             sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// Readers of keys that are all there: whoever misses one has found something wrong.
+pub struct Scans {
+    stop: Rc<Cell<bool>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Scans {
+    /// Writes the keys and begins to read them.
+    pub async fn start(world: &Rc<World>, client: &Client) -> Scans {
+        let names: Vec<String> =
+            ('a'..='z').flat_map(|one| (0..10).map(move |n| format!("{one}{n}"))).collect();
+        for name in &names {
+            client.put(name.as_bytes(), Bytes::from_static(b"value")).await.expect("nobody fails");
+        }
+        let stop = Rc::new(Cell::new(false));
+        let readers = (0..6).map(|n| {
+            let (client, names, stop) = (client.clone(), names.clone(), stop.clone());
+            let chance = world.chance.fork();
+            tokio::task::spawn_local(async move {
+                while !stop.get() {
+                    // After a while without a write a scan reserves a ceiling, behind which a split may come.
+                    sleep(Duration::from_millis(chance.between(0, 200))).await;
+                    if n < 3 {
+                        let all = RangeQuery::new(KeyRange::user());
+                        let rows: Result<Vec<_>, _> = client.range(all).try_collect().await;
+                        assert_eq!(rows.expect("nobody fails").len(), names.len(), "a scan misses keys");
+                    } else {
+                        let name = &names[chance.between(0, names.len() as u64) as usize];
+                        let found = client.get(name.as_bytes()).await.expect("nobody fails");
+                        assert!(found.is_some(), "{name} is missed");
+                    }
+                }
+            })
+        });
+        let readers = readers.collect();
+        Scans { stop, readers }
+    }
+
+    /// Ends it; fails if anybody has missed anything.
+    pub async fn stop(self) {
+        self.stop.set(true);
+        for reader in self.readers {
+            reader.await.expect("readers miss nothing");
         }
     }
 }

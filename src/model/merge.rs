@@ -47,8 +47,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
 use super::id::{NodeId, ReplicaId};
 use super::job::{Reason, joint};
 use super::sizing::MERGED_MAX_BYTES;
@@ -65,8 +63,6 @@ pub struct Side {
     pub membership: Membership,
     pub applied_index: u64,
     pub epoch: u64,
-    /// The first key that is not the shard's; empty: it has no end.
-    pub end: Bytes,
     pub frozen_by: u64,
     pub attempts_over: u64,
     /// The attempt whose rows have come, and whether all have.

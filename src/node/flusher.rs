@@ -49,7 +49,7 @@ const UNFLUSHED_MAX_ENTRIES: u64 = 200_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// The same while there are rows that are no longer their shard's.
 const TRIM_EVERY: Duration = Duration::from_secs(1);
-/// How long that goes on then, for each of them: six times as long made clients wait for seconds, on one disk for three nodes.
+/// How long that goes on then, for each of them: other work waits for the same disk.
 const TRIM_FOR: Duration = Duration::from_millis(50);
 
 /// What flushing counts.

@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::evaluate::{RULES, Rows, ShardState, to_row};
 use crate::model::id::ShardId;
-use crate::model::key::{Key, KeyRange};
+use crate::model::key::Key;
 use crate::model::row::Version;
 use crate::model::time::Timestamp;
 use crate::model::wire::{self, Member, Outcome, VoterSet, entry, outcome};
@@ -95,12 +96,10 @@ impl Half {
     }
 
     fn side(&self, replicas: [u64; 2]) -> Side {
-        let end = self.state.range.as_ref().and_then(|range| range.end.as_ref());
         Side {
             membership: membership(replicas),
             applied_index: 5,
             epoch: self.state.epoch,
-            end: end.map(Key::to_bytes).unwrap_or_default(),
             frozen_by: self.state.frozen_by,
             attempts_over: self.state.attempts_over,
             taking: self.state.taking.as_ref().map_or(0, |taking| taking.attempt),
@@ -375,7 +374,6 @@ fn two_records_become_one() {
     };
     let whole = merged(&record(1, 0, 50, 3), &record(2, 50, 99, 8), 9);
     assert_eq!(whole, ShardRecord { epoch: 9, ..record(1, 0, 99, 3) });
-    assert!(KeyRange::new(key(0), Some(key(99))).contains(&key(70)));
 }
 
 #[test]

@@ -335,7 +335,6 @@ fn side(reply: &PlacementReply) -> Side {
         membership: reply.membership.clone().unwrap_or_default(),
         applied_index: reply.applied_index,
         epoch: reply.epoch,
-        end: reply.end.clone(),
         frozen_by: reply.frozen_by,
         attempts_over: reply.attempts_over,
         taking: reply.taking,

@@ -80,7 +80,6 @@ impl Replica {
             taking: taking.map_or(0, |taking| taking.attempt),
             taking_after: taking.map(|taking| taking.after.clone()).unwrap_or_default(),
             taking_all: taking.is_some_and(|taking| taking.rest.is_some()),
-            end: state.range.and_then(|range| range.end).map(|end| end.to_bytes()).unwrap_or_default(),
             tidied_index: if self.store.holds_foreign() { 0 } else { self.tidied_index() },
             stored_bytes: stats.live_bytes + stats.history_bytes + stats.memtable_bytes,
             ..told

@@ -1,5 +1,7 @@
 //! What an operator asks of the cluster's records: tokens and settings. Served by the meta leader.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -25,6 +27,8 @@ use super::watched::Watched;
 
 /// Times a change is tried against others.
 const TRIES: usize = 16;
+/// How long the view may be behind the records; it is a matter of milliseconds.
+const SEE_LIMIT: Duration = Duration::from_secs(5);
 /// Tokens that exist at a time.
 pub const TOKENS_MAX: usize = 1000;
 /// Longest life of a token, in milliseconds: 30 days.
@@ -77,6 +81,7 @@ impl Office {
         let mut tries = 0;
         loop {
             tries += 1;
+            self.see_all().await?;
             let answer = match &body {
                 Body::TokenNew(new) => self.token_new(new).await,
                 Body::TokenRevoke(revoke) => self.token_revoke(&revoke.id).await,
@@ -100,6 +105,17 @@ impl Office {
                 Err(AdminError::Meta(MetaError::Conflict)) if tries < TRIES => {}
                 answer => return answer,
             }
+        }
+    }
+
+    /// Waits until the view holds all that the records do: nobody is refused for how things were.
+    async fn see_all(&self) -> Result<(), AdminError> {
+        let newest = self.records.replica()?.store.state(|state| state.highest_stamp);
+        let mut views = self.view.watch();
+        let seen = views.wait_for(|cluster| cluster.map.version() >= newest);
+        match tokio::time::timeout(SEE_LIMIT, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(AdminError::Busy("this node is behind with the cluster's records".to_owned())),
         }
     }
 

@@ -235,6 +235,41 @@ fn a_move_follows_its_orders() {
     });
 }
 
+/// Of the meta shard a vote moves, also that of who leads it, and is taken back.
+#[test]
+fn the_meta_shard_moves_as_any_other() {
+    for_seeds("the_meta_shard_moves_as_any_other", 1..=2, |world| async move {
+        let client = world.whole(4).await;
+        let mover = Mover::new(&world).await;
+        let ledger = Ledger::new(world.now_ms());
+        let workers = ledger.start(&client, &world.chance, 3, 40);
+        for _ in 0..4 {
+            let (voters, learners) = mover.holders(0).await;
+            assert_eq!((voters.len(), learners.len()), (3, 1), "{voters:?} {learners:?}");
+            let (from, to) = (voters[world.chance.between(0, 3) as usize], learners[0]);
+            let named = MigrationStatus {
+                shard: 0,
+                source_node: from.0,
+                target_node: to.0,
+                ..MigrationStatus::default()
+            };
+            let begun = mover.begin_this(&named).await;
+            let done = mover.settled(begun.id).await;
+            assert_eq!((done.state.as_str(), done.bytes_total), ("done", 0), "{done:?}");
+            mover.votes(0, to.0, from.0).await;
+            if world.chance.between(0, 2) == 0 {
+                assert!(mover.order(begun.id, MigrationOrderKind::OrderUndo).await);
+                assert_eq!(mover.settled(begun.id).await.state, "undone");
+                mover.votes(0, from.0, to.0).await;
+            }
+        }
+        ledger.stop(workers).await;
+        ledger.verify(&client).await;
+        world.wait_until_whole(&client).await;
+        world.equal_digests(&client).await;
+    });
+}
+
 /// Machines lose their power at any moment of a move: the one that leads the meta shard, source, target, anybody.
 #[test]
 fn a_move_ends_whole_whoever_fails() {
@@ -387,7 +422,7 @@ fn what_makes_no_sense_is_refused() {
             .find(|node| route.replicas.iter().all(|one| one.node != *node))
             .unwrap();
         assert!(refused(wish(0, free.0)).await.contains("say which one moves"));
-        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 4, force: false, keep_p99_us: 0 };
-        assert!(refused(Body::MigrationBegin(meta)).await.contains("does not move"));
+        let meta = MigrationBegin { shard: 0, from_node: 1, to_node: 2, force: false, keep_p99_us: 0 };
+        assert!(refused(Body::MigrationBegin(meta)).await.contains("n2 votes on s0 already"));
     });
 }

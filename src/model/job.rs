@@ -34,7 +34,8 @@
 //!   `tests::migrations::nobody_is_promoted_who_holds_something_else`.
 //!
 //! A migration ([`super::migration`]) is a job with VERIFY between LEARN and PROMOTE, in whose REMOVE the source waits
-//! until nobody can undo any more, and whose record may be told meanwhile to go another way.
+//! until nobody can undo any more, and whose record may be told meanwhile to go another way. Of the meta shard every member
+//! has a replica, so a migration of it is a *swap*: a learner votes in a voter's place. Its job adds nobody and removes nobody.
 //!
 //! Phases only say how far the record got; they never rise beyond what the membership shows to be done.
 //!
@@ -212,6 +213,11 @@ pub fn joint(membership: &Membership) -> Option<BTreeSet<ReplicaId>> {
     last.map(|config| ids(&config.replicas))
 }
 
+/// True of a migration in which nobody comes or goes: a learner and a voter change places.
+pub fn is_swap(job: &JobRecord) -> bool {
+    job.migration.is_some() && job.add.is_none() && job.remove == 0
+}
+
 struct Task<'a> {
     job: &'a JobRecord,
     seen: &'a Observation,
@@ -225,8 +231,27 @@ impl Task<'_> {
         let added_is_named = added.is_none_or(|add| add.replica != 0 && add.replica != self.job.remove);
         let votes = |add: &ReplicaRecord| self.target.contains(&ReplicaId(add.replica));
         let role_fits = added.is_none_or(|add| (add.role() == ReplicaRole::RoleVoter) == votes(add));
-        let leaves = !self.target.contains(&ReplicaId(self.job.remove));
+        let leaves = !self.target.contains(&self.leaver());
         self.target.len() % 2 == 1 && leaves && added_is_named && role_fits
+    }
+
+    /// The migration, if it is a swap.
+    fn swap(&self) -> Option<&Migration> {
+        self.job.migration.as_ref().filter(|_| is_swap(self.job))
+    }
+
+    /// The replica that the job makes, or makes a voter.
+    fn newcomer(&self) -> Option<&ReplicaRecord> {
+        self.job.add.as_ref().or_else(|| self.swap()?.target.as_ref())
+    }
+
+    /// The replica that goes, or votes no more; 0: none.
+    fn leaver(&self) -> ReplicaId {
+        let swapped = self.swap().and_then(|swap| match swap.course() {
+            Course::Undo => swap.target,
+            _ => swap.source,
+        });
+        ReplicaId(swapped.map_or(self.job.remove, |replica| replica.replica))
     }
 
     /// What the course of a migration leads to, other than forward.
@@ -245,7 +270,7 @@ impl Task<'_> {
 
     /// Why a voter is to be replaced, other than the one that a migration under way replaces.
     fn lost_voter(&self, migration: &Migration) -> Option<Reason> {
-        let is_replaced = |id: &ReplicaId| migration.course() == Course::Forward && id.0 == self.job.remove;
+        let is_replaced = |id: &ReplicaId| migration.course() == Course::Forward && *id == self.leaver();
         let others = self.voters.iter().filter(|id| !is_replaced(id));
         others.filter_map(|id| self.member(*id)).find_map(|member| self.hopeless(member))
     }
@@ -259,21 +284,21 @@ impl Task<'_> {
     /// True once the voters are those aimed at, of which the job does not make others any more.
     fn is_cut_over(&self) -> bool {
         let past = is_past_voters(self.job);
-        let promotes = self.job.add.as_ref().is_some_and(|add| add.role() == ReplicaRole::RoleVoter);
+        let promotes = self.newcomer().is_some_and(|add| add.role() == ReplicaRole::RoleVoter);
         past || (promotes && self.voters == self.target)
     }
 
     /// The new replica goes, and all is as it was.
     fn back(&self, migration: &Migration) -> Step {
         let target = migration.target.as_ref().map_or(0, |target| target.replica);
-        match self.member(ReplicaId(target)) {
+        match self.member(ReplicaId(target)).filter(|_| self.swap().is_none()) {
             Some(member) => Step::RemoveMember(ReplicaId(member.replica)),
             None => Step::Abandon { reason: Reason::Cancelled, retired: self.retired() },
         }
     }
 
     fn learn(&self) -> Step {
-        let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
+        let Some(add) = self.newcomer() else { return Step::Advance(JobPhase::JobPromote) };
         let member = Member { replica: add.replica, node: add.node };
         if let Some(reason) = self.hopeless(member) {
             return self.stop(reason);
@@ -286,7 +311,7 @@ impl Task<'_> {
     }
 
     fn verify(&self) -> Step {
-        let Some(add) = &self.job.add else { return Step::Advance(JobPhase::JobPromote) };
+        let Some(add) = self.newcomer() else { return Step::Advance(JobPhase::JobPromote) };
         let (id, member) = (ReplicaId(add.replica), Member { replica: add.replica, node: add.node });
         if let Some(reason) = self.hopeless(member) {
             return self.stop(reason);
@@ -307,7 +332,7 @@ impl Task<'_> {
     fn promote(&self) -> Step {
         if self.voters == self.target {
             return match self.job.remove {
-                0 => self.finish(),
+                0 if self.swap().is_none() => self.finish(),
                 _ => Step::Advance(JobPhase::JobRemove),
             };
         }
@@ -336,7 +361,7 @@ impl Task<'_> {
 
     /// True if who leads is to vote no more, and the move is to be felt as little as can be.
     fn source_leads(&self) -> bool {
-        self.job.migration.is_some() && self.seen.leader == ReplicaId(self.job.remove)
+        self.job.migration.is_some() && self.seen.leader == self.leaver()
     }
 
     fn matched(&self, member: &Member) -> u64 {
@@ -344,12 +369,13 @@ impl Task<'_> {
     }
 
     fn remove(&self) -> Step {
-        let id = ReplicaId(self.job.remove);
+        let id = self.leaver();
         match self.member(id) {
             None => self.finish(),
             // The record ran ahead of the membership, which only damage can explain: the change comes first.
             Some(_) if self.voters.contains(&id) => self.promote(),
             Some(member) => match self.window_left_ms(member) {
+                0 if self.swap().is_some() => self.finish(),
                 0 => Step::RemoveMember(id),
                 left_ms => Step::Wait(Reason::Window { left_ms }),
             },
@@ -401,6 +427,9 @@ impl Task<'_> {
         let forward = |migration: &&Migration| matches!(migration.course(), Course::Forward);
         if !self.is_cut_over() && self.job.migration.as_ref().filter(forward).is_some() {
             return Step::Back(reason);
+        }
+        if self.swap().is_some() {
+            return self.finish();
         }
         let add = self.job.add.as_ref();
         let Some(member) = add.and_then(|add| self.member(ReplicaId(add.replica))) else {

@@ -20,6 +20,9 @@
 //! | UNDO | undo, within the window | the voters of before, then the target is dropped |
 //! | KEEP | another job that wants the shard | the window is over |
 //!
+//! *The meta shard* has a replica on every member, so what moves there is a vote: the target is the learner on its node, and nothing is
+//! copied. Its window ends as soon as another node is to get a replica.
+//!
 //! ## Invariants and what guards each
 //!
 //! - What cannot be done safely is refused before anything is written, with the reason: guarded by
@@ -41,8 +44,9 @@ use std::fmt;
 use super::assign::{Balance, Site};
 use super::config::Settings;
 use super::id::{MigrationId, NodeId, ReplicaId, ShardId, listed};
+use super::job::is_swap;
 use super::map::{ClusterMap, NodeState, Replica, Role, Shard};
-use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS, is_past_voters};
+use super::placement::{Liveness, Proposal, Reason, TARGET_SILENT_MAX_MS, is_past_voters, stays_elected};
 use super::wire::{Course, JobPhase, JobRecord, Migration, MigrationEnd, ReplicaRecord, ReplicaRole};
 
 /// How long ended migrations are remembered, in milliseconds.
@@ -113,8 +117,14 @@ pub enum Refusal {
     NoShard(ShardId),
     #[error("there is no node {0}")]
     NoNode(NodeId),
-    #[error("every member has a replica of the meta shard; it does not move")]
-    Meta,
+    #[error("{node} votes on {shard} already")]
+    Votes { shard: ShardId, node: NodeId },
+    #[error("{from} does not vote on {shard}; {} do", listed(nodes))]
+    NoVote { shard: ShardId, from: NodeId, nodes: Vec<NodeId> },
+    #[error(
+        "who votes on {shard} follows from zones, and from which nodes drain: {to} would not stay in place of {from}"
+    )]
+    Reelected { shard: ShardId, from: NodeId, to: NodeId },
     #[error("{node} is {state}; nothing moves there")]
     NoMember { node: NodeId, state: &'static str },
     #[error("{node} has not been heard for {} s", silent_ms / 1000)]
@@ -155,6 +165,8 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
     source: Replica,
+    /// The replica that is to vote instead, where it is there already.
+    swapped: Option<ReplicaRecord>,
     voters_before: Vec<u64>,
     proposal: Proposal,
     keep_p99_us: u64,
@@ -195,10 +207,10 @@ pub fn check(
 ) -> Result<Move, Refusal> {
     let Wish { shard: id, from, to, force, keep_p99_us } = wish;
     let shard = map.shard(id).ok_or(Refusal::NoShard(id))?;
-    if id == ShardId::META {
-        return Err(Refusal::Meta);
-    }
     fit(map, liveness, to)?;
+    if id == ShardId::META {
+        return swap(map, settings, liveness, (shard, wish));
+    }
     if shard.replica_on(to).is_some() {
         return Err(Refusal::There { shard: id, node: to });
     }
@@ -209,29 +221,63 @@ pub fn check(
     if !force {
         apart(map, settings, shard, source.node, to)?;
     }
-    let voters: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
-    let stay: BTreeSet<ReplicaId> = voters.iter().copied().filter(|voter| *voter != source.id).collect();
     let add_votes = source.role == Role::Voter;
-    let lives = |replica: &&Replica| {
-        stay.contains(&replica.id) && liveness.silent_ms(replica.node) <= TARGET_SILENT_MAX_MS
-    };
-    let alive = shard.replicas.iter().filter(lives).count() + usize::from(add_votes);
-    if alive <= voters.len() / 2 {
-        return Err(Refusal::NoQuorum { shard: id, alive, voters: voters.len() });
+    let (before, voters) = stay(liveness, shard, source.id, usize::from(add_votes))?;
+    let (add, remove, reason) = (Some(to), Some(source.id), Reason::Move);
+    let proposal = Proposal { shard: id, add, remove, voters, add_votes, reason };
+    Ok(Move { source, swapped: None, keep_p99_us, voters_before: before, proposal })
+}
+
+/// The same of the meta shard, where only votes move.
+fn swap(
+    map: &ClusterMap,
+    settings: &Settings,
+    liveness: &Liveness,
+    (shard, wish): (&Shard, Wish),
+) -> Result<Move, Refusal> {
+    let (id, to) = (shard.id, wish.to);
+    let busy = |what: &str| Refusal::Busy { shard: id, reason: format!("{to} {what}") };
+    let target = *shard.replica_on(to).ok_or_else(|| busy("gets its replica"))?;
+    if target.role == Role::Voter {
+        return Err(Refusal::Votes { shard: id, node: to });
     }
-    Ok(Move {
-        source,
-        keep_p99_us,
-        voters_before: voters.iter().map(|voter| voter.0).collect(),
-        proposal: Proposal {
-            shard: id,
-            add: Some(to),
-            remove: Some(source.id),
-            voters: stay,
-            add_votes,
-            reason: Reason::Move,
-        },
-    })
+    if liveness.damaged.contains(&target.id) {
+        return Err(busy("gets its replica anew"));
+    }
+    let voting = Shard { replicas: shard.voters().copied().collect(), ..shard.clone() };
+    let source = *source(map, &voting, wish.from).map_err(|refusal| match refusal {
+        Refusal::NotThere { shard, from, nodes } => Refusal::NoVote { shard, from, nodes },
+        other => other,
+    })?;
+    let (before, mut voters) = stay(liveness, shard, source.id, 1)?;
+    voters.insert(target.id);
+    if !stays_elected(map, settings, liveness, &before.iter().map(|id| ReplicaId(*id)).collect()) {
+        return Err(Refusal::Busy { shard: id, reason: "its replicas change".to_owned() });
+    }
+    if !stays_elected(map, settings, liveness, &voters) {
+        return Err(Refusal::Reelected { shard: id, from: source.node, to });
+    }
+    let target = ReplicaRecord { replica: target.id.0, node: to.0, role: ReplicaRole::RoleVoter.into() };
+    let (add, remove, add_votes, reason) = (None, None, false, Reason::Move);
+    let proposal = Proposal { shard: id, add, remove, voters, add_votes, reason };
+    Ok(Move { source, swapped: Some(target), keep_p99_us: wish.keep_p99_us, voters_before: before, proposal })
+}
+
+/// All voters, and those that stay if `source` goes: with the `added` ones a majority of them answers.
+fn stay(
+    liveness: &Liveness,
+    shard: &Shard,
+    source: ReplicaId,
+    added: usize,
+) -> Result<(Vec<u64>, BTreeSet<ReplicaId>), Refusal> {
+    let voters: Vec<u64> = shard.voters().map(|replica| replica.id.0).collect();
+    let stay = || shard.voters().filter(|replica| replica.id != source);
+    let alive =
+        stay().filter(|replica| liveness.silent_ms(replica.node) <= TARGET_SILENT_MAX_MS).count() + added;
+    if alive <= voters.len() / 2 {
+        return Err(Refusal::NoQuorum { shard: shard.id, alive, voters: voters.len() });
+    }
+    Ok((voters, stay().map(|replica| replica.id).collect()))
 }
 
 /// Whether something may be moved to a node.
@@ -301,6 +347,7 @@ impl Move {
         let shard = map.shard(proposal.shard).filter(|_| proposal.is_migration())?;
         Some(Move {
             source: *shard.replica(proposal.remove?)?,
+            swapped: None,
             voters_before: shard.voters().map(|voter| voter.id.0).collect(),
             proposal: proposal.clone(),
             keep_p99_us: 0,
@@ -322,7 +369,7 @@ impl Move {
         let source = ReplicaRecord { replica: self.source.id.0, node: self.source.node.0, role: role.into() };
         let migration = Migration {
             source: Some(source),
-            target: job.add,
+            target: job.add.or(self.swapped),
             voters_before: self.voters_before.clone(),
             undo_window_ms,
             keep_p99_us: self.keep_p99_us,
@@ -378,12 +425,18 @@ fn undone(job: &JobRecord, migration: &Migration, now_ms: u64) -> Result<JobReco
     }
     Ok(JobRecord {
         add: None,
-        remove: migration.target.as_ref().map_or(0, |target| target.replica),
+        remove: if is_swap(job) { 0 } else { migration.target.as_ref().map_or(0, |target| target.replica) },
         voters: migration.voters_before.clone(),
         phase: JobPhase::JobPromote.into(),
         migration: Some(Migration { course: Course::Undo.into(), ..migration.clone() }),
         ..job.clone()
     })
+}
+
+/// A member that is to get a replica of the meta shard: that does not wait for a move of it to be resumed, or undone.
+fn joining(map: &ClusterMap) -> Option<NodeId> {
+    let meta = map.shard(ShardId::META)?;
+    map.members().map(|node| node.id).find(|node| meta.replica_on(*node).is_none())
 }
 
 /// The node for whose draining a job was made.
@@ -392,10 +445,14 @@ fn drained(job: &JobRecord) -> Option<NodeId> {
     (job.reason == Reason::Drain.to_string()).then_some(NodeId(source.node))
 }
 
-/// Why a migration is not wanted any more, if it is not: the node that was to be drained is to stay.
+/// Why a migration is not wanted any more, if it is not: the node that was to be drained is to stay, or one joins that
+/// needs the meta shard.
 pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
     let goes_on = matches!(job.migration.as_ref()?.course(), Course::Forward | Course::Paused);
     let over = is_past_voters(job);
+    if is_swap(job) && goes_on && !over {
+        return joining(map).map(|node| format!("{node} gets its replica first"));
+    }
     let node = drained(job).filter(|_| goes_on && !over)?;
     let stays = map.node(node).is_some_and(|known| known.state == NodeState::Member);
     stays.then(|| format!("{node} is not drained any more"))
@@ -408,13 +465,14 @@ fn is_kept(job: &JobRecord) -> bool {
     past && course.is_some_and(|course| !matches!(course, Course::Keep | Course::Undo))
 }
 
-/// The record of a migration that is not kept for an undo any longer, where that is so: one of its nodes is to be emptied,
-/// and that does not wait; or the cluster evens out its nodes, and has so many younger ones that are kept.
+/// The record of a migration that is not kept for an undo any longer, where that is so: one of its nodes is to be emptied, or one
+/// joins that needs the meta shard, and that does not wait; or the cluster evens out its nodes, and has so many younger ones that are kept.
 pub fn outrun(map: &ClusterMap, job: &JobRecord) -> Option<JobRecord> {
     let migration = job.migration.as_ref()?;
     let leaves =
         |of: &ReplicaRecord| map.node(NodeId(of.node)).is_none_or(|node| node.state != NodeState::Member);
-    let emptied = migration.source.iter().chain(&migration.target).any(leaves);
+    let emptied = migration.source.iter().chain(&migration.target).any(leaves)
+        || is_swap(job) && joining(map).is_some();
     let kept = Migration { course: Course::Keep.into(), ..migration.clone() };
     let age = |job: &JobRecord| (job.migration.as_ref().map_or(0, |of| of.cut_over_at_ms), job.id);
     let evens = |job: &&JobRecord| is_kept(job) && job.reason == Reason::Rebalance.to_string();

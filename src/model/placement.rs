@@ -32,11 +32,13 @@
 //! - No more is copied at a time than allowed, and to nobody who is silent: guarded by `tests::jobs_under_way_count`,
 //!   `tests::nothing_is_copied_to_a_node_that_does_not_answer`.
 
+mod meta;
 mod rebalance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+pub use meta::stays_elected;
 pub use rebalance::{is_uneven, rebalance};
 
 use super::assign::{Balance, Site};
@@ -528,51 +530,6 @@ impl<'a> Planner<'a> {
             chosen.push(id);
         }
         (chosen.iter().flatten().copied().collect(), chosen.contains(&None))
-    }
-
-    /// The meta shard follows the nodes: out with those that left, in with those that joined, then the voters.
-    fn meta(&self, shard: &Shard) -> Option<Proposal> {
-        let reason = Reason::Meta;
-        let belongs = |replica: &&Replica| {
-            !matches!(self.fault(replica), Some(Reason::Leave | Reason::Retired | Reason::Damaged))
-        };
-        let stay: Vec<&Replica> = shard.replicas.iter().filter(belongs).collect();
-        let out = shard.replicas.iter().find(|replica| !belongs(replica));
-        let absent = |node: &&Node| shard.replica_on(node.id).is_none() && self.takes(shard, node.id);
-        let add = match out.map(|out| (self.fault(out), out.node)) {
-            None => self.map.members().find(absent).map(|node| node.id),
-            Some((Some(Reason::Damaged), node)) => Some(node).filter(|node| self.is_ready(*node)),
-            Some(_) => None,
-        };
-        if add.is_none() && out.is_some_and(|out| self.fault(out) == Some(Reason::Damaged)) {
-            return None; // fewer voters would make nothing safer
-        }
-        let (voters, add_votes) = self.meta_voters(&stay, add);
-        let now: BTreeSet<ReplicaId> = shard.voters().map(|replica| replica.id).collect();
-        let changes = out.is_some() || add.is_some() || voters != now;
-        let odd = (voters.len() + usize::from(add_votes)) % 2 == 1;
-        let (shard, remove) = (shard.id, out.map(|replica| replica.id));
-        (changes && odd).then_some(Proposal { shard, add, remove, voters, add_votes, reason })
-    }
-
-    /// As many voters as the nodes call for, of those that are sound, else also of those that drain; if these are too
-    /// few, who votes goes on voting.
-    fn meta_voters(&self, stay: &[&Replica], add: Option<NodeId>) -> (BTreeSet<ReplicaId>, bool) {
-        let newcomer = usize::from(add.is_some());
-        let wanted = odd(stay.len() + newcomer).clamp(1, META_VOTERS_MAX);
-        let fit = |drain: bool| -> Vec<&Replica> {
-            let fits = |fault: Option<Reason>| fault.is_none() || (drain && fault == Some(Reason::Drain));
-            stay.iter().copied().filter(|replica| fits(self.fault(replica))).collect()
-        };
-        let enough = [fit(false), fit(true)].into_iter().find(|fit| fit.len() + newcomer >= wanted);
-        if let Some(fit) = enough {
-            return self.elect(&fit, add, wanted);
-        }
-        let voting: Vec<&Replica> = stay.iter().copied().filter(|r| r.role == Role::Voter).collect();
-        match voting.is_empty() {
-            true => self.elect(stay, None, 1),
-            false => self.elect(&voting, None, odd(voting.len())),
-        }
     }
 }
 

@@ -121,8 +121,14 @@ impl MigrationView {
                 };
                 let size = spell::size(self.bytes_total);
                 let felt = self.felt().map_or(String::new(), |felt| format!("\nclients felt: {felt}"));
+                if shard == ShardId::META {
+                    return format!(
+                        "{target} votes on {shard} in place of {source} after {took}, nothing was copied{pause}{felt}{undo}"
+                    );
+                }
                 format!("{shard} moved from {source} to {target} in {took}: {size}{pause}{felt}{undo}")
             }
+            "undone" if shard == ShardId::META => format!("{source} votes on {shard} again, as before {id}"),
             "undone" => format!("{shard} is on {source} again, as before {id}"),
             "rolled_back" => format!("{shard} stayed on {source}{because}"),
             _ => format!("{id} has failed{because}; see: nomad shard show {shard}"),

@@ -66,7 +66,6 @@ fn what_cannot_be_done_is_refused() {
     let refusal = |wish, liveness: &Liveness| asked(&map, liveness, wish).unwrap_err();
     let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
     assert_eq!(refusal(Wish { shard: ShardId(8), ..wish(1, 6) }, &calm), Refusal::NoShard(ShardId(8)));
-    assert_eq!(refusal(Wish { shard: ShardId::META, ..wish(1, 6) }, &calm), Refusal::Meta);
     assert_eq!(refusal(wish(1, 9), &calm), Refusal::NoNode(NodeId(9)));
     assert_eq!(refusal(wish(1, 4), &calm), Refusal::NoMember { node: NodeId(4), state: "draining" });
     assert!(matches!(refusal(wish(1, 5), &calm), Refusal::NoMember { node: NodeId(5), .. }));
@@ -84,6 +83,85 @@ fn what_cannot_be_done_is_refused() {
     assert!(asked(&map, &silent(&[1]), wish(3, 6)).is_ok());
     let refused = refusal(wish(3, 6), &silent(&[1, 2]));
     assert_eq!(refused, Refusal::NoQuorum { shard: SHARD, alive: 1, voters: 3 });
+}
+
+/// Four members in these zones: the first three vote on the meta shard, the fourth, n6, learns.
+fn with_meta(zones: [&str; 4], job: Option<&JobRecord>) -> ClusterMap {
+    let mut replicas: Vec<_> = (1..=3).map(|n| record(n, n, ReplicaRole::RoleVoter)).collect();
+    replicas.push(record(6, 6, ReplicaRole::RoleLearner));
+    let start = Key::FIRST.to_bytes();
+    let shard = ShardRecord { shard: 0, start, epoch: 1, replicas, ..ShardRecord::default() };
+    let mut map = ClusterMap::default();
+    let mut set = |key: SystemKey, value: Vec<u8>| map.set(&key.key(), Some(&value), Timestamp(1)).unwrap();
+    set(SystemKey::Shard(ShardId::META), shard.encode_to_vec());
+    for (node, zone) in [1, 2, 3, 6].into_iter().zip(zones) {
+        let (state, zone) = ("member".to_owned(), zone.to_owned());
+        let node = NodeRecord { node, state, zone, weight: 100, ..NodeRecord::default() };
+        set(SystemKey::Node(NodeId(node.node)), node.encode_to_vec());
+    }
+    job.into_iter().for_each(|job| set(SystemKey::Job(ShardId::META), job.encode_to_vec()));
+    map
+}
+
+fn meta(from: impl Into<Option<u64>>, to: u64) -> Wish {
+    Wish { shard: ShardId::META, ..wish(from, to) }
+}
+
+fn swapping() -> JobRecord {
+    let plan = asked(&with_meta([""; 4], None), &Liveness::default(), meta(1, 6)).unwrap();
+    plan.job(9, ReplicaId(0), 60_000, 5)
+}
+
+#[test]
+fn of_the_meta_shard_a_vote_moves() {
+    let job = swapping();
+    assert!(is_swap(&job));
+    assert_eq!((job.add, job.remove, &job.voters[..]), (None, 0, &[2, 3, 6][..]));
+    let migration = job.migration.unwrap();
+    assert_eq!(migration.source, Some(record(1, 1, ReplicaRole::RoleVoter)));
+    assert_eq!(migration.target, Some(record(6, 6, ReplicaRole::RoleVoter)));
+
+    let (calm, map) = (Liveness::default(), with_meta([""; 4], None));
+    let refusal = |wish, liveness: &Liveness| asked(&map, liveness, wish).unwrap_err();
+    let (shard, nodes) = (ShardId::META, vec![NodeId(1), NodeId(2), NodeId(3)]);
+    assert_eq!(refusal(meta(1, 2), &calm), Refusal::Votes { shard, node: NodeId(2) });
+    assert_eq!(refusal(meta(None, 6), &calm), Refusal::Unclear { shard, nodes: nodes.clone() });
+    assert_eq!(refusal(meta(7, 6), &calm), Refusal::NoVote { shard, from: NodeId(7), nodes });
+    let damaged = Liveness { damaged: [ReplicaId(6)].into(), ..Liveness::default() };
+    assert!(matches!(refusal(meta(1, 6), &damaged), Refusal::Busy { .. }));
+    let silence_ms = [2, 3].map(|node| (NodeId(node), 20_000)).into();
+    let silent = Liveness { silence_ms, ..Liveness::default() };
+    assert_eq!(refusal(meta(1, 6), &silent), Refusal::NoQuorum { shard, alive: 1, voters: 3 });
+}
+
+#[test]
+fn a_vote_that_would_move_back_does_not_move() {
+    let calm = Liveness::default();
+    let map = with_meta(["a", "b", "c", "a"], None);
+    assert!(asked(&map, &calm, meta(1, 6)).is_ok(), "within its zone");
+    let reelected = Refusal::Reelected { shard: ShardId::META, from: NodeId(2), to: NodeId(6) };
+    assert_eq!(asked(&map, &calm, meta(2, 6)), Err(reelected));
+    let mut joined = with_meta([""; 4], None);
+    let node = NodeRecord { node: 7, state: "member".to_owned(), weight: 100, ..NodeRecord::default() };
+    joined.set(&SystemKey::Node(NodeId(7)).key(), Some(&node.encode_to_vec()), Timestamp(2)).unwrap();
+    let busy = asked(&joined, &calm, meta(1, 6)).unwrap_err();
+    assert!(matches!(busy, Refusal::Busy { .. }), "one joins: {busy}");
+}
+
+#[test]
+fn a_vote_on_its_way_makes_way_for_a_node_that_joins() {
+    let mut job = swapping();
+    assert_eq!(superseded(&with_meta([""; 4], Some(&job)), &job), None);
+    let mut joined = with_meta([""; 4], Some(&job));
+    let node = NodeRecord { node: 7, state: "member".to_owned(), weight: 100, ..NodeRecord::default() };
+    joined.set(&SystemKey::Node(NodeId(7)).key(), Some(&node.encode_to_vec()), Timestamp(2)).unwrap();
+    assert!(superseded(&joined, &job).is_some_and(|because| because.contains("n7")));
+    job.set_phase(JobPhase::JobRemove);
+    assert_eq!(superseded(&joined, &job), None, "it is cut over");
+    assert_eq!(outrun(&with_meta([""; 4], Some(&job)), &job), None);
+    assert_eq!(outrun(&joined, &job).unwrap().migration.unwrap().course(), Course::Keep);
+    let undone = ordered(&job, Order::Undo, 6).unwrap();
+    assert_eq!((undone.remove, &undone.voters[..]), (0, &[1, 2, 3][..]), "nobody is removed");
 }
 
 #[test]

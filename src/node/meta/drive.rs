@@ -104,8 +104,9 @@ impl Driver {
             None => None,
         };
         let step = job::next(job, observation.as_ref());
-        self.watched.look(job, reply.as_ref(), &step, || {
-            round.liveness.stored_bytes.get(&shard).copied().unwrap_or(0)
+        self.watched.look(job, reply.as_ref(), &step, || match job::is_swap(job) {
+            true => 0, // nothing is copied
+            false => round.liveness.stored_bytes.get(&shard).copied().unwrap_or(0),
         });
         let (Some(leader), Some(reply)) = (leader, reply) else { return Ok(()) };
         if let Some(step) = for_leader(&step) {

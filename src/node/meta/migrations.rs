@@ -4,7 +4,7 @@
 
 use prost::Message;
 
-use crate::model::id::MigrationId;
+use crate::model::id::{MigrationId, ReplicaId};
 use crate::model::migration::{self, KEPT_MAX, KEPT_MS, Order, Refusal, Stage, Wish};
 use crate::model::system::{Counter, Listing, SystemKey};
 use crate::model::time::Timestamp;
@@ -43,7 +43,10 @@ impl Office {
         }
         let plan = migration::begin(&cluster.map, settings, &liveness, wish)?;
         let (id, change) = self.records.take_ids(Change::default(), Counter::Job, 1)?;
-        let (target, change) = self.records.take_replica(&cluster.map, change)?;
+        let (target, change) = match plan.proposal().add {
+            Some(_) => self.records.take_replica(&cluster.map, change)?,
+            None => (ReplicaId(0), change),
+        };
         let job = plan.job(id, target, settings.undo_window_ms, self.clock.wall_ms());
         self.records.commit(self.records.begin_job(change, &cluster.map, &job)?).await?;
         tracing::info!(shard = %wish.shard, migration = %MigrationId(id), to = %wish.to, "a migration begins");
@@ -222,9 +225,11 @@ impl From<Refusal> for AdminError {
         let text = refusal.to_string();
         match refusal {
             Refusal::NoShard(_) | Refusal::NoNode(_) | Refusal::NotUnderWay(_) => AdminError::NotFound(text),
-            Refusal::Meta | Refusal::There { .. } | Refusal::NotThere { .. } | Refusal::Unclear { .. } => {
+            Refusal::There { .. } | Refusal::NotThere { .. } | Refusal::Unclear { .. } => {
                 AdminError::Invalid(text)
             }
+            Refusal::Votes { .. } | Refusal::NoVote { .. } => AdminError::Invalid(text),
+            Refusal::Reelected { .. } => AdminError::Forbidden(text),
             Refusal::NoRoom { .. } | Refusal::Together { .. } | Refusal::Drains { .. } => {
                 AdminError::Forbidden(text)
             }

@@ -70,6 +70,10 @@ impl Office {
                 changes
             }
             Some(plan_get::What::Rebalance(_)) => forecast::evened_out(map, settings, &liveness),
+            Some(plan_get::What::Move(ref begin)) if begin.shard == ShardId::META.0 => {
+                let what = "of the meta shard only a vote moves, and nothing is copied: nomad migrate does it at once";
+                return Err(AdminError::Invalid(what.to_owned()));
+            }
             Some(plan_get::What::Move(ref begin)) => {
                 let plan = migration::begin(map, settings, &liveness, wish(begin))?;
                 vec![forecast::of_proposal(map, &liveness, plan.proposal())]

@@ -16,18 +16,38 @@ const MOVES: &[Scenario] = &[
     Scenario { name: "beside one that is down", voters: &[1, 2, 3], learners: &[], dead: &[], add: 4, remove: 2, target: &[1, 3, 4] },
 ];
 
+/// Of the meta shard: `add` names the learner that is to vote, `remove` who votes no more.
+#[rustfmt::skip]
+const SWAPS: &[Scenario] = &[
+    Scenario { name: "swap with who leads", voters: &[1, 2, 3], learners: &[4, 5], dead: &[], add: 4, remove: 1, target: &[2, 3, 4] },
+    Scenario { name: "swap with a follower", voters: &[1, 2, 3], learners: &[4], dead: &[], add: 4, remove: 3, target: &[1, 2, 4] },
+    Scenario { name: "swap with the only voter", voters: &[1], learners: &[2], dead: &[], add: 2, remove: 1, target: &[2] },
+];
+
+fn all_moves() -> impl Iterator<Item = &'static Scenario> {
+    MOVES.iter().chain(SWAPS)
+}
+
+fn swaps(scenario: &Scenario) -> bool {
+    scenario.learners.contains(&scenario.add)
+}
+
 impl World {
     fn moving(scenario: &Scenario) -> World {
         let mut world = World::new(scenario);
         let job = world.job.as_mut().expect("there is a job");
+        let swaps = swaps(scenario);
         let source = world.record.replicas.iter().find(|replica| replica.replica == scenario.remove);
         job.migration = Some(Migration {
             source: source.copied(),
-            target: job.add,
+            target: if swaps { job.add.take() } else { job.add },
             voters_before: scenario.voters.to_vec(),
             undo_window_ms: WINDOW_MS,
             ..Migration::default()
         });
+        if swaps {
+            job.remove = 0;
+        }
         world
     }
 
@@ -103,6 +123,15 @@ fn judge_end(scenario: &Scenario, world: &World, migration: &Migration) -> Migra
     let ids: BTreeSet<u64> = there.iter().map(|replica| replica.replica).collect();
     let before: BTreeSet<u64> = scenario.voters.iter().copied().collect();
     let all = || scenario.voters.iter().chain(scenario.learners).copied();
+    if swaps(scenario) {
+        assert_eq!(ids, all().collect(), "{}: nobody comes or goes", scenario.name);
+        assert!(world.retired.is_empty(), "{}", scenario.name);
+        let expected =
+            if end == MigrationEnd::EndDone { scenario.target.iter().copied().collect() } else { before };
+        assert_eq!(voters, expected, "{}", scenario.name);
+        assert_ne!(end, MigrationEnd::EndFailed, "{}", scenario.name);
+        return end;
+    }
     let gone = match end {
         MigrationEnd::EndDone => {
             assert_eq!(voters, scenario.target.iter().copied().collect(), "{}", scenario.name);
@@ -121,7 +150,7 @@ fn judge_end(scenario: &Scenario, world: &World, migration: &Migration) -> Migra
 
 #[test]
 fn a_move_goes_through_its_stages() {
-    for scenario in MOVES {
+    for scenario in all_moves() {
         let (steps, end) = run_move(scenario, &[], None);
         assert_eq!(end, MigrationEnd::EndDone, "{}", scenario.name);
         assert!((8..40).contains(&steps), "{} took {steps}", scenario.name);
@@ -135,7 +164,7 @@ fn whatever_is_wished_and_whoever_crashes_it_ends_whole() {
     let mut count = |end: MigrationEnd| *ends.entry(end as i32).or_default() += 1;
     // Nobody leaves it paused for ever.
     let last = (STEPS_MAX / 2, Order::Resume);
-    for scenario in MOVES {
+    for scenario in all_moves() {
         let (steps, _) = run_move(scenario, &[], None);
         for first in (0..steps).flat_map(|n| orders.map(|order| (n, order))) {
             for second in (first.0..steps + 4).flat_map(|n| orders.map(|order| (n, order))) {
@@ -151,7 +180,7 @@ fn whatever_is_wished_and_whoever_crashes_it_ends_whole() {
 
 #[test]
 fn an_undo_brings_back_what_was() {
-    for scenario in MOVES {
+    for scenario in all_moves() {
         let mut world = World::moving(scenario);
         for n in 0..STEPS_MAX {
             let phase = world.job.as_ref().map(JobRecord::phase);
@@ -159,7 +188,9 @@ fn an_undo_brings_back_what_was() {
                 world.order(Order::Undo);
             }
             if let Some(job) = world.job.as_ref().filter(|job| job.phase() == JobPhase::JobPromote) {
-                let (leads, leaves) = (world.leader.0, job.remove);
+                let is_undone = job.migration.as_ref().unwrap().course() == Course::Undo;
+                let leaves = if is_undone { scenario.add } else { scenario.remove };
+                let leads = world.leader.0;
                 let step = next(job, Some(&world.observe()));
                 let changes = matches!(step, Step::ChangeVoters(_)) && world.membership.configs.len() == 1;
                 let alone = job.voters.len() == 1;
@@ -170,13 +201,13 @@ fn an_undo_brings_back_what_was() {
         assert!(world.job.is_none(), "{}: {:?}", scenario.name, world.job);
         let voters: Vec<u64> = voters(&world.membership).iter().map(|id| id.0).collect();
         assert_eq!(voters, scenario.voters, "{}", scenario.name);
-        assert!(!world.ids().contains(&ReplicaId(scenario.add)), "{}", scenario.name);
+        assert_eq!(world.ids().contains(&ReplicaId(scenario.add)), swaps(scenario), "{}", scenario.name);
     }
 }
 
 #[test]
 fn nobody_is_promoted_who_holds_something_else() {
-    for scenario in MOVES {
+    for scenario in all_moves() {
         let mut world = World::moving(scenario);
         world.strangers.insert(ReplicaId(scenario.add));
         for n in 0..STEPS_MAX {
@@ -186,7 +217,7 @@ fn nobody_is_promoted_who_holds_something_else() {
             world.step(None, &mut Vec::new(), n);
         }
         assert!(world.job.is_none() && world.abandoned, "{}", scenario.name);
-        assert!(!world.ids().contains(&ReplicaId(scenario.add)), "{}", scenario.name);
+        assert_eq!(world.ids().contains(&ReplicaId(scenario.add)), swaps(scenario), "{}", scenario.name);
     }
 }
 

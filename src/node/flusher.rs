@@ -99,10 +99,12 @@ impl Flusher {
             self.memory.set_limit(self.view.now().settings.memtable_bytes);
             let mut due = None;
             if self.memory.is_due() || trouble(Point::EarlyFlush) {
-                due = self.shards.all().iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
+                let largest =
+                    self.shards.all().iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
+                due = largest.filter(|replica| self.may_write(replica));
             } else if scanned.elapsed() >= SCAN_EVERY {
                 scanned = Instant::now();
-                due = dirty.overdue(&self.shards.all());
+                due = dirty.overdue(&self.shards.all()).filter(|replica| self.may_write(replica));
             }
             if let Some(replica) = due {
                 dirty.0.remove(&replica.shard); // what comes in during the flush is new
@@ -119,6 +121,12 @@ impl Flusher {
                 }
             }
         }
+    }
+
+    /// True if a shard's file may be written: a split that is about to come would wait for that, as long as there is memory.
+    fn may_write(&self, replica: &Replica) -> bool {
+        let is_tight = self.memory.held_bytes() >= self.memory.limit_bytes() / 2 * 3;
+        is_tight || !replica.store.is_about_to_split()
     }
 
     async fn flush(&self, replica: &Replica) -> Result<(), StoreError> {
@@ -138,7 +146,7 @@ impl Flusher {
         forget_logs(&self.shards.all(), keep_bytes).await;
         self.counts.flushed_bytes.inc_by(bytes);
         self.counts.flush_seconds.observe_time(start.elapsed());
-        tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
+        tracing::info!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
         self.exec.blocking(self.give_back).await; // what was flushed is free now
         Ok(())
     }
@@ -146,7 +154,7 @@ impl Flusher {
     /// One bounded pass over each of these shards; what is left waits for the next time.
     async fn sweep(&self, which: impl Fn(&Replica) -> bool) -> Result<(), StoreError> {
         let mut swept = false;
-        for replica in self.shards.all().iter().filter(|replica| which(replica)) {
+        for replica in self.shards.all().iter().filter(|one| which(one) && self.may_write(one)) {
             swept = true;
             let start = Instant::now();
             // What was split off is much at once, and the shard is not split again before it is gone.

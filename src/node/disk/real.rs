@@ -90,7 +90,23 @@ impl Disk for RealDisk {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::copy(self.at(from)?, self.at(to)?).map(|_| ())
+        let from = RealFile(File::open(self.at(from)?)?);
+        let to = RealFile(File::create(self.at(to)?)?);
+        if shares_blocks(&from.0, &to.0) {
+            return Ok(());
+        }
+        let bytes = from.len()?;
+        let mut buffer = vec![0; COPY_PART_BYTES];
+        let mut done = 0;
+        while done < bytes {
+            let part = &mut buffer[..COPY_PART_BYTES.min((bytes - done) as usize)];
+            from.read_at(done, part)?;
+            to.write_at(done, part)?;
+            done += part.len() as u64;
+            // All at once, at the end or when the system sees fit, and every sync of the log would stand behind it.
+            to.write_back()?;
+        }
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -112,6 +128,23 @@ impl Disk for RealDisk {
         }
     }
 }
+
+/// Makes the second file one that shares the blocks of the first until one of them is written, where the file system can (XFS,
+/// Btrfs); true if it could.
+#[cfg(target_os = "linux")]
+fn shares_blocks(from: &File, to: &File) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: both files are open; no memory is handed over.
+    unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn shares_blocks(_: &File, _: &File) -> bool {
+    false
+}
+
+/// Bytes of a copy that the device is given at once.
+const COPY_PART_BYTES: usize = 1 << 20;
 
 struct RealFile(File);
 

@@ -239,8 +239,8 @@ impl Driver {
         if job.phase() != JobPhase::JobLearn {
             return true;
         }
-        let prepare =
-            PlacementStep { shard: job.shard, step: Some(Told::Prepare(true)), ..PlacementStep::default() };
+        let step = Some(Told::Prepare(split.at.clone()));
+        let prepare = PlacementStep { shard: job.shard, step, ..PlacementStep::default() };
         let members = split.membership.iter().flat_map(|membership| &membership.members);
         let own = self.reports.node();
         let all = members.map(|member| self.steps.ask_replica(own, NodeId(member.node), prepare.clone()));

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::model::key::Key;
 
-/// One request of so many is remembered: the others pay for a counter.
+/// One key of so many is remembered: the others pay for a counter.
 const ONE_OF: u32 = 32;
 /// Keys that are remembered.
 const ASKED_MAX: usize = 512;
@@ -20,18 +20,20 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Notes a request, perhaps. `key` is called if so; what it returns is copied.
-    pub fn note<'a>(&self, key: impl FnOnce() -> Option<&'a [u8]>) {
-        if !self.count.fetch_add(1, Ordering::Relaxed).is_multiple_of(ONE_OF) {
-            return;
+    /// Notes some of so many keys, perhaps. `key` is called for those, with their places; what it returns is copied.
+    pub fn note<'a>(&self, count: usize, key: impl Fn(usize) -> &'a [u8]) {
+        let before = self.count.fetch_add(count as u32, Ordering::Relaxed);
+        // As if each had been counted by itself.
+        let first = (ONE_OF - before % ONE_OF) % ONE_OF;
+        for place in (first as usize..count).step_by(ONE_OF as usize) {
+            let copied = bytes::Bytes::copy_from_slice(key(place));
+            let Ok(key) = Key::from_internal(copied) else { continue };
+            let mut keys = self.keys.lock();
+            if keys.len() >= ASKED_MAX {
+                keys.pop_front();
+            }
+            keys.push_back(key);
         }
-        let copied = key().map(bytes::Bytes::copy_from_slice);
-        let Some(key) = copied.and_then(|key| Key::from_internal(key).ok()) else { return };
-        let mut keys = self.keys.lock();
-        if keys.len() >= ASKED_MAX {
-            keys.pop_front();
-        }
-        keys.push_back(key);
     }
 
     /// Those that are remembered, oldest first.
@@ -49,12 +51,13 @@ mod tests {
         let asked = Asked::default();
         let all: Vec<Key> =
             (0..100_000).map(|n| Key::from_name(format!("{n:06}").as_bytes()).unwrap()).collect();
-        all.iter().for_each(|key| asked.note(|| Some(key.as_bytes())));
+        all[..50_001].iter().for_each(|key| asked.note(1, |_| key.as_bytes()));
+        all[50_001..].chunks(77).for_each(|some| asked.note(some.len(), |n| some[n].as_bytes()));
         let keys = asked.keys();
         assert_eq!(keys.len(), ASKED_MAX);
         assert!(keys.is_sorted());
         assert!(keys[0] > all[all.len() - (ASKED_MAX + 1) * ONE_OF as usize], "{:?}", keys[0]);
-        (0..ONE_OF).for_each(|_| asked.note(|| Some(&[])));
+        asked.note(ONE_OF as usize, |_| &[]);
         assert_eq!(asked.keys(), keys, "what is no key is passed over");
     }
 }

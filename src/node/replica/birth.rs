@@ -2,12 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+
 use crate::model::id::{ReplicaId, ShardId};
+use crate::model::key::{Key, KeyRange};
 use crate::node::store::{FILE_NAME, OpenFile};
 use crate::node::wal::{GroupId, GroupState, LogPoint, WalError};
 
 use super::sole::Sole;
-use super::{Replica, ReplicaError, ReplicaParts, directory, flush};
+use super::{Replica, ReplicaError, ReplicaParts, directory};
 
 /// The entry that is taken for the first of a shard that was split off: its file is as of that, its log begins behind it.
 const BIRTH: LogPoint = LogPoint { term: 0, index: 0 };
@@ -55,28 +58,35 @@ impl Replica {
             let sole = Sole::open(parts.disk.clone(), child, id, parts.exec).map_err(WalError::from)?;
             sole.begin().await.map_err(WalError::from)?;
         }
-        if !self.store.is_prepared() {
-            self.flush().await?;
-        }
-        Ok(Born::There(self.store.bear(child, &dir).await?))
+        Ok(Born::There(Some(self.store.bear(child, &dir).await?)))
     }
 
-    /// Has a copy of the shard's file made, so that a split takes little time. Returns at once.
-    pub(super) fn prepare_split(&self) {
-        if self.store.is_prepared() || self.preparing.swap(true, Ordering::AcqRel) {
+    /// Has a copy made of what is to be split off, or brought nearer to what the shard holds, so that a split takes little time.
+    /// Returns at once. `at`: the internal key where the shard is to be split.
+    pub(super) fn prepare_split(&self, at: Bytes) {
+        self.store.want_split();
+        let Some(range) = self.upper_part(at) else { return };
+        if self.store.is_near(&range) || self.preparing.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (store, group, log) = (self.store.clone(), self.group.clone(), self.log.clone());
-        let preparing = self.preparing.clone();
+        let (store, group, preparing) = (self.store.clone(), self.group.clone(), self.preparing.clone());
         self.store.exec().spawn(async move {
-            let prepared = match flush(&store, &log, &group).await {
-                Ok(()) => store.prepare().await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = prepared {
+            if let Err(error) = store.prepare(&range).await {
                 tracing::warn!(shard = %group.shard(), %error, "no copy was made for a split");
             }
             preparing.store(false, Ordering::Release);
         });
+    }
+
+    /// True if what is to be split off there is as good as copied.
+    pub(super) fn is_split_prepared(&self, at: Bytes) -> bool {
+        self.upper_part(at).is_some_and(|range| self.store.is_near(&range))
+    }
+
+    /// What the shard has from this internal key on, if it can be split there.
+    fn upper_part(&self, at: Bytes) -> Option<KeyRange> {
+        let own = self.store.state(|state| state.range.clone().filter(|_| state.birth.is_none()))?;
+        let at = Key::from_internal(at).ok().filter(|at| own.contains(at))?;
+        Some(KeyRange::new(at, own.end))
     }
 }

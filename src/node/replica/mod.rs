@@ -296,7 +296,8 @@ impl Replica {
     /// Has a write evaluated.
     pub async fn write(&self, write: Write) -> Result<Outcome, Rejected> {
         let begin = Instant::now();
-        self.asked.note(|| write.operations.first().map(|operation| &operation.key[..]));
+        self.asked.note(write.operations.len(), |n| &write.operations[n].key);
+        self.counts.add_keys(write.operations.len());
         let outcome = self.proposer.write(write).await;
         let took = begin.elapsed();
         self.counts.write_seconds.observe_time(took);
@@ -381,7 +382,7 @@ impl Replica {
             watermark: watermark.0,
             asked_index: word.asked_index,
             digest: word.digest.map(|digest| Bytes::copy_from_slice(&digest)).unwrap_or_default(),
-            operations: self.counts.write_seconds.count() + self.counts.read_seconds.count(),
+            operations: self.counts.operations(),
             birth,
             birth_replicas,
             has_foreign: self.store.holds_foreign(),

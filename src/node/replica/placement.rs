@@ -74,7 +74,6 @@ impl Replica {
             write_pause_us: self.pause.longest_us(),
             sent: self.sending.all().into_iter().map(sent).collect(),
             birth,
-            prepared: self.store.is_prepared(),
             frozen_by: state.frozen_by,
             attempts_over: state.attempts_over,
             taking: taking.map_or(0, |taking| taking.attempt),
@@ -92,6 +91,7 @@ impl Replica {
         match step {
             Some(Step::Middle(_)) => told.middle = internal(self.middle().await),
             Some(Step::BusyMiddle(_)) => told.middle = internal(self.busy_middle()),
+            Some(Step::Prepare(at)) => told.prepared = self.is_split_prepared(at.clone()),
             Some(Step::Leftover(asked)) => {
                 told.leftover = self.leftover(asked).await;
                 let bytes = told.leftover.as_ref().map_or(0, |leftover| leftover.encoded_len());
@@ -188,8 +188,8 @@ impl Replica {
             Some(Step::HandOver(heir)) if heir == self.id.0 => Ok(()),
             Some(Step::HandOver(heir)) => self.hand_over(ReplicaId(heir)).await,
             // Asked of those, too, who do not lead.
-            Some(Step::Prepare(_)) => {
-                self.prepare_split();
+            Some(Step::Prepare(at)) => {
+                self.prepare_split(at);
                 Ok(())
             }
             Some(Step::Tidy(index)) => {

@@ -88,7 +88,7 @@ impl Replica {
     /// The version of `key` that the wish asks for, if it is there and alive.
     pub async fn get(&self, key: &Key, wish: ReadWish) -> Result<Option<Version>, ReadError> {
         let begin = Instant::now();
-        self.asked.note(|| Some(key.as_bytes()));
+        self.asked.note(1, |_| key.as_bytes());
         let found = self.read_key(key, wish).await;
         self.counts.read_seconds.observe_time(begin.elapsed());
         found
@@ -97,8 +97,9 @@ impl Replica {
     /// A page of rows; the timestamp is the one at which expiry was judged.
     pub async fn range(&self, page: PageWish, wish: ReadWish) -> Result<(Page, Timestamp), ReadError> {
         let begin = Instant::now();
-        self.asked.note(|| Some(page.range.start.as_bytes()));
+        self.asked.note(1, |_| page.range.start.as_bytes());
         let found = self.read_page(page, wish).await;
+        found.iter().for_each(|(page, _)| self.counts.add_keys(page.rows.len()));
         self.counts.read_seconds.observe_time(begin.elapsed());
         found
     }

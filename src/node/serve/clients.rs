@@ -181,7 +181,7 @@ impl Requests {
         if grows(&write) && replica.group.leadership().here {
             self.room.check().map_err(|full| failure(FailureCode::FailureFull, full))?;
         }
-        let pace = self.memory.pace();
+        let pace = self.memory.pace().max(replica.store.split_pace());
         if !pace.is_zero() {
             tokio::time::sleep(pace).await;
         }

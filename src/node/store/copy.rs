@@ -47,8 +47,27 @@ impl Store {
     pub async fn copy_file(&self, to: &Path) -> Result<FileCopy, StoreError> {
         let place = self.shared.place.clone().lock_owned().await;
         self.shared.check_usable()?;
-        let (store, to) = (self.clone(), to.to_owned());
-        let copied = self.shared.exec.behind(move || store.copy_blocking(place, &to)).await;
+        let (shared, path) = (self.shared.clone(), to.to_owned());
+        let copy = move || {
+            let sums = place.engine.as_ref().map(|engine| engine.sums()).unwrap_or_default();
+            shared.disk.copy(&shared.path(), &path)?;
+            let picture = shared.seen.read().picture.clone();
+            Ok((basis_of(&*picture), sums))
+        };
+        // Not behind others: whoever flushes waits for it, and in the end writers do.
+        let copied: std::io::Result<_> = self.shared.exec.blocking(copy).await;
+        let (base, sums) = copied.map_err(|error| StoreError::Copy(error.into()))?;
+        // The copy is nobody else's, so the file may be written again while it is read.
+        let (shared, to) = (self.shared.clone(), to.to_owned());
+        let read = move || {
+            let mut hasher = blake3::Hasher::new();
+            let file = shared.disk.open(&to, false)?;
+            let bytes = read_all(&*file, &sums, |part| {
+                hasher.update(part);
+            })?;
+            Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
+        };
+        let copied: std::io::Result<FileCopy> = self.shared.exec.behind(read).await;
         if copied.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidData) {
             self.verify().await;
         }
@@ -72,21 +91,6 @@ impl Store {
         if let Err(error) = self.shared.exec.behind(verify).await {
             tracing::error!(path = %self.shared.path().display(), %error, "the shard's file was looked through");
         }
-    }
-
-    fn copy_blocking(&self, place: OwnedMutexGuard<Place>, to: &Path) -> std::io::Result<FileCopy> {
-        let disk = &*self.shared.disk;
-        let base = self.base();
-        let sums = place.engine.as_ref().map(|engine| engine.sums()).unwrap_or_default();
-        disk.copy(&self.shared.path(), to)?;
-        // The copy is nobody else's, so the file may be written again while it is read.
-        drop(place);
-        let file = disk.open(to, false)?;
-        let mut hasher = blake3::Hasher::new();
-        let bytes = read_all(&*file, &sums, |part| {
-            hasher.update(part);
-        })?;
-        Ok(FileCopy { base, bytes, digest: hasher.finalize().into() })
     }
 
     /// Checks a received file as [`Store::install`] will, so that one that cannot be installed does no harm.

@@ -33,6 +33,7 @@ use crate::node::disk::Disk;
 
 use super::backend::{BLOCK, Backend, Ended, Rot, Sums};
 use super::engine::{Engine, EngineError, Frozen, Picture, Swept};
+use super::extract;
 use super::picture::{FilePicture, HEAD, LATEST, META, RunKey, STATE, run_name};
 use super::record::{self, Head, RunHead, Tally};
 use super::versions::Versions;
@@ -110,28 +111,6 @@ impl ShardFile {
         })
     }
 
-    /// Makes of a copy of a shard's file that of the shard that was split off from it, as before its first entry; durable
-    /// when this returns. The rows are what the parent held when it was split: those are out of its bounds since then.
-    pub fn bear(disk: &dyn Disk, path: &Path, child: ShardId) -> Result<(), EngineError> {
-        guarded(|| {
-            let mut file = ShardFile::open(disk, path, BRIEF_CACHE_BYTES, &Rot::default())?;
-            let birth = file.picture.state()?.birth.filter(|birth| birth.child.shard == child);
-            let birth = birth.ok_or_else(|| EngineError::Damaged(format!("it knows nothing of {child}")))?;
-            let (state, membership) = (birth.child.to_wire(), birth.membership);
-            let mut head = file.picture.head().clone();
-            head.state = Some(record::without_clients(&state));
-            head.applied = Some(wire::LogId::default());
-            head.membership = Some(membership.clone());
-            head.uniform = Some(membership);
-            head.has_foreign = true;
-            let transaction = begin(&file.database)?;
-            put_state(&transaction, &state)?;
-            file.commit(transaction, &head)?;
-            Ok(())
-        })?;
-        Ok(disk.open(path, false)?.sync_data()?)
-    }
-
     /// Reads and checks every page of a file that came from elsewhere, then closes it, durable. Its head.
     pub fn check(disk: &dyn Disk, path: &Path) -> Result<Head, EngineError> {
         let head = guarded(|| {
@@ -141,6 +120,34 @@ impl ShardFile {
         })?;
         disk.open(path, false)?.sync_data()?;
         Ok(head)
+    }
+
+    /// A new file at `path`, which is replaced, that holds the rows of `picture` in these bounds, with their history: that of a
+    /// shard in this state, which has the same bounds. Durable when this returns, but for its name.
+    pub fn extract(
+        (disk, path): (&dyn Disk, &Path),
+        (cache_bytes, rot): (usize, &Rot),
+        picture: &dyn Picture,
+        range: &KeyRange,
+        state: &wire::ShardState,
+    ) -> Result<ShardFile, EngineError> {
+        guarded(|| {
+            if disk.exists(path)? {
+                disk.remove(path)?;
+            }
+            let file = disk.open(path, true)?;
+            let (sums, ended) = (Sums::default(), Ended::default());
+            let backend = Backend::new(file, sums.clone(), rot.clone(), ended.clone());
+            let database = builder(cache_bytes).create_with_backend(backend)?;
+            let part_bytes = cache_bytes / PART_SHARE;
+            let head = extract::write(&database, part_bytes, picture, range)?;
+            let transaction = begin(&database)?;
+            put_state(&transaction, state)?;
+            put_head(&transaction, &Head { state: Some(record::without_clients(state)), ..head })?;
+            transaction.commit()?;
+            let picture = FilePicture::take(&database)?;
+            Ok(ShardFile { database, picture, sums, ended, part_bytes })
+        })
     }
 
     fn commit(

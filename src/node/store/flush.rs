@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::model::time::Timestamp;
 use tokio::sync::OwnedMutexGuard;
@@ -15,8 +14,8 @@ use super::error::StoreError;
 use super::file::guarded;
 use super::handle::{Basis, Place, Prepared, Shared, Store, basis_of};
 
-/// Memory of what was flushed that is kept for a copy that is being made.
-const MISSED_MAX_BYTES: usize = 256 << 20;
+/// Half of the memory that flushed rows may always take that are kept for a copy which is being made.
+const MISSED_MIN_BYTES: u64 = 16 << 20;
 
 impl Store {
     /// Freezes the memtable and the state, calls `log_synced` and awaits it (it must resolve once all that was applied
@@ -74,6 +73,11 @@ impl Shared {
             table.absorb(elder); // left by a flush that was abandoned
         }
         let table = Arc::new(table);
+        let own = applier
+            .state
+            .range
+            .clone()
+            .filter(|_| applier.state.birth.is_none() && applier.state.taking.is_none());
         seen.frozen = Some(table.clone());
         drop(seen);
         place.frozen = Some(Frozen {
@@ -82,7 +86,8 @@ impl Shared {
             applied,
             membership: applier.membership.clone(),
             uniform: applier.uniform.clone(),
-            only: None,
+            // What it has given away nobody needs any more.
+            only: own,
             since: Timestamp::ZERO,
         });
         true
@@ -125,25 +130,32 @@ impl Shared {
         if let Some(missed) = &mut place.missed {
             missed.push((frozen.table.clone(), upto));
             let bytes: usize = missed.iter().map(|(table, _)| table.bytes()).sum();
-            if bytes > MISSED_MAX_BYTES {
+            // As much again as may be in memory before anybody waits for a flush.
+            if bytes as u64 > 2 * self.options.memory.limit_bytes().max(MISSED_MIN_BYTES) {
                 place.missed = None;
             }
         }
+        if place.prepared.is_some() && self.approach.is_forgotten() {
+            return self.unprepare(place).map(|prepared| prepared.path);
+        }
         let prepared = place.prepared.as_mut()?;
-        let mirrored = Frozen { since: prepared.since, ..frozen.clone() };
+        let mirrored = prepared.part(frozen);
         prepared.since = upto;
         let written = guarded(|| {
             prepared.copy.file.flush(&mirrored)?;
             prepared.copy.file.settle()
         });
-        let error = written.err()?;
+        let Err(error) = written else {
+            self.approach.reached(0);
+            return None;
+        };
         tracing::warn!(shard = %self.shard, %error, "the copy made for a split is given up");
         self.unprepare(place).map(|prepared| prepared.path)
     }
 
     /// What was prepared for a split is no more.
     pub(super) fn unprepare(&self, place: &mut Place) -> Option<Prepared> {
-        self.is_prepared.store(false, Ordering::Release);
+        self.approach.clear();
         place.prepared.take()
     }
 

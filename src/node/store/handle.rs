@@ -22,6 +22,7 @@ use crate::net::exec::Exec;
 use crate::net::trouble::{Bug, planted};
 use crate::node::disk::Disk;
 
+use super::approach::Approach;
 use super::backend::Rot;
 use super::budget::{Held, MemoryBudget};
 use super::engine::{BoxError, Engine, EngineError, Frozen, Picture};
@@ -111,8 +112,10 @@ pub(super) struct Shared {
     /// The file does not hold what was written.
     pub rot: Rot,
     pub closed: AtomicBool,
-    /// There is one in the writer's place.
-    pub is_prepared: AtomicBool,
+    /// Held by whoever makes a copy for a split; before the others.
+    pub preparing: tokio::sync::Mutex<()>,
+    /// How near the copy for a split is that is in the writer's place.
+    pub approach: Approach,
     /// The answer to the last entry that asked for a digest; after the others where more are locked.
     pub word: Mutex<Word>,
 }
@@ -148,7 +151,7 @@ pub(super) struct Place {
     /// What a flush that did not come to its end was to write.
     pub frozen: Option<Frozen>,
     pub sweep_from: Option<Key>,
-    /// A copy of the file for a split: what flushes write is written to it as well.
+    /// What is to be split off: what flushes write of that is written to it as well.
     pub prepared: Option<Prepared>,
     /// What flushes have written since one began to be made; `None`: none is, or it was too much.
     pub missed: Option<Vec<Missed>>,
@@ -164,13 +167,13 @@ pub struct OpenFile {
     pub(super) rot: Rot,
 }
 
-/// A copy of the shard's file that is open, checked and durable, with some of what was in memory.
+/// A file with the rows of some of the shard's keys, open and durable.
 pub(super) struct Prepared {
     pub copy: OpenFile,
-    /// All versions up to this one are in it.
+    /// All their versions up to this one are in it.
     pub since: Timestamp,
-    /// The shard's bounds when it was made: within them it has no rows but the shard's.
-    pub range: Option<KeyRange>,
+    /// The keys: those that are to be split off.
+    pub range: KeyRange,
     pub path: PathBuf,
 }
 
@@ -227,7 +230,8 @@ impl Store {
             failed: AtomicBool::new(false),
             rot,
             closed: AtomicBool::new(false),
-            is_prepared: AtomicBool::new(false),
+            preparing: tokio::sync::Mutex::default(),
+            approach: Approach::new(),
             word: Mutex::default(),
         };
         Ok(Store { shared: Arc::new(shared) })

@@ -69,15 +69,24 @@ impl Memtable {
 
     /// Takes over a table of which every version is older than this one's of the same key.
     pub fn absorb(&mut self, elder: &Memtable) {
-        self.bytes += elder.bytes;
-        for (key, versions) in elder.iter() {
+        self.absorb_some(elder.iter());
+    }
+
+    /// The same of these keys only, and of those that have a version newer than `since`.
+    pub fn absorb_newer(&mut self, elder: &Memtable, since: Timestamp, range: &KeyRange) {
+        self.absorb_some(elder.range(range).filter(|(_, versions)| versions.newest().stamp > since));
+    }
+
+    fn absorb_some<'a>(&mut self, elder: impl Iterator<Item = (&'a Key, &'a Versions)>) {
+        for (key, versions) in elder {
+            self.bytes += versions.iter().map(version_bytes).sum::<usize>();
             let hash = self.hasher.hash_one(key);
             let Some(row) = self.find(key, hash) else {
+                self.bytes += key_bytes(key);
                 self.live_bytes += key.as_bytes().len() as u64 + value_len(versions.newest());
                 self.insert(key.clone(), hash, versions.clone());
                 continue;
             };
-            self.bytes -= key_bytes(key);
             self.rows.get_mut(row).1.push_older(versions);
         }
     }

@@ -91,6 +91,7 @@ pub(crate) mod record;
 
 mod backend;
 mod engine;
+mod extract;
 
 mod error;
 mod picture;
@@ -99,6 +100,8 @@ mod file;
 
 mod handle;
 
+mod approach;
+
 mod apply;
 mod copy;
 mod frame;
@@ -106,6 +109,7 @@ mod digest;
 mod flush;
 mod read;
 mod bear;
+mod prepare;
 mod merge;
 
 pub use apply::{Committed, Payload};

@@ -102,24 +102,30 @@ async fn what_is_taken_over_is_there_whatever_was_flushed_when() {
 
 #[tokio::test]
 async fn what_is_not_taken_over_is_cleared_away() {
-    let disk = RamDisk::default();
-    let (left, mut log) = half(&disk, "left", "a", "k050");
-    let (right, mut other) = half(&disk, "right", "k050", "");
-    number(&mut log, 0, 50);
-    number(&mut other, 50, 90);
-    other.entry(freeze());
-    log.replay(&left);
-    other.replay(&right);
-    copy(&right, &mut log).await;
-    log.entry(entry::Kind::Forgo(wire::Forgo { attempt: ATTEMPT }));
-    log.entry(take_over());
-    log.replay(&left);
-    assert!(left.holds_foreign(), "its rows are in memory");
-    flush(&left).await.unwrap();
-    assert!(left.can_trim());
-    while left.sweep().await.unwrap() {}
-    assert!(!left.holds_foreign());
-    assert_eq!((names(&left).len(), left.flushed_rows()), (50, 50));
+    for flushes in [false, true] {
+        let disk = RamDisk::default();
+        let (left, mut log) = half(&disk, "left", "a", "k050");
+        let (right, mut other) = half(&disk, "right", "k050", "");
+        number(&mut log, 0, 50);
+        number(&mut other, 50, 90);
+        other.entry(freeze());
+        log.replay(&left);
+        other.replay(&right);
+        copy(&right, &mut log).await;
+        if flushes {
+            log.replay(&left);
+            flush(&left).await.unwrap();
+        }
+        log.entry(entry::Kind::Forgo(wire::Forgo { attempt: ATTEMPT }));
+        log.entry(take_over());
+        log.replay(&left);
+        assert!(left.holds_foreign(), "its rows are in memory, or in the file");
+        flush(&left).await.unwrap();
+        assert_eq!(left.can_trim(), flushes, "what nobody needs is not flushed");
+        while left.sweep().await.unwrap() {}
+        assert!(!left.holds_foreign());
+        assert_eq!((names(&left).len(), left.flushed_rows()), (50, 50));
+    }
 }
 
 #[tokio::test]

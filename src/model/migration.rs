@@ -433,10 +433,17 @@ fn undone(job: &JobRecord, migration: &Migration, now_ms: u64) -> Result<JobReco
     })
 }
 
-/// A member that is to get a replica of the meta shard: that does not wait for a move of it to be resumed, or undone.
-fn joining(map: &ClusterMap) -> Option<NodeId> {
+/// A node that joins, leaves, or votes and drains: the meta shard follows it, which does not wait for a move to be resumed, or
+/// undone.
+fn changing(map: &ClusterMap) -> Option<NodeId> {
     let meta = map.shard(ShardId::META)?;
-    map.members().map(|node| node.id).find(|node| meta.replica_on(*node).is_none())
+    let joins = map.members().map(|node| node.id).find(|node| meta.replica_on(*node).is_none());
+    let leaves = |replica: &&Replica| match map.node(replica.node).map(|node| node.state) {
+        None | Some(NodeState::Left) => true,
+        Some(NodeState::Draining) => replica.role == Role::Voter,
+        Some(NodeState::Member) => false,
+    };
+    joins.or_else(|| meta.replicas.iter().find(leaves).map(|replica| replica.node))
 }
 
 /// The node for whose draining a job was made.
@@ -451,7 +458,7 @@ pub fn superseded(map: &ClusterMap, job: &JobRecord) -> Option<String> {
     let goes_on = matches!(job.migration.as_ref()?.course(), Course::Forward | Course::Paused);
     let over = is_past_voters(job);
     if is_swap(job) && goes_on && !over {
-        return joining(map).map(|node| format!("{node} gets its replica first"));
+        return changing(map).map(|node| format!("{node} joins, drains or leaves, and that comes first"));
     }
     let node = drained(job).filter(|_| goes_on && !over)?;
     let stays = map.node(node).is_some_and(|known| known.state == NodeState::Member);
@@ -472,7 +479,7 @@ pub fn outrun(map: &ClusterMap, job: &JobRecord) -> Option<JobRecord> {
     let leaves =
         |of: &ReplicaRecord| map.node(NodeId(of.node)).is_none_or(|node| node.state != NodeState::Member);
     let emptied = migration.source.iter().chain(&migration.target).any(leaves)
-        || is_swap(job) && joining(map).is_some();
+        || is_swap(job) && changing(map).is_some();
     let kept = Migration { course: Course::Keep.into(), ..migration.clone() };
     let age = |job: &JobRecord| (job.migration.as_ref().map_or(0, |of| of.cut_over_at_ms), job.id);
     let evens = |job: &&JobRecord| is_kept(job) && job.reason == Reason::Rebalance.to_string();

@@ -52,6 +52,9 @@ const TRIM_EVERY: Duration = Duration::from_secs(1);
 /// How long that goes on then, for each of them: other work waits for the same disk.
 const TRIM_FOR: Duration = Duration::from_millis(50);
 
+/// While the flush of another shard waits, one is worth it that frees this part of the budget.
+const WORTH_SHARE: u64 = 32;
+
 /// What flushing counts.
 #[derive(Debug)]
 pub struct FlushCounts {
@@ -99,12 +102,10 @@ impl Flusher {
             self.memory.set_limit(self.view.now().settings.memtable_bytes);
             let mut due = None;
             if self.memory.is_due() || trouble(Point::EarlyFlush) {
-                let largest =
-                    self.shards.all().iter().max_by_key(|replica| replica.store.memtable_bytes()).cloned();
-                due = largest.filter(|replica| self.may_write(replica));
+                due = self.largest();
             } else if scanned.elapsed() >= SCAN_EVERY {
                 scanned = Instant::now();
-                due = dirty.overdue(&self.shards.all()).filter(|replica| self.may_write(replica));
+                due = dirty.overdue(&self.shards.all(), |replica| self.may_write(replica));
             }
             if let Some(replica) = due {
                 dirty.0.remove(&replica.shard); // what comes in during the flush is new
@@ -129,6 +130,16 @@ impl Flusher {
         is_tight || !replica.store.is_about_to_split()
     }
 
+    /// The shard with most in memory of those that may be flushed, if that makes room.
+    fn largest(&self) -> Option<Arc<Replica>> {
+        let all = self.shards.all();
+        let free = all.iter().filter(|replica| self.may_write(replica));
+        let largest = free.max_by_key(|replica| replica.store.memtable_bytes())?;
+        let waits = all.iter().any(|replica| !self.may_write(replica));
+        let worth_bytes = if waits { self.memory.limit_bytes() / WORTH_SHARE } else { 0 };
+        (largest.store.memtable_bytes() as u64 >= worth_bytes).then(|| largest.clone())
+    }
+
     async fn flush(&self, replica: &Replica) -> Result<(), StoreError> {
         let bytes = replica.store.memtable_bytes() as u64;
         if !self.room.fits_flush(bytes).await {
@@ -146,7 +157,7 @@ impl Flusher {
         forget_logs(&self.shards.all(), keep_bytes).await;
         self.counts.flushed_bytes.inc_by(bytes);
         self.counts.flush_seconds.observe_time(start.elapsed());
-        tracing::info!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
+        tracing::debug!(shard = %replica.shard, ms = start.elapsed().as_millis() as u64, "flushed");
         self.exec.blocking(self.give_back).await; // what was flushed is free now
         Ok(())
     }
@@ -204,8 +215,12 @@ fn is_gone(error: &StoreError) -> bool {
 struct Dirty(BTreeMap<ShardId, Instant>);
 
 impl Dirty {
-    /// A shard that should be flushed though there is memory left.
-    fn overdue(&mut self, replicas: &[Arc<Replica>]) -> Option<Arc<Replica>> {
+    /// A shard that should be flushed though there is memory left, and may be.
+    fn overdue(
+        &mut self,
+        replicas: &[Arc<Replica>],
+        may_write: impl Fn(&Replica) -> bool,
+    ) -> Option<Arc<Replica>> {
         let before = std::mem::take(&mut self.0);
         let is_dirty = |store: &Store| store.memtable_bytes() > 0 || store.holds_sweeps_up();
         for replica in replicas.iter().filter(|replica| is_dirty(&replica.store)) {
@@ -220,6 +235,6 @@ impl Dirty {
             old || applied_index > UNFLUSHED_MAX_ENTRIES
                 && applied_index.saturating_sub(flushed_index()) > UNFLUSHED_MAX_ENTRIES
         };
-        replicas.iter().find(overdue).cloned()
+        replicas.iter().find(|replica| overdue(replica) && may_write(replica)).cloned()
     }
 }

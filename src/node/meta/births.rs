@@ -45,9 +45,12 @@ pub async fn follow(view: View, shards: Shards, room: Arc<Room>, own: NodeId) {
     }
 }
 
-/// True if there is room for a flush and a copy of a shard's file.
+/// True if there is room for what is to be copied of a shard's file, if that was not copied before.
 async fn fits(parent: &Replica, room: &Room) -> bool {
-    let file_bytes = parent.store.file_bytes().await.unwrap_or(u64::MAX / 4);
+    let file_bytes = match parent.store.is_prepared() {
+        true => 0,
+        false => parent.store.file_bytes().await.unwrap_or(u64::MAX / 4),
+    };
     room.fits_flush(parent.store.memtable_bytes() as u64 + file_bytes).await
 }
 

@@ -8,6 +8,7 @@
 //!
 //! - Nobody is slowed down for a split that nobody asks for any more: guarded by
 //!   `tests::who_is_not_asked_for_slows_nobody_down`.
+//! - A copy that is near lacks little, however long that takes: guarded by `tests::a_copy_is_near_that_lacks_little`.
 //! - A write waits no longer than the bound: guarded by `tests::what_does_not_come_nearer_is_slowed_down_up_to_a_bound`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,8 +16,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Memory that rows take which the copy lacks, at most, for it to be near: some thousand small rows.
-pub(super) const NEAR_BYTES: usize = 6 << 20;
+/// Memory that rows take which the copy lacks, at most, for it to be near: a thousand rows or some thousands.
+const NEAR_BYTES: usize = 3 << 19;
+/// So often it is asked for until that is doubled, and how often that happens: not all replicas may be so near at one moment.
+const PATIENCE: u64 = 10;
+const DOUBLED_MAX: u64 = 2;
 /// The first wait of a write, and the longest.
 const PACE_MIN_US: u64 = 2_000;
 const PACE_MAX_US: u64 = 100_000;
@@ -32,6 +36,8 @@ pub(super) struct Approach {
     start: Instant,
     /// When somebody asked for it last, in milliseconds since `start`.
     asked_ms: AtomicU64,
+    /// How often, for one split.
+    asked: AtomicU64,
     /// It is being made, or brought nearer.
     is_coming: AtomicBool,
     pace_us: AtomicU64,
@@ -44,6 +50,7 @@ impl Approach {
         Approach {
             start: Instant::now(),
             asked_ms: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
             is_coming: AtomicBool::new(false),
             pace_us: AtomicU64::new(0),
             known_bytes: AtomicU64::new(NONE),
@@ -53,6 +60,14 @@ impl Approach {
     /// Somebody wants to split the shard.
     pub fn ask(&self) {
         self.asked_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        if self.is_there() {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What a copy lacks at most that is near, in bytes.
+    pub fn near_bytes(&self) -> usize {
+        NEAR_BYTES << (self.asked.load(Ordering::Relaxed) / PATIENCE).min(DOUBLED_MAX)
     }
 
     fn silence(&self) -> Duration {
@@ -82,12 +97,12 @@ impl Approach {
     /// True if the copy lacks little, now that the memtables take so many bytes.
     pub fn is_near(&self, memory_bytes: usize) -> bool {
         let known_bytes = self.known_bytes.load(Ordering::Acquire);
-        known_bytes != NONE && (memory_bytes as u64).saturating_sub(known_bytes) <= NEAR_BYTES as u64
+        known_bytes != NONE && memory_bytes.saturating_sub(known_bytes as usize) <= self.near_bytes()
     }
 
     /// True if so little would be left to do that it need not be done before the split.
     pub fn would_be_near(&self, lacks_bytes: usize) -> bool {
-        lacks_bytes <= NEAR_BYTES / 4
+        lacks_bytes <= self.near_bytes() / 2
     }
 
     /// True if a split is about to come: it, and whoever prepares it, would wait for whoever writes the file.
@@ -103,7 +118,7 @@ impl Approach {
     /// The copy lacked `before` bytes; now that these are in it, it lacks `now`.
     pub fn came_nearer(&self, before: usize, now: usize) {
         let pace_us = self.pace_us.load(Ordering::Relaxed);
-        if now > NEAR_BYTES && now > before / 2 {
+        if now > self.near_bytes() && now > before / 2 {
             self.pace_us.store((2 * pace_us).clamp(PACE_MIN_US, PACE_MAX_US), Ordering::Relaxed);
         }
     }
@@ -111,6 +126,7 @@ impl Approach {
     /// Nothing is to be caught up with any more.
     pub fn let_go(&self) {
         self.pace_us.store(0, Ordering::Relaxed);
+        self.asked.store(0, Ordering::Relaxed);
     }
 
     /// How long a write waits before it is let in.
@@ -169,6 +185,13 @@ mod tests {
         assert!(approach.is_near(MANY + NEAR_BYTES) && !approach.is_near(MANY + NEAR_BYTES + 1));
         approach.reached(0);
         assert!(!approach.is_near(MANY), "what is in memory came after the flush");
+        (0..PATIENCE).for_each(|_| approach.ask());
+        assert!(!approach.is_near(MANY), "while it is being made nobody's patience is tried");
+        approach.reached(MANY);
+        (0..PATIENCE).for_each(|_| approach.ask());
+        assert!(approach.is_near(MANY + 2 * NEAR_BYTES), "nobody is to wait for ever");
+        approach.let_go();
+        assert!(!approach.is_near(MANY + 2 * NEAR_BYTES));
         approach.clear();
         assert!(!approach.is_near(0) && !approach.is_there());
     }

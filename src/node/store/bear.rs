@@ -37,12 +37,14 @@ impl Store {
         let disk = &self.shared.disk;
         let made = disk.create_dir(dir).and_then(|()| disk.sync_dir(parent(dir)));
         made.map_err(|error| StoreError::Copy(error.into()))?;
-        let range = self.shared.given_away(child)?;
-        let is_it = |prepared: &Prepared| prepared.range == range;
+        let (range, epoch) = self.shared.given_away(child)?;
+        // Made at the epoch at which it was split, or since.
+        let is_it = |prepared: &Prepared| prepared.range == range && prepared.epoch + 1 >= epoch;
+        let one = self.shared.preparing.lock().await;
         let mut place = self.shared.place.clone().lock_owned().await;
         if !place.prepared.as_ref().is_some_and(is_it) {
             drop(place);
-            self.prepare(&range).await?;
+            self.prepare_alone(&range).await?;
             place = self.shared.place.clone().lock_owned().await;
         }
         self.shared.check_usable()?;
@@ -66,6 +68,7 @@ impl Store {
             born.map(|()| copy)
         };
         let born: Result<OpenFile, EngineError> = self.shared.exec.blocking(bear).await;
+        drop(one);
         born.map_err(|error| self.shared.refused(error))
     }
 
@@ -113,13 +116,13 @@ impl Store {
 }
 
 impl Shared {
-    /// The keys that were split off with that child.
-    fn given_away(&self, child: ShardId) -> Result<KeyRange, StoreError> {
-        let range = |state: &ShardState| {
+    /// The keys that were split off with that child, and its epoch then.
+    fn given_away(&self, child: ShardId) -> Result<(KeyRange, u64), StoreError> {
+        let given = |state: &ShardState| {
             let birth = state.birth.as_ref().filter(|birth| birth.child.shard == child)?;
-            birth.child.range.clone()
+            Some((birth.child.range.clone()?, birth.child.epoch))
         };
-        range(&self.seen.read().state).ok_or_else(|| not_born(child))
+        given(&self.seen.read().state).ok_or_else(|| not_born(child))
     }
 
     /// What a child's file is to hold beside what was prepared: rows in memory that are newer. To be

@@ -167,6 +167,8 @@ impl Shared {
         let old =
             (old, place.engine.replace(Box::new(file)), place.frozen.take(), self.unprepare(&mut place));
         place.sweep_from = None;
+        // What is being copied for a split is of the file that was.
+        place.missed = None;
         drop(old); // slow: closes a file that has no name any more
         Ok(basis)
     }

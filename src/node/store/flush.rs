@@ -3,7 +3,6 @@
 //! Promises: a flush writes rows and everything else replicated as of one log entry, after the log is durable up to it; it
 //! can be abandoned at any point (the next one then writes its rows too); one writer at a time. Does not decide when.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::time::Timestamp;
@@ -113,19 +112,18 @@ impl Shared {
         drop(old);
         let settled = guarded(|| engine.settle()).map_err(|error| self.fail(error));
         let frozen = place.frozen.take().expect("it was written");
-        let spoiled = self.mirror(&mut place, &frozen);
+        if let Some(spoiled) = self.mirror(&mut place, &frozen) {
+            // Best effort: what is left over goes at the next start.
+            let _ = self.disk.remove(&spoiled.path);
+        }
         drop(place);
         drop((rows, frozen)); // slow: many
-        if let Some(path) = spoiled {
-            // Best effort: what is left over goes at the next start.
-            let _ = self.disk.remove(&path);
-        }
         settled.map(|()| basis)
     }
 
     /// Writes what was flushed to the copy for a split as well, or keeps it for one that is being made. Where that is not
-    /// possible the copy is given up: the path of what is left of it.
-    fn mirror(&self, place: &mut Place, frozen: &Frozen) -> Option<PathBuf> {
+    /// possible, or nobody wants it any more, the copy is given up.
+    fn mirror(&self, place: &mut Place, frozen: &Frozen) -> Option<Prepared> {
         let upto = Timestamp(frozen.state.highest_stamp);
         if let Some(missed) = &mut place.missed {
             missed.push((frozen.table.clone(), upto));
@@ -136,7 +134,7 @@ impl Shared {
             }
         }
         if place.prepared.is_some() && self.approach.is_forgotten() {
-            return self.unprepare(place).map(|prepared| prepared.path);
+            return self.unprepare(place);
         }
         let prepared = place.prepared.as_mut()?;
         let mirrored = prepared.part(frozen);
@@ -150,7 +148,7 @@ impl Shared {
             return None;
         };
         tracing::warn!(shard = %self.shard, %error, "the copy made for a split is given up");
-        self.unprepare(place).map(|prepared| prepared.path)
+        self.unprepare(place)
     }
 
     /// What was prepared for a split is no more.

@@ -170,8 +170,11 @@ pub struct OpenFile {
 /// A file with the rows of some of the shard's keys, open and durable.
 pub(super) struct Prepared {
     pub copy: OpenFile,
-    /// All their versions up to this one are in it.
+    /// All their versions up to this one are in it. Zero: of those in memory there may be none, and what a merge has brought
+    /// there is stamped as it was.
     pub since: Timestamp,
+    /// The shard's epoch when it was begun: a split or a merge since then has made it useless.
+    pub epoch: u64,
     /// The keys: those that are to be split off.
     pub range: KeyRange,
     pub path: PathBuf,

@@ -33,31 +33,40 @@ impl Store {
     /// # Errors
     /// `Copy` if the disk refuses, `Damaged` if the file is: the store is as it was. `Failed`, `Closed`.
     pub async fn prepare(&self, range: &KeyRange) -> Result<(), StoreError> {
-        let one = self.shared.preparing.lock().await;
+        let _one = self.shared.preparing.lock().await;
+        self.prepare_alone(range).await
+    }
+
+    /// The same, to be called by whoever holds `preparing`.
+    pub(super) async fn prepare_alone(&self, range: &KeyRange) -> Result<(), StoreError> {
         let path = self.dir().join(format!("split{COPY_SUFFIX}"));
         self.shared.approach.come(true);
         let made = self.prepare_at(path.clone(), range).await;
         self.shared.approach.come(false);
-        if !self.shared.approach.is_there() {
+        if made.is_err() {
             self.shared.place.clone().lock_owned().await.missed = None;
             self.shared.approach.let_go();
             let _ = self.shared.disk.remove(&path); // it may be what fills the disk
         }
-        drop(one);
         made
     }
 
     async fn prepare_at(&self, path: PathBuf, range: &KeyRange) -> Result<(), StoreError> {
-        let (found, picture) = {
+        let (found, epoch, picture) = {
             let mut place = self.shared.place.clone().lock_owned().await;
             self.shared.check_usable()?;
-            let found = self.shared.unprepare(&mut place).filter(|found| found.range == *range);
+            let epoch = self.state(|state| state.epoch);
+            let is_it = |found: &Prepared| found.range == *range && found.epoch == epoch;
+            let found = self.shared.unprepare(&mut place).filter(is_it);
             place.missed = Some(Vec::new());
-            (found, self.shared.seen.read().picture.clone())
+            (found, epoch, self.shared.seen.read().picture.clone())
         };
         let prepared = match found {
             Some(prepared) => prepared,
-            None => self.extracted(path, range.clone(), picture).await?,
+            None => {
+                self.shared.approach.let_go(); // of a split before
+                self.extracted(path, (range.clone(), epoch), picture).await?
+            }
         };
         self.come_near(prepared).await
     }
@@ -65,7 +74,7 @@ impl Store {
     async fn extracted(
         &self,
         path: PathBuf,
-        range: KeyRange,
+        (range, epoch): (KeyRange, u64),
         picture: Arc<dyn Picture>,
     ) -> Result<Prepared, StoreError> {
         let begin = Instant::now();
@@ -73,20 +82,22 @@ impl Store {
         let extract = move || {
             let rot = Rot::default();
             let whole = picture.head().state.clone().unwrap_or_default();
-            let (since, state) = (Timestamp(whole.highest_stamp), bounded(&whole, &range));
+            let state = bounded(&whole, &range);
             let (to, how) = ((&*disk, &*path), (cache_bytes, &rot));
             let file = ShardFile::extract(to, how, &*picture, &range, &state)?;
-            Ok(Prepared { copy: OpenFile { file, rot }, since, range, path })
+            Ok(Prepared { copy: OpenFile { file, rot }, since: Timestamp::ZERO, epoch, range, path })
         };
         let extracted = self.shared.exec.blocking(extract).await;
         let ms = begin.elapsed().as_millis() as u64;
-        tracing::info!(shard = %self.shared.shard, ms, "what is to be split off is copied");
+        tracing::debug!(shard = %self.shared.shard, ms, "what is to be split off is copied");
         extracted.map_err(|error: EngineError| self.shared.refused(error))
     }
 
     /// Writes to a copy what it lacks, until that is little.
     async fn come_near(&self, mut prepared: Prepared) -> Result<(), StoreError> {
-        let mut before = usize::MAX;
+        // Of one that was near it is known how much it lacked.
+        let was_near = prepared.since > Timestamp::ZERO;
+        let mut before = if was_near { self.shared.approach.near_bytes() } else { usize::MAX };
         for round in 0.. {
             let mut place = self.shared.place.clone().lock_owned().await;
             self.shared.check_usable()?;
@@ -148,7 +159,9 @@ impl Store {
     /// True if there is a copy of these keys that lacks little, and nobody writes the file, whom a split would wait for.
     pub fn is_near(&self, range: &KeyRange) -> bool {
         let Ok(place) = self.shared.place.try_lock() else { return false };
-        let is_it = place.prepared.as_ref().is_some_and(|prepared| prepared.range == *range);
+        let epoch = self.state(|state| state.epoch);
+        let is_it = |prepared: &Prepared| prepared.range == *range && prepared.epoch == epoch;
+        let is_it = place.prepared.as_ref().is_some_and(is_it);
         is_it && self.shared.approach.is_near(self.memtable_bytes())
     }
 

@@ -180,3 +180,31 @@ async fn a_copy_made_while_flushes_go_on_holds_the_same() {
     let other = child(&disk, &late, "late child").await;
     assert_eq!(one.digest().await.unwrap(), other.digest().await.unwrap());
 }
+
+/// A replica that gets a snapshot while it copies what is to be split off begins anew: the copy would lack what came with it.
+#[tokio::test]
+async fn a_copy_of_a_file_that_is_replaced_counts_for_nothing() {
+    let disk = RamDisk::default();
+    let mut log = Log::new();
+    number(&mut log, 0, 400);
+    let (ahead, behind) = (open(&disk, "ahead"), open(&disk, "behind"));
+    log.replay(&behind);
+    flush(&behind).await.unwrap();
+    number(&mut log, 400, 700);
+    log.replay(&ahead);
+    flush(&ahead).await.unwrap();
+    let path = Path::new("behind/in.received");
+    let sent = ahead.copy_file(path).await.unwrap();
+    let range = upper(&behind, "k350");
+    // What prepare() does, with an installation in its midst.
+    behind.shared.place.clone().lock_owned().await.missed = Some(Vec::new());
+    behind.install(path, &sent.base.applied.unwrap()).await.unwrap();
+    assert!(behind.shared.place.lock().await.missed.is_none(), "who copies finds that out");
+    behind.prepare(&range).await.unwrap();
+    split(&mut log, "k350");
+    log.replay(&behind);
+    let dir = Path::new("child");
+    let file = behind.bear(CHILD, dir).await.unwrap();
+    let born = Store::with(file, Arc::new(disk.clone()), dir, CHILD, Exec::Threads, options()).unwrap();
+    assert_eq!(names(&born).len(), 350);
+}

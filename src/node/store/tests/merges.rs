@@ -128,6 +128,42 @@ async fn what_is_not_taken_over_is_cleared_away() {
     }
 }
 
+/// Rows that were taken over are stamped as they were, so by their stamps a file that does not have them might.
+#[tokio::test]
+async fn what_was_taken_over_and_is_not_flushed_is_split_off() {
+    let disk = RamDisk::default();
+    let (right, mut other) = half(&disk, "right", "k050", "");
+    number(&mut other, 50, 90);
+    other.entry(freeze());
+    other.replay(&right);
+    let (left, mut log) = half(&disk, "left", "a", "k050");
+    log.stamp = other.stamp;
+    number(&mut log, 0, 50);
+    log.replay(&left);
+    flush(&left).await.unwrap();
+    copy(&right, &mut log).await;
+    log.entry(take_over());
+    log.replay(&left);
+    let at = Key::from_name(b"k060").unwrap();
+    let end = left.state(|state| state.range.clone()).unwrap().end;
+    let upper = KeyRange::new(at.clone(), end);
+    left.prepare(&upper).await.unwrap();
+    assert!(left.is_near(&upper));
+    let membership = wire::Membership {
+        log_id: Some(wire::LogId::default()),
+        configs: vec![wire::VoterSet { replicas: vec![11] }],
+        members: vec![wire::Member { replica: 11, node: 1 }],
+    };
+    let epoch = left.state(|state| state.epoch);
+    let split = wire::Split { epoch, at: at.to_bytes(), child: 9, membership: Some(membership) };
+    log.entry(entry::Kind::Split(split));
+    log.replay(&left);
+    let (child, dir) = (ShardId(9), Path::new("born"));
+    let file = left.bear(child, dir).await.unwrap();
+    let born = Store::with(file, Arc::new(disk.clone()), dir, child, Exec::Threads, options()).unwrap();
+    assert_eq!(names(&born).len(), 30);
+}
+
 #[tokio::test]
 async fn large_rows_go_over_a_few_at_a_time() {
     let disk = RamDisk::default();

@@ -235,7 +235,7 @@ pub static PLANS: [Plan; Bug::ALL.len()] = [
         kinds: &[Kind::Isolate, Kind::SlowDisk, Kind::Hang],
         points: &[(Point::EarlyFlush, 500), (Point::EarlyForget, 500)],
         bounds_ms: (15_000, 6_000),
-        quick: 76,
+        quick: 30,
     },
     Plan {
         bug: Some(Bug::ReadWhileMerged),

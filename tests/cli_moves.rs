@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nodenomad::model::id::ShardId;
+use nodenomad::model::migration::Stage;
 use serde_json::Value;
 use support::Cluster;
 use support::answers::{assert_has, done, fails, feed, fields, run};
@@ -36,6 +39,8 @@ async fn what_scripts_rely_on() {
     }
     moves(&cluster).await;
     mistakes(&cluster).await;
+    killed_while_watching(&cluster).await;
+    the_meta_shard(&cluster).await;
     plans(&cluster);
     leads_and_reasons(&cluster).await;
     splits(&cluster).await;
@@ -67,17 +72,7 @@ async fn moves(c: &Cluster) {
     assert!(shown.text().contains("undone"), "{shown:?}");
 
     // The same once more, not watched; then it stands still, goes on or is over already, and is given up or not any more.
-    let undone_at = Instant::now();
-    let begun = loop {
-        let begun = run(c, &format!("migrate --shard {shard} --from {} --to {to} --detach -o raw", here[0]));
-        if begun.code == 0 {
-            break begun;
-        }
-        assert!(begun.code == 3 && begun.err.contains("is about to end"), "{begun:?}");
-        assert!(undone_at.elapsed() < END_LIMIT, "{begun:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    let id = begun.text().trim().to_owned();
+    let id = begun(c, &format!("migrate --shard {shard} --from {} --to {to}", here[0])).await;
     run(c, &format!("migrate pause {id}"));
     run(c, &format!("migrate resume {id}"));
     let watched = run(c, &format!("migrate show {id} --watch"));
@@ -85,6 +80,57 @@ async fn moves(c: &Cluster) {
     done(c, "migrate limit 50MiB/s");
     assert_eq!(done(c, "config get migration_bytes_per_s -o raw").text().trim(), "52428800");
     done(c, "migrate limit none");
+}
+
+/// Begins a move and does not watch it, once the one before it has ended; its id.
+async fn begun(c: &Cluster, asked: &str) -> String {
+    let begin = Instant::now();
+    loop {
+        let begun = run(c, &format!("{asked} --detach -o raw"));
+        if begun.code == 0 {
+            return begun.text().trim().to_owned();
+        }
+        assert!(begun.code == 3 && begun.err.contains("is about to end"), "{begun:?}");
+        assert!(begin.elapsed() < END_LIMIT, "{begun:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Who began a move and watches it is killed in each of its stages: it goes on, and ends as any other.
+async fn killed_while_watching(c: &Cluster) {
+    let (shard, here, to) = a_shard(c).await;
+    for stage in Stage::ALL {
+        let id = begun(c, &format!("migrate --shard {shard} --from {} --to {to}", here[0])).await;
+        let watch = ["migrate", "show", &id, "--watch", "-o", "jsonl"];
+        let mut watching = c.command(&watch).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let told = BufReader::new(watching.stdout.take().unwrap()).lines();
+        let events = told.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        // Stages that are over at once are not seen; the next one is.
+        let reached =
+            |event: &Value| Stage::ALL.iter().find(|one| one.to_string() == event["stage"]).copied();
+        let _ = events.into_iter().find(|event| reached(event) >= Some(stage));
+        watching.kill().unwrap();
+        watching.wait().unwrap();
+        assert_eq!(
+            done(c, &format!("migrate show {id} --watch -o jsonl")).lines().pop().unwrap()["state"],
+            "done"
+        );
+        done(c, &format!("migrate undo {id}"));
+    }
+}
+
+/// Of the meta shard a vote moves, and comes back.
+async fn the_meta_shard(c: &Cluster) {
+    let map = c.client().await.map();
+    let meta = map.shard(ShardId::META).unwrap();
+    let from = meta.replicas.iter().find(|replica| replica.voter).unwrap().node;
+    let to = meta.replicas.iter().find(|replica| !replica.voter).unwrap().node;
+    let moved = done(c, &format!("migrate --shard 0 --from {from} --to {to} -o jsonl"));
+    let last = moved.lines().pop().unwrap();
+    assert_eq!((&last["state"], &last["bytes_total"]), (&"done".into(), &0.into()), "{last}");
+    let undone = done(c, &format!("migrate undo m{}", last["migration"]));
+    assert!(undone.text().contains(&format!("{from} votes on s0 again")), "{undone:?}");
+    assert!(fails(c, &format!("migrate plan --shard 0 --to {to}"), 2).err.contains("only a vote moves"));
 }
 
 async fn mistakes(c: &Cluster) {

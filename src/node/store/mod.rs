@@ -91,16 +91,16 @@ pub(crate) mod record;
 
 mod backend;
 mod engine;
-mod extract;
 
 mod error;
 mod picture;
 
+mod extract;
+
 mod file;
 
-mod handle;
-
 mod approach;
+mod handle;
 
 mod apply;
 mod copy;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::cmd::exit::Exit;
@@ -18,6 +19,8 @@ use crate::net::wire::MapReply;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// By then every node has heard that one is drained.
+const HEARD_AFTER: Duration = Duration::from_secs(10);
 
 /// Watches until the node holds no user shard; told by the exit code if somebody undrains it meanwhile.
 pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
@@ -25,6 +28,7 @@ pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let first = held(&session::map(client).await?, node);
     let mut teller = Teller::start(ui, first);
+    let (begin, mut drained) = (Instant::now(), false);
     loop {
         tokio::select! {
             biased;
@@ -42,13 +46,16 @@ pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
         let moving =
             moving.iter().map(MigrationView::new).filter(|one| one.source == node.0 && !one.is_over());
         teller.tell(left, &moving.collect::<Vec<_>>());
-        let stays = |known: &NodeRecord| known.node == node.0 && known.state != "draining";
+        let is_it = |known: &&NodeRecord| known.node == node.0;
+        let drains = map.nodes.iter().find(is_it).is_some_and(|known| known.state == "draining");
+        drained |= drains;
         match left {
             0 => {
                 teller.clear();
                 return Ok(Exit::Done);
             }
-            _ if map.nodes.iter().any(stays) => {
+            // Whoever answers may not have heard of the order yet.
+            _ if !drains && (drained || begin.elapsed() > HEARD_AFTER) => {
                 teller.clear();
                 return Err(Failure::new(Exit::No, format!("{node} is not drained any more"))
                     .because("somebody has said that it stays")

@@ -210,6 +210,11 @@ impl ShardState {
         self.epoch += 1;
     }
 
+    /// True if nobody needs rows that are out of the shard's bounds: neither a shard that was split off nor a merge.
+    pub fn is_settled(&self) -> bool {
+        self.birth.is_none() && self.taking.is_none()
+    }
+
     /// The shard that was split off and is not settled; 0: none.
     pub fn birth_id(&self) -> u64 {
         self.birth.as_ref().map_or(0, |birth| birth.child.shard.0)

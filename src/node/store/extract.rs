@@ -1,7 +1,6 @@
 //! Rows of one file written into another that is new: those of a part of its keys, in their order.
 //!
-//! In order, each row goes to the end of its table, which costs a tenth of writing it anywhere, and pages are full. So this
-//! reads and writes what is live, where a copy of the file would read and write all that has ever been, and leave the other
+//! In order, each row goes to the end of its table, where writing is cheap (see `file`). So this reads and writes what is live, where a copy of the file would read and write all that has ever been, and leave the other
 //! half to be removed.
 //!
 //! Promises: nothing is durable before the transaction that the caller commits last. Does not write head or state.

@@ -72,11 +72,7 @@ impl Shared {
             table.absorb(elder); // left by a flush that was abandoned
         }
         let table = Arc::new(table);
-        let own = applier
-            .state
-            .range
-            .clone()
-            .filter(|_| applier.state.birth.is_none() && applier.state.taking.is_none());
+        let own = applier.state.range.clone().filter(|_| applier.state.is_settled());
         seen.frozen = Some(table.clone());
         drop(seen);
         place.frozen = Some(Frozen {

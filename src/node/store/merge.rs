@@ -77,7 +77,7 @@ impl Store {
     /// merge is not over that is.
     pub fn holds_sweeps_up(&self) -> bool {
         let seen = self.shared.seen.read();
-        let is_settled = seen.state.birth.is_none() && seen.state.taking.is_none();
+        let is_settled = seen.state.is_settled();
         let flushed = seen.picture.head().state.as_ref();
         let is_behind = is_settled && !flushed.is_none_or(record::is_settled);
         is_behind || seen.state.range.as_ref().is_some_and(|own| seen.has_moved_bounds(own))

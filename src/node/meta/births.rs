@@ -22,7 +22,7 @@ pub async fn follow(view: View, shards: Shards, room: Arc<Room>, own: NodeId) {
         let mut done = !view.now().map.cluster_id().is_empty();
         for replica in shards.all().iter() {
             let Some((child, id)) = wanted(&view.now().map, replica, own) else { continue };
-            if shards.get(child).is_none() && !fits(replica, &room).await {
+            if shards.get(child).is_none() && !fits(replica, child, &room).await {
                 tracing::warn!(shard = %replica.shard, %child, "no room to make here what was split off");
                 done = false;
             } else if let Err(error) = bear(&shards, replica, child, id).await {
@@ -46,8 +46,8 @@ pub async fn follow(view: View, shards: Shards, room: Arc<Room>, own: NodeId) {
 }
 
 /// True if there is room for what is to be copied of a shard's file, if that was not copied before.
-async fn fits(parent: &Replica, room: &Room) -> bool {
-    let file_bytes = match parent.store.is_prepared() {
+async fn fits(parent: &Replica, child: ShardId, room: &Room) -> bool {
+    let file_bytes = match parent.store.is_prepared_for(child) {
         true => 0,
         false => parent.store.file_bytes().await.unwrap_or(u64::MAX / 4),
     };

@@ -38,8 +38,7 @@ impl Store {
         let made = disk.create_dir(dir).and_then(|()| disk.sync_dir(parent(dir)));
         made.map_err(|error| StoreError::Copy(error.into()))?;
         let (range, epoch) = self.shared.given_away(child)?;
-        // Made at the epoch at which it was split, or since.
-        let is_it = |prepared: &Prepared| prepared.range == range && prepared.epoch + 1 >= epoch;
+        let is_it = |prepared: &Prepared| prepared.is_of(&range, epoch);
         let one = self.shared.preparing.lock().await;
         let mut place = self.shared.place.clone().lock_owned().await;
         if !place.prepared.as_ref().is_some_and(is_it) {
@@ -70,6 +69,15 @@ impl Store {
         let born: Result<OpenFile, EngineError> = self.shared.exec.blocking(bear).await;
         drop(one);
         born.map_err(|error| self.shared.refused(error))
+    }
+
+    /// True if most of what `child` is to hold was copied before, and nobody writes it just now.
+    pub fn is_prepared_for(&self, child: ShardId) -> bool {
+        let (Ok((range, epoch)), Ok(place)) = (self.shared.given_away(child), self.shared.place.try_lock())
+        else {
+            return false;
+        };
+        place.prepared.as_ref().is_some_and(|prepared| prepared.is_of(&range, epoch))
     }
 
     /// How long the shard's file is.
@@ -140,6 +148,13 @@ impl Shared {
             only: Some(prepared.range.clone()),
             since: prepared.since,
         })
+    }
+}
+
+impl Prepared {
+    /// True if it is of a child with these keys: made at the epoch at which that was split off, or since.
+    fn is_of(&self, range: &KeyRange, epoch: u64) -> bool {
+        self.range == *range && self.epoch + 1 >= epoch
     }
 }
 

@@ -165,11 +165,6 @@ impl Store {
         is_it && self.shared.approach.is_near(self.memtable_bytes())
     }
 
-    /// True while there is a copy of some keys.
-    pub fn is_prepared(&self) -> bool {
-        self.shared.approach.is_there()
-    }
-
     /// True if a split is about to come, which would wait for whoever writes the file.
     pub fn is_about_to_split(&self) -> bool {
         self.shared.approach.is_close()

@@ -110,12 +110,12 @@ async fn a_copy_made_before_holds_the_same() {
         number(&mut log, 300, 500);
         log.replay(&parent);
         parent.prepare(&upper(&parent, "k350")).await.unwrap();
-        assert!(parent.is_prepared());
+        assert!(parent.shared.approach.is_there());
         number(&mut log, 450, 710);
         if flushes > 0 {
             log.replay(&parent);
             flush(&parent).await.unwrap();
-            assert!(parent.is_prepared(), "it is written to the copy as well");
+            assert!(parent.shared.approach.is_there(), "it is written to the copy as well");
         }
         if flushes != 1 {
             // It is asked for again, and comes nearer.
@@ -141,7 +141,7 @@ async fn a_copy_made_before_holds_the_same() {
         let other = child(&disk, &late, "late child").await;
         assert_eq!(one.digest().await.unwrap(), other.digest().await.unwrap());
         assert_eq!(names(&one).len(), 720 - 350);
-        assert!(!parent.is_prepared());
+        assert!(!parent.shared.approach.is_there());
         // Whoever opens it anew finds the same.
         one.close().await;
         let again =
@@ -170,7 +170,7 @@ async fn a_copy_made_while_flushes_go_on_holds_the_same() {
         tokio::task::yield_now().await;
     }
     preparing.await.unwrap().unwrap();
-    assert!(parent.is_prepared());
+    assert!(parent.shared.approach.is_there());
     split(&mut log, "k350");
     log.replay(&parent);
     log.replay(&late);

@@ -277,7 +277,7 @@ fn a_node_with_too_much_to_do_says_so_and_serves_again() {
             .flat_map(|node| (0..REQUESTS_MAX).map(|_| node.requests.intake.enter(1).unwrap()))
             .collect();
         let line = Line::open(&world, &Peer::Client("bob".to_owned()), Class::Client).await.unwrap();
-        let body = || Some(request::Body::Map(wire::MapRequest {}));
+        let body = || Some(request::Body::Map(wire::MapRequest { newest: false }));
         let full = failure(asked(&line, body()).await);
         assert_eq!(full.code(), FailureCode::FailureBusy);
         assert!(full.message.contains("16384 requests are under way"), "{full:?}");

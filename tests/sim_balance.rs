@@ -122,6 +122,26 @@ fn a_node_that_is_drained_is_empty_and_can_go() {
     });
 }
 
+/// Whoever has given an order sees what came of it, even where the nearest node has not heard of it yet.
+#[test]
+fn who_has_given_an_order_sees_it() {
+    for_seeds("who_has_given_an_order_sees_it", 1..=3, |world| async move {
+        world.whole(4).await;
+        let leader = world.wait_for_leader(ShardId::META).await;
+        let deaf = (leader + 1) % 4;
+        let (_, client) = world.client_of("near", &[deaf]).await;
+        let drained = world.machine((leader + 2) % 4).id();
+        let address = |n: usize| world.machine(n).address.clone();
+        (0..4).for_each(|n| world.net.partition_one_way(&address(n), &address(deaf), true));
+        let order =
+            NodeOrder { node: drained.0, order: NodeOrderKind::NodeDrain.into(), ..Default::default() };
+        client.admin(Body::NodeOrder(order)).await.unwrap();
+        let near = client.refresh().await.unwrap();
+        assert!(!near.member(drained).unwrap().draining, "the nearest has heard of it: this shows nothing");
+        assert!(client.newest_map().await.unwrap().member(drained).unwrap().draining);
+    });
+}
+
 /// All power goes while it is drained; it goes on where it was. Told to stay, it keeps what it still has.
 #[test]
 fn a_drain_survives_everybodys_death_and_can_be_called_off() {

@@ -17,8 +17,8 @@ use super::routed::Aim;
 use crate::model::id::{NodeId, ShardId};
 use crate::net::transport::Address;
 use crate::net::wire::{
-    AdminReply, AdminRequest, DigestReply, DigestRequest, StatusReply, StatusRequest, admin_request, reply,
-    request,
+    AdminReply, AdminRequest, DigestReply, DigestRequest, MapRequest, StatusReply, StatusRequest,
+    admin_request, reply, request,
 };
 
 impl Client {
@@ -32,6 +32,18 @@ impl Client {
         let deadline = Instant::now() + self.0.timeout;
         self.0.fetch_map(0, None, deadline).await.map_err(Error::Unreachable)?;
         Ok(self.map())
+    }
+
+    /// The map as it is: no older than this question. Only the meta leader can say that.
+    pub async fn newest_map(&self) -> Result<Arc<ClusterMap>, Error> {
+        let ask = request::Body::Map(MapRequest { newest: true });
+        match self.ask_meta(Nature::Read, ask).await? {
+            (node, reply::Body::Map(map)) => {
+                self.0.adopt(node, map).map_err(Error::Unreachable)?;
+                Ok(self.map())
+            }
+            (node, _) => Err(kv::garbled(node)),
+        }
     }
 
     /// All members and where they are, in order of their ids.

@@ -288,14 +288,15 @@ impl Cluster {
     async fn fetch_from(&self, node: NodeId, deadline: Instant) -> Result<u64, Trouble> {
         let left = deadline.saturating_duration_since(Instant::now());
         let within = left.min(Duration::from_millis(MAP_ATTEMPT_MS));
-        match self.ask(node, request::Body::Map(MapRequest {}), within).await {
+        match self.ask(node, request::Body::Map(MapRequest { newest: false }), within).await {
             Ok(reply::Body::Map(map)) => self.adopt(node, map),
             Ok(_) => Err(Trouble::Garbled { node, what: "it is not a map" }),
             Err(miss) => Err(miss.into_trouble()),
         }
     }
 
-    fn adopt(&self, node: NodeId, reply: MapReply) -> Result<u64, Trouble> {
+    /// Takes in what a member said of the map; returns the version of that.
+    pub(super) fn adopt(&self, node: NodeId, reply: MapReply) -> Result<u64, Trouble> {
         let known = self.map.load();
         if !known.cluster_id.is_empty() && known.cluster_id != reply.cluster_id {
             return Err(Trouble::OtherCluster { node, found: reply.cluster_id });

@@ -50,9 +50,9 @@ pub async fn connect_to(context: &Context, timeout: Duration) -> Result<Client, 
     }
 }
 
-/// The map as it is now.
+/// The map as it is now: whoever has just given an order sees what came of it.
 pub async fn map(client: &Client) -> Result<MapReply, Failure> {
-    let map = client.refresh().await.or_fail(|| "cannot fetch the shard map".to_owned())?;
+    let map = client.newest_map().await.or_fail(|| "cannot fetch the shard map".to_owned())?;
     Ok(as_wire(client, &map))
 }
 

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::cmd::exit::Exit;
@@ -19,8 +18,6 @@ use crate::net::wire::MapReply;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// By then every node has heard that one is drained.
-const HEARD_AFTER: Duration = Duration::from_secs(10);
 
 /// Watches until the node holds no user shard; told by the exit code if somebody undrains it meanwhile.
 pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
@@ -28,7 +25,6 @@ pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let first = held(&session::map(client).await?, node);
     let mut teller = Teller::start(ui, first);
-    let (begin, mut drained) = (Instant::now(), false);
     loop {
         tokio::select! {
             biased;
@@ -48,14 +44,12 @@ pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
         teller.tell(left, &moving.collect::<Vec<_>>());
         let is_it = |known: &&NodeRecord| known.node == node.0;
         let drains = map.nodes.iter().find(is_it).is_some_and(|known| known.state == "draining");
-        drained |= drains;
         match left {
             0 => {
                 teller.clear();
                 return Ok(Exit::Done);
             }
-            // Whoever answers may not have heard of the order yet.
-            _ if !drains && (drained || begin.elapsed() > HEARD_AFTER) => {
+            _ if !drains => {
                 teller.clear();
                 return Err(Failure::new(Exit::No, format!("{node} is not drained any more"))
                     .because("somebody has said that it stays")

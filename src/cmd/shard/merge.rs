@@ -16,9 +16,6 @@ use crate::net::wire::{ShardMerge, admin_request::Body};
 
 use super::{LONG, LOOK_EVERY, job};
 
-/// So often it is looked whether it was done, once nothing is done for it any more.
-const IDLE_LOOKS_MAX: u32 = 20;
-
 /// What came of it.
 #[derive(Serialize)]
 struct MergeView {
@@ -37,7 +34,7 @@ pub async fn merge(ui: &Ui, client: &Client, shard: ShardId) -> Answer {
         failure.cure("nomad shard ls shows who is whose neighbour; nomad why shard ID".to_owned())
     })?;
     let gone = ShardId(answer.gone);
-    let (mut told, mut because, mut idle_looks) = (false, String::new(), 0);
+    let (mut told, mut because) = (false, String::new());
     loop {
         let under_way = job(client, shard).await?.and_then(|row| JobRecord::decode(row.value).ok());
         let merge = under_way.and_then(|job| job.merge).filter(|merge| merge.right == gone.0);
@@ -45,9 +42,7 @@ pub async fn merge(ui: &Ui, client: &Client, shard: ShardId) -> Answer {
         if map.shards.iter().all(|known| known.shard != gone.0) {
             break;
         }
-        idle_looks = if merge.is_some() { 0 } else { idle_looks + 1 };
-        // Whose map it was may not have heard yet.
-        if idle_looks > IDLE_LOOKS_MAX {
+        if merge.is_none() {
             if because.is_empty() {
                 because.push_str("one of their replicas was not there, or it took too long");
             }

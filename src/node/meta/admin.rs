@@ -109,7 +109,7 @@ impl Office {
     }
 
     /// Waits until the view holds all that the records do: nobody is refused for how things were.
-    async fn see_all(&self) -> Result<(), AdminError> {
+    pub async fn see_all(&self) -> Result<(), AdminError> {
         let newest = self.records.replica()?.store.state(|state| state.highest_stamp);
         let mut views = self.view.watch();
         let seen = views.wait_for(|cluster| cluster.map.version() >= newest);

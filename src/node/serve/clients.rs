@@ -104,7 +104,7 @@ impl Requests {
             request::Body::Get(get) => self.get(get).await,
             request::Body::Range(range) => Box::pin(self.range(range)).await,
             request::Body::Write(write) => self.write(write).await,
-            request::Body::Map(_) => Ok(reply::Body::Map(self.map())),
+            request::Body::Map(map) => Box::pin(self.map(map.newest)).await,
             request::Body::Status(status) => self.status(status.cluster),
             request::Body::Digest(digest) => Box::pin(self.digest(ShardId(digest.shard))).await,
             request::Body::Admin(admin) => Box::pin(self.admin(admin)).await,
@@ -195,20 +195,24 @@ impl Requests {
         Ok(reply::Body::Write(outcome.map_err(|rejected| self.rejected(rejected))?))
     }
 
-    fn map(&self) -> wire::MapReply {
+    async fn map(&self, newest: bool) -> Answered {
+        if newest {
+            self.confirm_meta().await?;
+            self.office.see_all().await.map_err(|error| self.refused(error))?;
+        }
         let cluster = self.view.now();
         let replicas = self.shards.all();
         let leaders = replicas.iter().filter_map(|replica| {
             let node = replica.group.leadership().node?;
             Some(wire::Leader { shard: replica.shard.0, node: node.0 })
         });
-        wire::MapReply {
+        Ok(reply::Body::Map(wire::MapReply {
             version: cluster.map.version().0,
             cluster_id: self.door.cluster_id.clone(),
             nodes: cluster.map.nodes().map(NodeRecord::from).collect(),
             shards: cluster.map.shards().map(ShardRecord::from).collect(),
             leaders: leaders.collect(),
-        }
+        }))
     }
 
     fn status(&self, cluster: bool) -> Answered {
@@ -241,25 +245,34 @@ impl Requests {
     }
 
     async fn admin(&self, request: wire::AdminRequest) -> Answered {
+        self.confirm_meta().await?;
+        let answer = self.office.serve(request).await;
+        answer.map(reply::Body::Admin).map_err(|error| self.refused(error))
+    }
+
+    /// Makes sure that this node leads the meta shard now: what is answered from the records is then no older than the
+    /// question.
+    async fn confirm_meta(&self) -> Result<(), Failure> {
         if self.records.leading().is_none() {
             return Err(self.not_meta_leader());
         }
-        // What is answered from the records must be no older than the question.
         let meta = self.records.replica().map_err(|error| failure(FailureCode::FailureBusy, error))?;
         let round =
             meta.rounds.join().await.ok_or_else(|| failure(FailureCode::FailureBusy, "too many reads"))?;
-        round.map_err(|error| self.confirm_failure(error))?;
-        match self.office.serve(request).await {
-            Ok(answer) => Ok(reply::Body::Admin(answer)),
-            Err(AdminError::Invalid(message)) => Err(failure(FailureCode::FailureInvalid, message)),
-            Err(AdminError::NotFound(message)) => Err(failure(FailureCode::FailureNotFound, message)),
-            Err(AdminError::Forbidden(message)) => Err(failure(FailureCode::FailureForbidden, message)),
-            Err(AdminError::Busy(message)) => Err(failure(FailureCode::FailureBusy, message)),
-            Err(AdminError::Meta(MetaError::Conflict)) => {
-                Err(failure(FailureCode::FailureConflict, "others change the same records"))
+        round.map(drop).map_err(|error| self.confirm_failure(error))
+    }
+
+    fn refused(&self, error: AdminError) -> Failure {
+        match error {
+            AdminError::Invalid(message) => failure(FailureCode::FailureInvalid, message),
+            AdminError::NotFound(message) => failure(FailureCode::FailureNotFound, message),
+            AdminError::Forbidden(message) => failure(FailureCode::FailureForbidden, message),
+            AdminError::Busy(message) => failure(FailureCode::FailureBusy, message),
+            AdminError::Meta(MetaError::Conflict) => {
+                failure(FailureCode::FailureConflict, "others change the same records")
             }
-            Err(AdminError::Meta(MetaError::Rejected(rejected))) => Err(self.rejected(rejected)),
-            Err(AdminError::Meta(error)) => Err(failure(FailureCode::FailureInternal, error)),
+            AdminError::Meta(MetaError::Rejected(rejected)) => self.rejected(rejected),
+            AdminError::Meta(error) => failure(FailureCode::FailureInternal, error),
         }
     }
 

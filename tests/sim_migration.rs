@@ -235,6 +235,45 @@ fn a_move_follows_its_orders() {
     });
 }
 
+/// A limit, and standing still, hold for a shard that is copied by its log, too.
+#[test]
+fn a_limit_holds_for_what_is_in_the_log() {
+    const VALUE_BYTES: usize = 100_000;
+    const VALUES: usize = 200;
+    const PER_S: usize = 1 << 20;
+    for_seeds("a_limit_holds_for_what_is_in_the_log", [1], |world| async move {
+        let client = world.whole(4).await;
+        let mover = Mover::new(&world).await;
+        let begun = mover.begin().await;
+        let begun = mover.settled(begun.id).await;
+        assert_eq!(begun.state, "done");
+        sleep(WINDOW).await;
+        let map = client.refresh().await.unwrap();
+        let start = map.shard(ShardId(begun.shard)).unwrap().range.start.clone();
+        for n in 0..VALUES {
+            let key = [&start.to_name()[..], format!("/{n}").as_bytes()].concat();
+            client.put(&key, vec![n as u8; VALUE_BYTES]).await.unwrap();
+        }
+        world.configure(&client, "migration_bytes_per_s", &PER_S.to_string()).await;
+        let least = Duration::from_secs((VALUE_BYTES * VALUES / PER_S) as u64);
+
+        // Where it came from, which does not have any of it any more.
+        let named =
+            MigrationStatus { source_node: begun.target_node, target_node: begun.source_node, ..begun };
+        let (begin, back) = (Instant::now(), mover.begin_this(&named).await);
+        assert!(mover.order(back.id, MigrationOrderKind::OrderPause).await);
+        let progress = async || mover.find(back.id).await.unwrap().bytes_done;
+        sleep(Duration::from_secs(5)).await;
+        let held = progress().await;
+        sleep(Duration::from_secs(30)).await;
+        assert!(progress().await - held < PER_S as u64, "it stands still");
+        assert!(mover.order(back.id, MigrationOrderKind::OrderResume).await);
+        assert_eq!(mover.settled(back.id).await.state, "done");
+        let took = begin.elapsed() - Duration::from_secs(35);
+        assert!((least - Duration::from_secs(3)..least * 2).contains(&took), "{took:?}");
+    });
+}
+
 /// Of the meta shard a vote moves, also that of who leads it, and is taken back.
 #[test]
 fn the_meta_shard_moves_as_any_other() {

@@ -59,6 +59,8 @@
 //!   `node::replica::tests::a_log_behind_its_file_goes_on_behind_it`.
 //! - What a follower lacks and nobody's log holds comes as a file: guarded by
 //!   `sim_cluster::a_node_that_missed_the_log_gets_a_snapshot`.
+//! - What a new replica is sent is paced and held, whether it comes as a file or by the log: guarded by
+//!   `sim_migration::a_limit_holds_for_what_is_in_the_log`, `pace::tests::all_together_are_as_fast_as_allowed`.
 //! - An id is handed out once, and retired with the end of its placement: guarded by
 //!   `model::system::tests::counters_never_hand_out_an_id_twice`,
 //!   `model::job::tests::a_successor_completes_what_any_crash_left`.
@@ -87,6 +89,7 @@ pub mod log;
 pub mod machine;
 pub mod pace;
 pub mod sending;
+pub mod catch_up;
 pub mod snapshot;
 pub mod pipeline;
 pub mod news;

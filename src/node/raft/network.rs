@@ -32,6 +32,7 @@ use crate::net::wire;
 use crate::node::clock::Clock;
 use crate::node::store::Store;
 
+use super::catch_up::CatchUp;
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
@@ -70,6 +71,7 @@ pub struct Line {
     /// Heartbeats and votes do not queue behind entries.
     class: Class,
     patience: Patience,
+    catch_up: CatchUp,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -90,8 +92,9 @@ impl Network {
     }
 
     fn line(&self, replica: u64, seat: &Seat, class: Class) -> Line {
+        let catch_up = CatchUp::new(replica, &self.store);
         let (network, patience) = (self.clone(), Patience::default());
-        Line { network, replica, node: NodeId(seat.node), class, patience }
+        Line { network, replica, node: NodeId(seat.node), class, patience, catch_up }
     }
 }
 
@@ -221,7 +224,12 @@ impl RaftNetworkV2<Types> for Line {
         let timeout = option.hard_ttl();
         let line: &'s Line = self;
         let ends = Ends::default();
-        let appends = news::gathered(input, ends.clone()).map(move |news::Numbered { number, request }| {
+        let admitted = news::gathered(input, ends.clone()).then(move |numbered| async move {
+            let Network { store, sending, pace, .. } = &line.network;
+            line.catch_up.admit(&numbered.request, store, (sending, pace)).await;
+            numbered
+        });
+        let appends = admitted.map(move |news::Numbered { number, request }| {
             let (previous, last) = (request.prev_log_id, news::last(&request));
             let entries = request.entries.len() as u64;
             let (answer, bytes) = line.append(request, timeout);

@@ -1,9 +1,9 @@
-//! How fast this node sends shards' files: all transfers together, as the cluster's settings say.
+//! How fast this node copies shards, by files and by what is in their logs: all together, as the cluster's settings say.
 //!
 //! A bucket without a store: whoever has been let go early makes those behind it wait, so an idle node saves nothing up.
 //!
 //! Promises: no more than `migration_bytes_per_s` over any second, but for one chunk; a new setting holds within a second,
-//! for what waits too. Does not limit logs, which shards live on.
+//! for what waits too. Does not limit what is written meanwhile (see [`super::catch_up`]).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -39,7 +39,7 @@ complete -c nomad -n "__fish_nomad_needs_command" -s q -l quiet -d 'Only the ans
 complete -c nomad -n "__fish_nomad_needs_command" -s v -l verbose -d 'Log to stderr what happens; twice: more of it'
 complete -c nomad -n "__fish_nomad_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c nomad -n "__fish_nomad_needs_command" -s V -l version -d 'Print version'
-complete -c nomad -n "__fish_nomad_needs_command" -f -a "demo" -d 'Take the guided tour: three local nodes, a load, a kill, and proof that nothing was lost'
+complete -c nomad -n "__fish_nomad_needs_command" -f -a "demo" -d 'Take the guided tour: local nodes, a load, a kill, shards that move, and proof that nothing was lost'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "up" -d 'Run a local cluster until ctrl-C'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "serve" -d 'Run one node of a cluster'
 complete -c nomad -n "__fish_nomad_needs_command" -f -a "status" -d 'Show whether the cluster is healthy'

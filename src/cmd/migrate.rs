@@ -253,7 +253,8 @@ pub async fn list(client: &Client) -> Result<Vec<MigrationStatus>, Failure> {
     Ok(session::admin(client, body, || "cannot list the migrations".to_owned()).await?.migrations)
 }
 
-async fn find(client: &Client, id: MigrationId) -> Result<MigrationStatus, Failure> {
+/// One of them.
+pub async fn find(client: &Client, id: MigrationId) -> Result<MigrationStatus, Failure> {
     let found = list(client).await?.into_iter().find(|status| status.id == id.0);
     found.ok_or_else(|| {
         Failure::new(Exit::No, format!("there is no migration {id}"))
@@ -262,7 +263,8 @@ async fn find(client: &Client, id: MigrationId) -> Result<MigrationStatus, Failu
     })
 }
 
-async fn order(
+/// Gives an order about a migration; how it stood then.
+pub async fn order(
     client: &Client,
     id: MigrationId,
     kind: MigrationOrderKind,
@@ -275,7 +277,8 @@ async fn order(
     only(answer.migrations)
 }
 
-fn only(mut answered: Vec<MigrationStatus>) -> Result<MigrationStatus, Failure> {
+/// The one that an answer is about.
+pub fn only(mut answered: Vec<MigrationStatus>) -> Result<MigrationStatus, Failure> {
     let strange = || Failure::new(Exit::Unknown, "the answer names no migration").cure("nomad migrate ls");
     answered.pop().ok_or_else(strange)
 }

@@ -1,6 +1,6 @@
 //! `nomad node`: the members of the cluster, and how one goes.
 
-mod drain;
+pub mod drain;
 
 use clap::Subcommand;
 
@@ -148,7 +148,8 @@ async fn remove(client: &Client, global: &Global, node: NodeId, (force, dry_run)
 }
 
 /// Gives an order, or only asks whether it could be given.
-async fn order(
+/// Gives an order about a node; (`force`, `dry_run`).
+pub async fn order(
     client: &Client,
     node: NodeId,
     kind: NodeOrderKind,

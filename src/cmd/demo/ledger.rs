@@ -35,7 +35,7 @@ pub fn value(key: &str) -> Bytes {
     value.into()
 }
 
-/// Writes made while the leader was killed.
+/// Writes made while something happened.
 #[derive(Clone, Default)]
 pub struct Ledger(Arc<Mutex<Entries>>);
 
@@ -44,10 +44,18 @@ struct Entries {
     acknowledged: BTreeSet<String>,
     unknown: BTreeSet<String>,
     failed: u64,
+    writers: u64,
     at: Vec<Instant>,
 }
 
 impl Ledger {
+    /// A number that no writer has had.
+    pub fn next_writer(&self) -> u64 {
+        let mut entries = self.0.lock();
+        entries.writers += 1;
+        entries.writers
+    }
+
     /// The cluster has just said that it is written. False once the ledger is full.
     pub fn acknowledge(&self, key: String) -> bool {
         let mut entries = self.0.lock();
@@ -66,20 +74,18 @@ impl Ledger {
         self.0.lock().failed += 1;
     }
 
+    /// How many there are of each outcome: acknowledged, unknown, failed.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let entries = self.0.lock();
+        (entries.acknowledged.len() as u64, entries.unknown.len() as u64, entries.failed)
+    }
+
     pub fn acknowledged(&self) -> BTreeSet<String> {
         self.0.lock().acknowledged.clone()
     }
 
     pub fn count(&self) -> u64 {
         self.0.lock().acknowledged.len() as u64
-    }
-
-    pub fn unknown_count(&self) -> u64 {
-        self.0.lock().unknown.len() as u64
-    }
-
-    pub fn failed_count(&self) -> u64 {
-        self.0.lock().failed
     }
 
     /// True if this key may be found: it was acknowledged, or nobody knows.

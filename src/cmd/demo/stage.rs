@@ -1,4 +1,4 @@
-//! The stage of the tour: three nodes, a client, a temporary directory.
+//! The stage of the tour: three nodes and later a fourth, a client, a temporary directory.
 //!
 //! Promises: whatever happens, the processes and the directory are gone once the stage is dropped. Does not: restart
 //! anything by itself.
@@ -16,10 +16,10 @@ use crate::cmd::fail::{Failure, OrFail};
 use crate::cmd::fleet::LocalNode;
 use crate::cmd::session;
 use crate::cmd::view::{Cluster, ShardView};
-use crate::net::wire::TokenNew;
 use crate::net::wire::admin_request::Body;
+use crate::net::wire::{ConfigSet, TokenNew};
 
-/// How many nodes play.
+/// How many nodes play from the beginning, and copies of each shard there are.
 pub const NODES: u64 = 3;
 /// Where the user keys are split, so that there are three shards.
 pub const SPLIT_AT: &str = "/demo/033334,/demo/066667";
@@ -64,9 +64,7 @@ impl Stage {
         told(&format!("n1 made the cluster {} at {}", first.cluster_id, first.quic));
         self.context = Context::read(&self.nodes[0].data_dir().join("admin.toml"))?;
         let client = session::connect_to(&self.context, OPERATION_TIMEOUT).await?;
-        let uses = (NODES - 1) as u32;
-        let body = Body::TokenNew(TokenNew { ttl_ms: TOKEN_TTL_MS, uses });
-        let token = session::admin(&client, body, || "cannot make a token".to_owned()).await?.token;
+        let token = token(&client, (NODES - 1) as u32).await?;
         let mut endpoints = vec![first.quic.clone()];
         for node in &mut self.nodes[1..] {
             node.spawn(&["--join", &first.quic], Some(&token))?;
@@ -78,6 +76,24 @@ impl Stage {
         }
         self.context.endpoints = endpoints;
         session::connect_to(&self.context, OPERATION_TIMEOUT).await
+    }
+
+    /// One more node joins; its id.
+    pub async fn grow(&mut self, client: &Client) -> Result<u64, Failure> {
+        let token = token(client, 1).await?;
+        let mut node = LocalNode::new(self.path(), self.nodes.len() as u64 + 1);
+        node.spawn(&["--join", &self.context.endpoints[0]], Some(&token))?;
+        self.nodes.push(node);
+        let node = self.nodes.last_mut().expect("it was pushed");
+        let file = node.ready().await?;
+        self.context.endpoints.push(file.quic);
+        Ok(file.node_id)
+    }
+
+    /// Sets one of the cluster's settings.
+    pub async fn set(&self, client: &Client, name: &str, value: &str) -> Result<(), Failure> {
+        let set = ConfigSet { name: name.to_owned(), value: value.to_owned(), reset: false };
+        session::admin(client, Body::ConfigSet(set), || format!("cannot set {name}")).await.map(drop)
     }
 
     /// Waits until every shard has a leader and a sound voter on each node. Returns the shards.
@@ -134,6 +150,12 @@ impl Stage {
         }
         lines
     }
+}
+
+/// A token for so many nodes.
+async fn token(client: &Client, uses: u32) -> Result<String, Failure> {
+    let body = Body::TokenNew(TokenNew { ttl_ms: TOKEN_TTL_MS, uses });
+    Ok(session::admin(client, body, || "cannot make a token".to_owned()).await?.token)
 }
 
 /// All shards as they are now.

@@ -8,19 +8,26 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::cmd::demo::failover::fail_over;
 use crate::cmd::demo::ledger::{KEYS, Ledger, VALUE_BYTES};
 use crate::cmd::demo::load::load;
 use crate::cmd::demo::read::{READS, read};
 use crate::cmd::demo::stage::Stage;
+use crate::cmd::demo::turn_back;
 use crate::cmd::demo::verify::verify;
+use crate::cmd::demo::wander::{self, Wandered};
+use crate::cmd::demo::writers::Writers;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::{Answer, Failure, OrFail};
 use crate::cmd::global::Global;
 use crate::cmd::spell;
 use crate::cmd::ui::Ui;
 
-/// Take the guided tour: three local nodes, a load, a kill, and proof that nothing was lost
+/// Next to these loaded keys it is written while shards move: one in each shard.
+const WRITTEN_BESIDE: [u64; 3] = [16_000, 50_000, 83_000];
+
+/// Take the guided tour: local nodes, a load, a kill, shards that move, and proof that nothing was lost
 ///
 /// Runs by itself in under two minutes, in a temporary directory that it removes.
 #[derive(Debug, clap::Args)]
@@ -103,22 +110,68 @@ impl Tour<'_> {
         let node = stage.node(killed)?;
         node.spawn(&[], None)?;
         node.ready().await?;
-        let shards = stage.spread(&client).await?;
+        stage.spread(&client).await?;
         self.finish("restart", format!("n{killed} is back and follows"), started.elapsed());
+        self.tell_writes(&ledger, (0, 0, 0));
+
+        let (before, writers) = (ledger.counts(), Writers::start(stage, &ledger, &WRITTEN_BESIDE).await?);
+        self.wander(stage, &client).await?;
+        writers.stop().await;
+        self.tell_writes(&ledger, before);
+        let shards = stage.spread(&client).await?;
 
         let started = self.step("Verifying every acknowledged write on every replica");
         let verified = verify(ui, &client, &shards, &ledger).await?;
-        let (failed, unknown) = (ledger.failed_count(), ledger.unknown_count());
-        ui.note(&format!(
-            "  {} writes during the kill: {failed} failed, {unknown} of unknown outcome ({} of those are there)",
-            spell::count(ledger.count() + failed + unknown),
-            verified.unknown_found,
-        ));
         let (keys, replicas) = (spell::count(verified.keys), verified.replicas);
+        ui.note(&format!("  of unknown outcome, and there: {}", verified.unknown_found));
         self.finish("verify", format!("{keys} keys found, {replicas} replicas equal"), started.elapsed());
 
         stage.close().await;
         Ok(())
+    }
+
+    /// Moves shards to and fro, while others write.
+    async fn wander(&mut self, stage: &mut Stage, client: &Client) -> Result<(), Failure> {
+        let ui = self.ui;
+        let started = self.step("A fourth node joins, while clients write");
+        let joined = wander::join(ui, stage, client).await?;
+        let Wandered { node, moves, bytes, longest_pause } = joined;
+        let (bytes, pause) = (spell::size(bytes), ms(longest_pause));
+        let noun = if moves == 1 { "replica" } else { "replicas" };
+        self.finish(
+            "join",
+            format!("{moves} {noun} of {bytes} went to {node}; writes waited at most {pause}"),
+            started.elapsed(),
+        );
+
+        let started = self.step("Giving up a move half-way (nomad migrate cancel)");
+        let back = turn_back::cancel(ui, stage, client).await?;
+        let copied = format!("{} of {}", spell::size(back.bytes_done), spell::size(back.bytes_total));
+        let result = format!("{} stayed on {}; {copied} were copied to {}", back.shard, back.from, back.to);
+        self.finish("cancel", result, started.elapsed());
+
+        let started = self.step("Moving a shard, and taking that back (nomad migrate undo)");
+        let back = turn_back::undo(ui, stage, client).await?;
+        let (took, pause) = (ms(back.took), ms(back.longest_pause));
+        let result =
+            format!("{} is on {} again after {took}; writes waited at most {pause}", back.shard, back.from);
+        self.finish("undo", result, started.elapsed());
+
+        let started = self.step(&format!("Draining {node}, which then leaves"));
+        wander::drain(ui, stage, client, node).await?;
+        self.finish("drain", format!("{node} has given everything away, and is gone"), started.elapsed());
+        Ok(())
+    }
+
+    /// Says how writes came out since there were so many of each.
+    fn tell_writes(&self, ledger: &Ledger, before: (u64, u64, u64)) {
+        let (acknowledged, unknown, failed) = ledger.counts();
+        self.ui.note(&format!(
+            "  {} writes meanwhile: {} failed, {} of unknown outcome",
+            spell::count(acknowledged - before.0),
+            failed - before.2,
+            unknown - before.1,
+        ));
     }
 
     fn step(&self, what: &str) -> Instant {

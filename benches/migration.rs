@@ -218,6 +218,9 @@ async fn main() {
     cluster.wait_until_whole(&client, 3).await;
     set(&client, "rebalance", "0").await;
     set(&client, "undo_window_ms", "5m").await;
+    // One shard, as large as was asked for.
+    set(&client, "split_bytes", "0").await;
+    set(&client, "split_per_s", "0").await;
     let keys = (options.mib << 20) / VALUE_BYTES as u64;
     let begin = Instant::now();
     load(&client, keys).await;

@@ -3,6 +3,7 @@
 
 mod simulated;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -316,5 +317,40 @@ fn leaders_follow_load_and_come_to_rest() {
         ledger.stop(workers).await;
         assert_eq!(ledger.told_errors(), None, "no writer is told an error");
         ledger.verify(&client).await;
+    });
+}
+
+/// Who asks while leadership changes hands waits until it has, and not several times as long.
+#[test]
+fn a_leader_that_gives_its_place_away_says_who_has_it() {
+    const WRITERS: usize = 20;
+    for_seeds("a_leader_that_gives_its_place_away_says_who_has_it", 1..=2, |world| async move {
+        let client = world.whole(3).await;
+        let operator = Operator::new(&world).await;
+        world.configure(&client, "balance_leaders", "0").await;
+        let users = client.map().shards().map(|route| route.shard).collect::<Vec<_>>();
+        let shard = users.into_iter().find(|shard| *shard != ShardId::META).unwrap();
+        let start = client.map().shard(shard).unwrap().range.start.to_name();
+        let longest = Rc::new(Cell::new(Duration::ZERO));
+        let writers = (0..WRITERS).map(|n| {
+            let (client, longest) = (client.clone(), longest.clone());
+            let key = [&start[..], format!("/{n}").as_bytes()].concat();
+            async move {
+                loop {
+                    let begin = Instant::now();
+                    client.put(&key, "v").await.unwrap();
+                    longest.set(longest.get().max(begin.elapsed()));
+                }
+            }
+        });
+        let writers: Vec<_> = writers.map(tokio::task::spawn_local).collect();
+        for n in 0..12 {
+            sleep(Duration::from_millis(300)).await;
+            let body = LeadSet { shard: shard.0, node: world.machine(n % 3).id().0 };
+            operator.client.admin(Body::LeadSet(body)).await.unwrap();
+            assert_eq!(world.wait_for_leader(shard).await, n % 3, "nobody else takes it");
+        }
+        writers.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(longest.get() < Duration::from_millis(60), "{:?}", longest.get());
     });
 }

@@ -4,6 +4,7 @@
 //! after a majority acknowledged this leader in a round that began after the call, and everything committed before it is
 //! applied here.
 
+mod hands;
 mod quorum;
 mod rest;
 mod room;
@@ -12,7 +13,6 @@ mod sole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
@@ -136,6 +136,8 @@ pub struct Group {
     quorum: Arc<Mutex<Quorum>>,
     silence: Arc<Silence>,
     log: Log,
+    /// True while this replica gives its leadership away.
+    giving: watch::Sender<bool>,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -178,7 +180,8 @@ impl Group {
         // Taking a receiver costs more than a look, and groups are looked at by the hundred.
         let metrics = raft.metrics();
         let quorum = Arc::default();
-        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence, log })
+        let giving = watch::Sender::new(false);
+        Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence, log, giving })
     }
 
     pub fn shard(&self) -> ShardId {
@@ -333,24 +336,6 @@ impl Group {
             }
             Err(error) => Err(MembershipError::Refused(error.to_string())),
         }
-    }
-
-    /// Hands leadership to another voter and waits until this replica no longer leads, at most `limit`.
-    pub async fn transfer_leadership(&self, to: ReplicaId, limit: Duration) -> bool {
-        self.used();
-        if self.raft.trigger().transfer_leader(to.0).await.is_err() {
-            return true; // stopped: leads nothing
-        }
-        let replica = self.replica.0;
-        let mut metrics = self.metrics.clone();
-        let gone = async {
-            while metrics.borrow_watched().current_leader == Some(replica) {
-                if metrics.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(limit, gone).await.is_ok()
     }
 
     /// Tells openraft that a flush has made something durable, and forgets the log up to `purge_to`. Only once something was

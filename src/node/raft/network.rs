@@ -309,6 +309,7 @@ impl RaftNetworkV2<Types> for Line {
             replica: self.replica,
             from: Some(vote_to_wire(request.from_leader())),
             last: request.last_log_id().map(log_id_to_wire),
+            heir: *request.to_node_id(),
         };
         let body = Bytes::from(message.encode_to_vec());
         let reply: wire::LeaderTransferReply =

@@ -305,6 +305,18 @@ impl Replica {
         outcome
     }
 
+    /// Who leads, where somebody was refused because this replica does not, and nobody, or the next one, is about to. `None`
+    /// at once if nothing of the kind is under way.
+    pub async fn next_leader(&self, limit: Duration) -> Option<NodeId> {
+        if !self.group.is_changing_hands() {
+            return None;
+        }
+        let begin = Instant::now();
+        let leader = self.group.next_leader(limit).await;
+        self.pause.waited(begin.elapsed());
+        leader
+    }
+
     /// Watches how far this replica has applied.
     pub fn applied(&self) -> watch::Receiver<Applied> {
         self.group.applied()

@@ -29,6 +29,8 @@ use super::Requests;
 
 /// Longest a request may wait, whatever its client says.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// How long a refusal waits until it can name a leader: as long as an election usually takes.
+const LEADER_LIMIT: Duration = Duration::from_millis(500);
 /// Rows in one page.
 pub const PAGE_MAX_ROWS: usize = 4096;
 /// Rows in one page where there is trouble.
@@ -99,6 +101,25 @@ impl Requests {
     }
 
     async fn serve(&self, body: request::Body) -> Answered {
+        let shard = shard_of(&body);
+        match self.tried(body).await {
+            Err(failure) if failure.code() == FailureCode::FailureNotLeader => {
+                Err(Box::pin(self.with_leader(shard, failure)).await)
+            }
+            answered => answered,
+        }
+    }
+
+    /// A refusal that names who leads, even if that is only about to be known: whoever is refused then need not look.
+    async fn with_leader(&self, shard: ShardId, refusal: Failure) -> Failure {
+        let Some(replica) = self.shards.get(shard) else { return refusal };
+        match replica.next_leader(LEADER_LIMIT).await {
+            Some(leader) => not_leader(Some(leader)),
+            None => refusal,
+        }
+    }
+
+    async fn tried(&self, body: request::Body) -> Answered {
         // What is rare, or much work, is in a box, so that the futures of single keys are small.
         match body {
             request::Body::Get(get) => self.get(get).await,
@@ -311,6 +332,17 @@ impl Requests {
             ConfirmError::NoQuorum => failure(FailureCode::FailureBusy, error),
             ConfirmError::Stopped(_) => not_leader(None),
         }
+    }
+}
+
+/// Whose leader answers it.
+fn shard_of(body: &request::Body) -> ShardId {
+    match body {
+        request::Body::Get(get) => ShardId(get.shard),
+        request::Body::Range(range) => ShardId(range.shard),
+        request::Body::Write(write) => ShardId(write.shard),
+        request::Body::Digest(digest) => ShardId(digest.shard),
+        request::Body::Map(_) | request::Body::Status(_) | request::Body::Admin(_) => ShardId::META,
     }
 }
 

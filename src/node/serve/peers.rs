@@ -124,7 +124,7 @@ impl Requests {
         let from =
             message.from.as_ref().map(vote_from_wire).ok_or_else(|| self.malformed("without a vote"))?;
         let last = message.last.as_ref().map(log_id_from_wire);
-        let request = TransferLeaderRequest::new(from, message.replica, last);
+        let request = TransferLeaderRequest::new(from, message.heir, last);
         let answer = replica.group.handle_transfer(request).await;
         answer.map_err(|error| refused(PeerFailureCode::PeerFailed, error))
     }

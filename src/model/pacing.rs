@@ -4,6 +4,9 @@
 //! may, the rate is halved; otherwise it grows: doubling until it has been too much once, by a tenth afterwards (the rule of TCP's
 //! congestion control, RFC 5681, with the clients' latency in the place of losses).
 //!
+//! How long they may take is what was asked for, but no less than twice what they took before it began: a copy that stood almost
+//! still would not make a cluster any faster that is slow by itself.
+//!
 //! Promises: never less than [`MIN_BYTES_PER_S`], so that a move comes to its end however slow the cluster is. Does not measure.
 
 /// Copied at least so fast, in bytes a second.
@@ -14,6 +17,11 @@ const START_BYTES_PER_S: u64 = 16 << 20;
 const MAX_BYTES_PER_S: u64 = 4 << 30;
 /// Of fewer requests nothing can be said.
 pub const SAMPLES_MIN: u64 = 100;
+
+/// How long requests may take, where the wish is `keep_us` and they took `before_us` before it began; 0: nobody can say.
+pub fn bearable_us(keep_us: u64, before_us: u64) -> u64 {
+    keep_us.max(before_us * 2)
+}
 
 /// The rate now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,17 @@ mod tests {
         let mean = late.iter().sum::<u64>() / late.len() as u64;
         assert!((45_000_000..80_000_000).contains(&mean), "{mean}");
         assert!(late.iter().all(|rate| (35_000_000..90_000_000).contains(rate)), "{late:?}");
+    }
+
+    #[test]
+    fn what_is_slow_by_itself_is_not_waited_for() {
+        let before_us = p99_us(0);
+        let mut pacing = Pacing::default();
+        for _ in 0..200 {
+            pacing = pacing.after(Some(p99_us(pacing.bytes_per_s)), bearable_us(1_000, before_us));
+        }
+        assert!(pacing.bytes_per_s > 8 << 20, "{pacing:?}");
+        assert_eq!((bearable_us(10_000, before_us), bearable_us(1_000, 0)), (10_000, 1_000));
     }
 
     #[test]

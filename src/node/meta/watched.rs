@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::model::id::{MigrationId, NodeId, ReplicaId};
 use crate::model::job::{Reason, Step};
-use crate::model::pacing::{Pacing, SAMPLES_MIN};
+use crate::model::pacing::{Pacing, SAMPLES_MIN, bearable_us};
 use crate::model::wire::{JobPhase, JobRecord, Migration};
 use crate::net::wire::PlacementReply;
 
@@ -99,7 +99,9 @@ impl Watched {
         }
         if seen.paced.is_none_or(|last| last.elapsed() >= PACE_EVERY) {
             let p99_us = told(&felt.lately(nodes, 1));
-            seen.pacing = if seen.paced.is_none() { seen.pacing } else { seen.pacing.after(p99_us, keep_us) };
+            let bearable_us = bearable_us(keep_us, seen.p99_before_us);
+            seen.pacing =
+                if seen.paced.is_none() { seen.pacing } else { seen.pacing.after(p99_us, bearable_us) };
             seen.paced = Some(Instant::now());
         }
         Some(seen.pacing.bytes_per_s)

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::model::id::{NodeId, ShardId};
@@ -190,32 +191,32 @@ pub async fn receive(
         return Err(TransferError::Stream(io::Error::from(io::ErrorKind::StorageFull)));
     }
     let path = dir.join(format!("incoming{RECEIVED_SUFFIX}"));
-    let file = disk.open(&path, true)?;
+    let file: Arc<dyn DiskFile> = disk.open(&path, true)?;
     file.set_len(0)?;
     let mut hasher = blake3::Hasher::new();
     let (mut received, mut synced) = (0, 0);
+    let mut syncing = None;
     while let Some(frame) = within(stream.recv()).await?? {
         let chunk = wire::SnapshotChunk::decode(frame)
             .map_err(|_| TransferError::Malformed("an unreadable chunk"))?;
         if chunk.offset != received {
             return Err(TransferError::Malformed("a chunk out of order"));
         }
-        let file = file.clone();
+        let to = file.clone();
         let mut running = std::mem::take(&mut hasher);
-        let is_due = received - synced >= SYNC_EVERY_BYTES;
         let written = exec.blocking(move || -> Result<_, TransferError> {
-            let bytes = write_chunk(&*file, &chunk)?;
+            let bytes = write_chunk(&*to, &chunk)?;
             running.update(&bytes);
-            if is_due {
-                file.sync_data()?;
-            }
             Ok((bytes.len() as u64, running))
         });
         let (bytes, running) = written.await?;
         hasher = running;
         received += bytes;
-        if is_due {
+        if received - synced >= SYNC_EVERY_BYTES {
+            // While it goes on the next ones come, but not more than one sync's.
+            ended(syncing.take()).await?;
             synced = received;
+            syncing = Some(sync_behind(exec, &file));
         }
         if received > offer.bytes {
             return Err(TransferError::Malformed("more bytes than were offered"));
@@ -224,10 +225,25 @@ pub async fn receive(
     if received != offer.bytes || hasher.finalize().as_bytes()[..] != offer.digest[..] {
         return Err(TransferError::Malformed("bytes other than were offered"));
     }
+    ended(syncing).await?;
     let dir = dir.to_owned();
     let disk = disk.clone();
     exec.blocking(move || file.sync_data().and_then(|()| disk.sync_dir(&dir))).await?;
     Ok(path)
+}
+
+/// Begins to sync what has been written.
+fn sync_behind(exec: &Exec, file: &Arc<dyn DiskFile>) -> JoinHandle<io::Result<()>> {
+    let (exec, file) = (*exec, file.clone());
+    let sync = async move { exec.blocking(move || file.sync_data()).await };
+    exec.spawn(sync)
+}
+
+async fn ended(syncing: Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match syncing {
+        Some(syncing) => syncing.await.map_err(io::Error::other)?,
+        None => Ok(()),
+    }
 }
 
 fn write_chunk(file: &dyn DiskFile, chunk: &wire::SnapshotChunk) -> Result<Vec<u8>, TransferError> {

@@ -299,9 +299,8 @@ impl Replica {
         self.asked.note(write.operations.len(), |n| &write.operations[n].key);
         self.counts.add_keys(write.operations.len());
         let outcome = self.proposer.write(write).await;
-        let took = begin.elapsed();
-        self.counts.write_seconds.observe_time(took);
-        self.pause.waited(took);
+        self.counts.write_seconds.observe_time(begin.elapsed());
+        self.pause.waited(begin);
         outcome
     }
 
@@ -313,7 +312,7 @@ impl Replica {
         }
         let begin = Instant::now();
         let leader = self.group.next_leader(limit).await;
-        self.pause.waited(begin.elapsed());
+        self.pause.waited(begin);
         leader
     }
 

@@ -1,6 +1,7 @@
 //! How long writes have waited because the shard's leadership or voters changed.
 //!
-//! Counted from the beginning of the last change on, for a while; what is told is an upper bound.
+//! What counts are waits that began before the last change was over. Something else may have held them up just then, so it is an
+//! upper bound.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,36 +9,54 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What waits later than this after a change began waits for something else.
-const COUNTED_FOR: Duration = Duration::from_secs(30);
+/// For so long it is told after a change began, and no change is waited for longer.
+const TOLD_FOR: Duration = Duration::from_secs(30);
 
-/// The longest wait since the last change began.
+/// The longest wait for the last change.
 #[derive(Debug, Default)]
 pub struct Pause {
     /// True for a while after a change has begun: what is looked at by each write.
     counts: AtomicBool,
-    begun: Mutex<Option<Instant>>,
+    change: Mutex<Option<Change>>,
     longest_us: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    begun: Instant,
+    /// `None`: it is under way.
+    over: Option<Instant>,
 }
 
 impl Pause {
     /// A change begins.
     pub fn begin(&self) {
-        *self.begun.lock() = Some(Instant::now());
+        *self.change.lock() = Some(Change { begun: Instant::now(), over: None });
         self.longest_us.store(0, Ordering::Relaxed);
         self.counts.store(true, Ordering::Relaxed);
     }
 
-    /// Something has waited.
-    pub fn waited(&self, time: Duration) {
-        if self.counts.load(Ordering::Relaxed) {
-            self.longest_us.fetch_max(time.as_micros() as u64, Ordering::Relaxed);
+    /// The change is over: what begins to wait now waits for something else.
+    pub fn end(&self) {
+        if let Some(change) = &mut *self.change.lock() {
+            change.over = Some(Instant::now());
+        }
+    }
+
+    /// Something that began then has waited until now.
+    pub fn waited(&self, since: Instant) {
+        if !self.counts.load(Ordering::Relaxed) {
+            return;
+        }
+        let change = *self.change.lock();
+        if change.is_some_and(|change| change.over.is_none_or(|over| since <= over)) {
+            self.longest_us.fetch_max(since.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
     }
 
     /// The longest so far; 0 if there was no change lately.
     pub fn longest_us(&self) -> u64 {
-        if self.begun.lock().is_none_or(|begun| begun.elapsed() > COUNTED_FOR) {
+        if self.change.lock().is_none_or(|change| change.begun.elapsed() > TOLD_FOR) {
             self.counts.store(false, Ordering::Relaxed);
             return 0;
         }
@@ -50,20 +69,33 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_waits_since_the_last_change_count() {
+    async fn only_waits_for_the_last_change_count() {
         let pause = Pause::default();
-        pause.waited(Duration::from_secs(1));
+        let ms = async |ms| tokio::time::sleep(Duration::from_millis(ms)).await;
+        let before = Instant::now();
+        ms(500).await;
+        pause.waited(before);
         assert_eq!(pause.longest_us(), 0, "nothing has changed yet");
         pause.begin();
-        pause.waited(Duration::from_micros(30));
-        pause.waited(Duration::from_micros(20));
-        assert_eq!(pause.longest_us(), 30);
+        ms(10).await;
+        let amid = Instant::now();
+        ms(10).await;
+        pause.end();
+        let after = Instant::now();
+        ms(20).await;
+        pause.waited(amid);
+        assert_eq!(pause.longest_us(), 30_000, "it began while that was under way");
+        ms(100).await;
+        pause.waited(after + Duration::from_millis(1));
+        assert_eq!(pause.longest_us(), 30_000, "it was over by then");
         pause.begin();
         assert_eq!(pause.longest_us(), 0);
-        pause.waited(Duration::from_micros(30));
-        tokio::time::sleep(2 * COUNTED_FOR).await;
+        ms(30).await;
+        pause.waited(Instant::now() - Duration::from_millis(30));
+        assert_eq!(pause.longest_us(), 30_000);
+        tokio::time::sleep(2 * TOLD_FOR).await;
         assert_eq!(pause.longest_us(), 0, "that was long ago");
-        pause.waited(Duration::from_secs(1));
+        pause.waited(before);
         assert_eq!(pause.longest_us(), 0);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::model::evaluate::{ShardState, Taking};
 use crate::model::id::ReplicaId;
@@ -174,7 +175,9 @@ impl Replica {
             Some(Step::AddLearner(member)) => self.group.add_learner(&member, seen).await,
             Some(Step::ChangeVoters(set)) => {
                 self.pause.begin();
-                self.change_voters(&set.replicas, seen).await
+                let changed = self.change_voters(&set.replicas, seen).await;
+                self.pause.end();
+                changed
             }
             Some(Step::RemoveMember(replica)) => self.group.remove_learner(replica, seen).await,
             Some(Step::Verify(_)) => self.order(Kind::Verify(Verify {})).await,
@@ -206,9 +209,11 @@ impl Replica {
     /// Lets another voter lead. What was being written waits for it.
     async fn hand_over(&self, heir: ReplicaId) -> Result<(), MembershipError> {
         self.pause.begin();
-        let begin = tokio::time::Instant::now();
+        let begin = Instant::now();
         let given = self.group.transfer_leadership(heir, HAND_OVER).await;
-        self.pause.waited(begin.elapsed());
+        self.group.next_leader(HAND_OVER).await;
+        self.pause.waited(begin);
+        self.pause.end();
         match given {
             true => Ok(()),
             false => Err(MembershipError::Refused(format!("{heir} did not take over in time"))),

@@ -47,6 +47,7 @@ impl Group {
             while self.is_changing_hands() {
                 let changed = async {
                     tokio::select! {
+                        biased;
                         changed = metrics.changed() => changed.is_ok(),
                         changed = giving.changed() => changed.is_ok(),
                     }

@@ -165,6 +165,11 @@ async fn leads_and_reasons(c: &Cluster) {
         let led = done(c, &format!("shard lead s{shard} --to n{to} -o json")).json();
         assert_has(&led, "shard before leader write_pause_us");
         assert_eq!((&led["shard"], &led["leader"]), (&shard.into(), &to.into()), "{led}");
+        assert_eq!(
+            done(c, &format!("shard show {shard} -o json")).json()["leader"],
+            to,
+            "it is seen at once"
+        );
     }
     let again = done(c, &format!("shard lead {shard} --to {}", here[2]));
     assert!(again.text().contains("already"), "{again:?}");

@@ -25,6 +25,8 @@ mod split;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// After so long somebody who waits is told where to look.
 const LONG: Duration = Duration::from_secs(15);
+/// Nodes say once a second what they lead; by then `shard ls` shows a new leader.
+const LISTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Show shards and their replicas, let others lead, split and merge them
 #[derive(Debug, Subcommand)]
@@ -126,6 +128,8 @@ async fn lead(ui: &Ui, client: &Client, shard: ShardId, to: NodeId) -> Answer {
         answer.map_err(|failure| failure.cure(format!("nomad shard show {shard}; nomad node ls")))?;
     let reply = answer.lead.unwrap_or_default();
     let (before, write_pause_us) = (reply.before, reply.write_pause_us);
+    // Whoever looks next is to see it. It is done in any case.
+    let _ = tokio::time::timeout(LISTED_WITHIN, until_listed(client, shard, to)).await;
     let view = LeadView { shard: shard.0, before, leader: to.0, write_pause_us };
     let text = || match before == to.0 {
         true => format!("{shard} is led from {to} already"),
@@ -139,6 +143,18 @@ async fn lead(ui: &Ui, client: &Client, shard: ShardId, to: NodeId) -> Answer {
     };
     ui.show(&view, text, || to.to_string())?;
     Ok(Exit::Done)
+}
+
+/// Returns once listings show a shard's leader there.
+async fn until_listed(client: &Client, shard: ShardId, leader: NodeId) {
+    let is_listed = async || -> Result<bool, Failure> {
+        let (status, map) = (session::status(client).await?, session::map(client).await?);
+        let shards = Cluster::new(&map, &status).shards();
+        Ok(shards.iter().any(|known| known.id == shard.0 && known.leader == Some(leader.0)))
+    };
+    while is_listed().await.is_ok_and(|is_listed| !is_listed) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 fn row(shard: &ShardView) -> Vec<String> {

@@ -81,17 +81,17 @@ async fn until_it_leads(
     while begin.elapsed() < HAND_OVER {
         for node in nodes {
             let reply = steps.ask(*node, hand_over(shard, heir)).await;
+            write_pause_us = reply.as_ref().map_or(0, |reply| reply.write_pause_us).max(write_pause_us);
             if leads(&reply, heir) {
                 return Ok(write_pause_us);
             }
-            write_pause_us = reply.map_or(0, |reply| reply.write_pause_us).max(write_pause_us);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     Err(AdminError::Busy(format!("{heir} has not taken {shard} over in time")))
 }
 
-/// True if this is the answer of the heir, and it leads.
+/// True if somebody who knows says that the heir leads.
 fn leads(reply: &Option<PlacementReply>, heir: ReplicaId) -> bool {
     reply.as_ref().is_some_and(|reply| reply.failure.is_none() && reply.leader == heir.0)
 }

@@ -112,7 +112,8 @@ async fn goes_on_elsewhere(cluster: &Cluster, client: &Client) {
 async fn a_full_node(count: usize) {
     let mut cluster = Cluster::new(count);
     let Some(_small) = Small::mount(&cluster.nodes[0].dir) else { return };
-    cluster.start_all("");
+    // What is split wants room for copies.
+    cluster.start_all_set("", &[("split_bytes", "0"), ("split_per_s", "0")]);
     let client = cluster.client().await;
     cluster.wait_until_whole(&client, count).await;
     for (name, value) in [("memtable_bytes", "16MiB"), ("log_keep_bytes", "1MiB"), ("retention_ms", "1000")] {
@@ -158,7 +159,8 @@ async fn a_node_starts_without_a_byte_free() {
     let mut cluster = Cluster::new(1);
     let dir = cluster.nodes[0].dir.clone();
     let Some(_small) = Small::mount(&dir) else { return };
-    cluster.start_all("");
+    // What is split wants room for copies.
+    cluster.start_all_set("", &[("split_bytes", "0"), ("split_per_s", "0")]);
     let client = cluster.client().await;
     cluster.wait_until_whole(&client, 1).await;
     for n in 0..20 {

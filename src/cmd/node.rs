@@ -147,8 +147,7 @@ async fn remove(client: &Client, global: &Global, node: NodeId, (force, dry_run)
     Ok(Exit::Done)
 }
 
-/// Gives an order, or only asks whether it could be given.
-/// Gives an order about a node; (`force`, `dry_run`).
+/// Gives an order about a node, or only asks whether it could be given: (`force`, `dry_run`).
 pub async fn order(
     client: &Client,
     node: NodeId,

@@ -32,7 +32,7 @@ pub async fn connect(global: &Global) -> Result<Client, Failure> {
     let target = global.target()?;
     let client = connect_to(&target.context, target.timeout).await?;
     if let Some(file) = &target.file {
-        refresh(file, &target.context, &member_endpoints(&as_wire(&client, &client.map()).nodes));
+        refresh(file, &target.context, &members(&client));
     }
     Ok(client)
 }
@@ -54,6 +54,11 @@ pub async fn connect_to(context: &Context, timeout: Duration) -> Result<Client, 
 pub async fn map(client: &Client) -> Result<MapReply, Failure> {
     let map = client.newest_map().await.or_fail(|| "cannot fetch the shard map".to_owned())?;
     Ok(as_wire(client, &map))
+}
+
+/// Where the members are, as far as the client knows.
+pub fn members(client: &Client) -> Vec<String> {
+    member_endpoints(&as_wire(client, &client.map()).nodes)
 }
 
 /// What all nodes say about themselves.

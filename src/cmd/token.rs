@@ -62,7 +62,8 @@ impl Token {
                 let ttl_ms = ttl.as_millis() as u64;
                 let body = Body::TokenNew(TokenNew { ttl_ms, uses });
                 let token = session::admin(&client, body, || "cannot make a token".to_owned()).await?.token;
-                let members = session::member_endpoints(&session::map(&client).await?.nodes).join(",");
+                // The map as it was when we connected: that is enough, and the token is made.
+                let members = session::members(&client).join(",");
                 let join = format!("nomad serve --data DIR --join {members} --token {token}");
                 let new = NewToken { token, ttl_ms, uses, join };
                 let page = || {

@@ -43,6 +43,7 @@ pub async fn cancel(ui: &Ui, stage: &Stage, client: &Client) -> Result<Back, Fai
     stage.set(client, "migration_bytes_per_s", COPIED_PER_S).await?;
     // Else others would move to make up for it.
     stage.set(client, "rebalance", "0").await?;
+    stage.set(client, "undo_window_ms", UNDO_WINDOW).await?;
     let id = begin(client).await?;
     // What is not told in time is behind it: it can be given up until it is cut over.
     let half = |view: &MigrationView| match view.stage.as_str() {
@@ -51,7 +52,13 @@ pub async fn cancel(ui: &Ui, stage: &Stage, client: &Client) -> Result<Back, Fai
         _ => true,
     };
     until(ui, client, id, half).await?;
-    turn(client, id, MigrationOrderKind::OrderCancel, "cancel").await
+    match turn(client, id, MigrationOrderKind::OrderCancel, "cancel").await {
+        Err(failure) if failure.exit == Exit::Forbidden => {
+            ui.note("  it was cut over before it heard of that; undoing it instead");
+            turn(client, id, MigrationOrderKind::OrderUndo, "undo").await
+        }
+        back => back,
+    }
 }
 
 /// Moves a shard and takes it back once it is served from there.

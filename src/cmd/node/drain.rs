@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub async fn watch(ui: &Ui, client: &Client, node: NodeId) -> Answer {
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(|| "cannot listen for signals".to_owned())?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
-    let first = held(&session::map(client).await?, node);
+    let first = held(&session::map(client).await.map_err(Failure::after_changes)?, node);
     let mut teller = Teller::start(ui, first);
     loop {
         tokio::select! {

@@ -38,7 +38,7 @@ pub async fn merge(ui: &Ui, client: &Client, shard: ShardId) -> Answer {
     loop {
         let under_way = job(client, shard).await?.and_then(|row| JobRecord::decode(row.value).ok());
         let merge = under_way.and_then(|job| job.merge).filter(|merge| merge.right == gone.0);
-        let map = session::map(client).await?;
+        let map = session::map(client).await.map_err(Failure::after_changes)?;
         if map.shards.iter().all(|known| known.shard != gone.0) {
             break;
         }

@@ -65,13 +65,13 @@ async fn until_split(
     let begin = Instant::now();
     let mut told = false;
     loop {
-        let map = session::map(client).await?;
+        let map = session::map(client).await.map_err(Failure::after_changes)?;
         if map.shards.iter().any(|known| known.shard == child.0) {
             if client.get(at).await.is_ok() {
                 return Ok(());
             }
         } else if job(client, shard).await?.is_none() {
-            let map = session::map(client).await?;
+            let map = session::map(client).await.map_err(Failure::after_changes)?;
             if map.shards.iter().all(|known| known.shard != child.0) {
                 return Err(Failure::new(Exit::No, format!("{shard} was not split"))
                     .because("where its replicas are has changed meanwhile, or one was lost")

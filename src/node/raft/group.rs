@@ -136,8 +136,8 @@ pub struct Group {
     quorum: Arc<Mutex<Quorum>>,
     silence: Arc<Silence>,
     log: Log,
-    /// True while this replica gives its leadership away.
-    giving: watch::Sender<bool>,
+    /// How often this replica is giving its leadership away just now.
+    giving: watch::Sender<u32>,
 }
 
 fn config(shard: ShardId) -> Config {
@@ -180,7 +180,7 @@ impl Group {
         // Taking a receiver costs more than a look, and groups are looked at by the hundred.
         let metrics = raft.metrics();
         let quorum = Arc::default();
-        let giving = watch::Sender::new(false);
+        let giving = watch::Sender::new(0);
         Ok(Group { raft, metrics, shard, replica, applied, rest, roused, quorum, silence, log, giving })
     }
 

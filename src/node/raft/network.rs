@@ -32,7 +32,7 @@ use crate::net::wire;
 use crate::node::clock::Clock;
 use crate::node::store::Store;
 
-use super::catch_up::CatchUp;
+use super::catch_up::{CatchUp, Held};
 use super::counts::RaftCounts;
 use super::machine::SnapshotSource;
 use super::news;
@@ -92,7 +92,7 @@ impl Network {
     }
 
     fn line(&self, replica: u64, seat: &Seat, class: Class) -> Line {
-        let catch_up = CatchUp::new(replica, &self.store);
+        let catch_up = CatchUp::new(self.shard, replica, &self.store);
         let (network, patience) = (self.clone(), Patience::default());
         Line { network, replica, node: NodeId(seat.node), class, patience, catch_up }
     }
@@ -226,18 +226,22 @@ impl RaftNetworkV2<Types> for Line {
         let ends = Ends::default();
         let admitted = news::gathered(input, ends.clone()).then(move |numbered| async move {
             let Network { store, sending, pace, .. } = &line.network;
-            line.catch_up.admit(&numbered.request, store, (sending, pace)).await;
-            numbered
+            let admitted = line.catch_up.admit(&numbered.request, store, (sending, pace)).await;
+            (admitted, numbered)
         });
-        let appends = admitted.map(move |news::Numbered { number, request }| {
+        let appends = admitted.map(move |(admitted, news::Numbered { number, request })| {
             let (previous, last) = (request.prev_log_id, news::last(&request));
             let entries = request.entries.len() as u64;
-            let (answer, bytes) = line.append(request, timeout);
+            let sent = admitted.map(|()| line.append(request, timeout));
+            let bytes = sent.as_ref().map_or(0, |(_, bytes)| *bytes);
             let (counts, patience) = (line.network.counts.clone(), line.patience.clone());
             counts.append_entries.observe(entries);
             let answer = async move {
                 let begin = Instant::now();
-                let reply = answer.await;
+                let reply = match sent {
+                    Ok((answer, _)) => answer.await,
+                    Err(Held) => Err(unreachable("it is to be sent nothing now")),
+                };
                 match &reply {
                     Ok(reply) if is_for_want_of_room(reply) => patience.refused(),
                     Ok(_) => patience.taken(),

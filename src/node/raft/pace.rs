@@ -20,8 +20,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Lets through so much a second. Clones are one.
 #[derive(Clone, Debug)]
 pub struct Bucket {
-    /// When what was let go is paid for.
-    paid: Arc<Mutex<Instant>>,
+    /// When what was let go is paid for, and how much the last was, in bytes.
+    paid: Arc<Mutex<(Instant, u64)>>,
 }
 
 /// Shared by all transfers of a node. Clones are one.
@@ -33,7 +33,7 @@ pub struct Pace {
 
 impl Default for Bucket {
     fn default() -> Bucket {
-        Bucket { paid: Arc::new(Mutex::new(Instant::now())) }
+        Bucket { paid: Arc::new(Mutex::new((Instant::now(), 0))) }
     }
 }
 
@@ -45,14 +45,15 @@ impl Bucket {
             let now = Instant::now();
             let due = {
                 let mut paid = self.paid.lock();
-                if per_s == 0 || *paid <= now {
-                    let costs = Duration::from_secs_f64(bytes as f64 / per_s.max(1) as f64);
-                    *paid = if per_s == 0 { now } else { now + costs };
+                let (until, last) = *paid;
+                let costs = |bytes: u64| Duration::from_secs_f64(bytes as f64 / per_s.max(1) as f64);
+                if per_s == 0 || until <= now {
+                    *paid = if per_s == 0 { (now, bytes) } else { (now + costs(bytes), bytes) };
                     return;
                 }
-                // What was let go at an old rate is not held against a new one for long.
-                *paid = (*paid).min(now + Duration::from_secs_f64(bytes as f64 / per_s as f64));
-                *paid
+                // What was let go at an old rate is not held against a new one for longer than it takes at that.
+                paid.0 = until.min(now + costs(last));
+                paid.0
             };
             sleep_until(due.min(now + LOOK_EVERY)).await;
         }
@@ -107,6 +108,17 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(60)).await;
         let took = send(&pace, 100).await.as_secs_f64();
         assert!((0.9..1.1).contains(&took), "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_small_does_not_pay_for_what_is_large() {
+        let (_setting, settings) = watch::channel(at(100 << 10));
+        let (pace, begin) = (Pace::new(settings), Instant::now());
+        for _ in 0..10 {
+            pace.admit(100 << 10).await;
+            pace.admit(1).await;
+        }
+        assert!(begin.elapsed().as_secs_f64() > 9.0, "{:?}", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

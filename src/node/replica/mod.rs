@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::model::config::Settings;
@@ -76,6 +76,8 @@ use sole::Sole;
 pub use sole::{is_sole, listed as listed_sole};
 use tidy::Tidiness;
 
+/// Requests that wait until it is known who leads; what comes then is refused at once.
+const WAITING_MAX: usize = 256;
 /// How long a replica waits for its leader to name a read index.
 const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -111,6 +113,8 @@ pub struct Replica {
     /// How far files are that are sent to others.
     sending: Sending,
     pause: Pause,
+    /// Places for those who wait until somebody leads.
+    waiting: Semaphore,
     /// A copy is being made for a split.
     preparing: Arc<AtomicBool>,
     tidiness: Arc<Tidiness>,
@@ -252,6 +256,7 @@ impl Replica {
             receiving: tokio::sync::Mutex::new(()),
             sending,
             pause: Pause::default(),
+            waiting: Semaphore::new(WAITING_MAX),
             preparing: Arc::default(),
             tidiness: Arc::default(),
             read_term: AtomicU64::new(0),
@@ -310,6 +315,8 @@ impl Replica {
         if !self.group.is_changing_hands() {
             return None;
         }
+        // The others look by themselves: one shard that nobody leads must not hold up all that a client asks of this node.
+        let _place = self.waiting.try_acquire().ok()?;
         let begin = Instant::now();
         let leader = self.group.next_leader(limit).await;
         self.pause.waited(begin);

@@ -29,18 +29,12 @@ struct Change {
 }
 
 impl Pause {
-    /// A change begins.
-    pub fn begin(&self) {
+    /// A change begins, and is over when what is returned goes: what begins to wait then waits for something else.
+    pub fn begin(&self) -> Changing<'_> {
         *self.change.lock() = Some(Change { begun: Instant::now(), over: None });
         self.longest_us.store(0, Ordering::Relaxed);
         self.counts.store(true, Ordering::Relaxed);
-    }
-
-    /// The change is over: what begins to wait now waits for something else.
-    pub fn end(&self) {
-        if let Some(change) = &mut *self.change.lock() {
-            change.over = Some(Instant::now());
-        }
+        Changing(self)
     }
 
     /// Something that began then has waited until now.
@@ -49,6 +43,10 @@ impl Pause {
             return;
         }
         let change = *self.change.lock();
+        if change.is_some_and(|change| change.begun.elapsed() > TOLD_FOR) {
+            self.counts.store(false, Ordering::Relaxed);
+            return;
+        }
         if change.is_some_and(|change| change.over.is_none_or(|over| since <= over)) {
             self.longest_us.fetch_max(since.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
@@ -64,6 +62,18 @@ impl Pause {
     }
 }
 
+/// A change is under way.
+#[must_use]
+pub struct Changing<'a>(&'a Pause);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if let Some(change) = &mut *self.0.change.lock() {
+            change.over = Some(Instant::now());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,11 +86,11 @@ mod tests {
         ms(500).await;
         pause.waited(before);
         assert_eq!(pause.longest_us(), 0, "nothing has changed yet");
-        pause.begin();
+        let changing = pause.begin();
         ms(10).await;
         let amid = Instant::now();
         ms(10).await;
-        pause.end();
+        drop(changing);
         let after = Instant::now();
         ms(20).await;
         pause.waited(amid);
@@ -88,7 +98,7 @@ mod tests {
         ms(100).await;
         pause.waited(after + Duration::from_millis(1));
         assert_eq!(pause.longest_us(), 30_000, "it was over by then");
-        pause.begin();
+        let _changing = pause.begin();
         assert_eq!(pause.longest_us(), 0);
         ms(30).await;
         pause.waited(Instant::now() - Duration::from_millis(30));

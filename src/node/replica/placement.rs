@@ -174,10 +174,8 @@ impl Replica {
             Some(Step::AddLearner(member)) if self.group.has_member(member.replica) => Ok(()),
             Some(Step::AddLearner(member)) => self.group.add_learner(&member, seen).await,
             Some(Step::ChangeVoters(set)) => {
-                self.pause.begin();
-                let changed = self.change_voters(&set.replicas, seen).await;
-                self.pause.end();
-                changed
+                let _changing = self.pause.begin();
+                self.change_voters(&set.replicas, seen).await
             }
             Some(Step::RemoveMember(replica)) => self.group.remove_learner(replica, seen).await,
             Some(Step::Verify(_)) => self.order(Kind::Verify(Verify {})).await,
@@ -208,12 +206,11 @@ impl Replica {
 
     /// Lets another voter lead. What was being written waits for it.
     async fn hand_over(&self, heir: ReplicaId) -> Result<(), MembershipError> {
-        self.pause.begin();
+        let _changing = self.pause.begin();
         let begin = Instant::now();
         let given = self.group.transfer_leadership(heir, HAND_OVER).await;
-        self.group.next_leader(HAND_OVER).await;
+        self.group.next_leader(HAND_OVER.saturating_sub(begin.elapsed())).await;
         self.pause.waited(begin);
-        self.pause.end();
         match given {
             true => Ok(()),
             false => Err(MembershipError::Refused(format!("{heir} did not take over in time"))),

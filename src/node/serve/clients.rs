@@ -67,13 +67,22 @@ impl Requests {
             self.counts.undecodable.inc();
             return self.reply(Err(failure(FailureCode::FailureInvalid, "an empty request")));
         };
-        let proposes = matches!(&body, request::Body::Write(_) | request::Body::Admin(_));
+        let (shard, proposes) =
+            (shard_of(&body), matches!(&body, request::Body::Write(_) | request::Body::Admin(_)));
         let (operation, begin) = (operation(&body), Instant::now());
         let answered = tokio::time::timeout(timeout, self.serve(body)).instrument(span.clone()).await;
         let answered = answered.unwrap_or_else(|_| match proposes {
             true => Err(failure(FailureCode::FailureUnknown, "out of time while the change was under way")),
             false => Err(failure(FailureCode::FailureTimeout, "out of time")),
         });
+        let answered = match answered {
+            // Nothing was proposed, however long it takes to say where to go.
+            Err(failure) if failure.code() == FailureCode::FailureNotLeader => {
+                let limit = LEADER_LIMIT.min(timeout.saturating_sub(begin.elapsed()));
+                Err(Box::pin(self.with_leader(shard, failure, limit)).await)
+            }
+            answered => answered,
+        };
         if let Err(failure) = &answered {
             span.in_scope(|| tracing::debug!(code = failure.code().as_str_name(), failure.message, "failed"));
         }
@@ -100,26 +109,16 @@ impl Requests {
         Reply { stamp: self.clock.highest_applied().0, body: Some(body) }
     }
 
-    async fn serve(&self, body: request::Body) -> Answered {
-        let shard = shard_of(&body);
-        match self.tried(body).await {
-            Err(failure) if failure.code() == FailureCode::FailureNotLeader => {
-                Err(Box::pin(self.with_leader(shard, failure)).await)
-            }
-            answered => answered,
-        }
-    }
-
     /// A refusal that names who leads, even if that is only about to be known: whoever is refused then need not look.
-    async fn with_leader(&self, shard: ShardId, refusal: Failure) -> Failure {
+    async fn with_leader(&self, shard: ShardId, refusal: Failure, limit: Duration) -> Failure {
         let Some(replica) = self.shards.get(shard) else { return refusal };
-        match replica.next_leader(LEADER_LIMIT).await {
+        match replica.next_leader(limit).await {
             Some(leader) => not_leader(Some(leader)),
             None => refusal,
         }
     }
 
-    async fn tried(&self, body: request::Body) -> Answered {
+    async fn serve(&self, body: request::Body) -> Answered {
         // What is rare, or much work, is in a box, so that the futures of single keys are small.
         match body {
             request::Body::Get(get) => self.get(get).await,

@@ -17,7 +17,7 @@ impl Group {
     /// Hands leadership to another voter and waits until this replica no longer leads, at most `limit`.
     pub async fn transfer_leadership(&self, to: ReplicaId, limit: Duration) -> bool {
         self.used();
-        self.giving.send_replace(true);
+        self.giving.send_modify(|giving| *giving += 1);
         let _over = Over(self);
         if self.raft.trigger().transfer_leader(to.0).await.is_err() {
             return true; // stopped: leads nothing
@@ -37,7 +37,7 @@ impl Group {
     /// True while nobody is known to lead, or this replica is giving that away.
     pub fn is_changing_hands(&self) -> bool {
         let leader = self.metrics.borrow_watched().current_leader;
-        !self.is_silent() && leader.is_none_or(|leader| leader == self.replica.0 && *self.giving.borrow())
+        !self.is_silent() && leader.is_none_or(|leader| leader == self.replica.0 && *self.giving.borrow() > 0)
     }
 
     /// Who leads once that is known, if it is within `limit`.
@@ -66,6 +66,6 @@ struct Over<'a>(&'a Group);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.giving.send_replace(false);
+        self.0.giving.send_modify(|giving| *giving -= 1);
     }
 }

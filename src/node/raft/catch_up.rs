@@ -19,7 +19,7 @@ use crate::node::store::Store;
 
 use super::pace::{Bucket, Pace};
 use super::sending::Sending;
-use super::types::{Types, encode_entry};
+use super::types::{Types, entry_bytes_max};
 
 /// How often it is looked whether what waits still must.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -67,7 +67,7 @@ impl CatchUp {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        let bytes = request.entries.iter().map(|entry| encode_entry(entry).len() as u64).sum();
+        let bytes = request.entries.iter().map(entry_bytes_max).sum();
         let paced = async {
             pace.admit(bytes).await;
             self.bucket.admit(bytes, || sending.rate(self.replica).unwrap_or(0)).await;

@@ -61,6 +61,8 @@
 //!   `sim_cluster::a_node_that_missed_the_log_gets_a_snapshot`.
 //! - What a new replica is sent is paced and held, whether it comes as a file or by the log: guarded by
 //!   `sim_migration::a_limit_holds_for_what_is_in_the_log`, `pace::tests::all_together_are_as_fast_as_allowed`.
+//! - Leadership that is given away goes to the heir alone, and writes wait no longer for it than it takes: guarded by
+//!   `sim_balance::a_leader_that_gives_its_place_away_says_who_has_it`.
 //! - An id is handed out once, and retired with the end of its placement: guarded by
 //!   `model::system::tests::counters_never_hand_out_an_id_twice`,
 //!   `model::job::tests::a_successor_completes_what_any_crash_left`.

@@ -191,7 +191,7 @@ pub async fn receive(
         return Err(TransferError::Stream(io::Error::from(io::ErrorKind::StorageFull)));
     }
     let path = dir.join(format!("incoming{RECEIVED_SUFFIX}"));
-    let file: Arc<dyn DiskFile> = disk.open(&path, true)?;
+    let file = disk.open(&path, true)?;
     file.set_len(0)?;
     let mut hasher = blake3::Hasher::new();
     let (mut received, mut synced) = (0, 0);

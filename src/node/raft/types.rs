@@ -18,6 +18,11 @@ use crate::model::wire;
 
 use super::runtime::Runtime;
 
+/// More than the head of an entry takes, in bytes.
+const ENTRY_HEAD_BYTES_MAX: u64 = 64;
+/// More than a change of members, and the entry behind it, take, in bytes.
+pub const MEMBERSHIP_BYTES_MAX: u64 = 4 << 10;
+
 openraft::declare_raft_types!(
     /// openraft's type parameters.
     pub Types:
@@ -133,6 +138,15 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
     };
     let stored = wire::LogEntry { id: Some(log_id_to_wire(&entry.log_id)), payload: Some(payload) };
     stored.encode_to_vec().into()
+}
+
+/// At least what the stored form of an entry takes, in bytes.
+pub fn entry_bytes_max(entry: &Entry) -> u64 {
+    match &entry.payload {
+        EntryPayload::Blank => ENTRY_HEAD_BYTES_MAX,
+        EntryPayload::Normal(proposal) => ENTRY_HEAD_BYTES_MAX + proposal.0.len() as u64,
+        EntryPayload::Membership(_) => MEMBERSHIP_BYTES_MAX,
+    }
 }
 
 /// The entry whose stored form this is. The payload shares its memory.

@@ -58,7 +58,7 @@ pub async fn map(client: &Client) -> Result<MapReply, Failure> {
 
 /// Where the members are, as far as the client knows.
 pub fn members(client: &Client) -> Vec<String> {
-    member_endpoints(&as_wire(client, &client.map()).nodes)
+    client.members().into_iter().map(|(_, address)| address.0).collect()
 }
 
 /// What all nodes say about themselves.

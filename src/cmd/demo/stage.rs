@@ -90,12 +90,6 @@ impl Stage {
         Ok(file.node_id)
     }
 
-    /// Sets one of the cluster's settings.
-    pub async fn set(&self, client: &Client, name: &str, value: &str) -> Result<(), Failure> {
-        let set = ConfigSet { name: name.to_owned(), value: value.to_owned(), reset: false };
-        session::admin(client, Body::ConfigSet(set), || format!("cannot set {name}")).await.map(drop)
-    }
-
     /// Waits until every shard has a leader and a sound voter on each node. Returns the shards.
     pub async fn spread(&self, client: &Client) -> Result<Vec<ShardView>, Failure> {
         let deadline = Instant::now() + SPREAD_TIMEOUT;
@@ -150,6 +144,12 @@ impl Stage {
         }
         lines
     }
+}
+
+/// Sets one of the cluster's settings.
+pub async fn set(client: &Client, name: &str, value: &str) -> Result<(), Failure> {
+    let set = ConfigSet { name: name.to_owned(), value: value.to_owned(), reset: false };
+    session::admin(client, Body::ConfigSet(set), || format!("cannot set {name}")).await.map(drop)
 }
 
 /// A token for so many nodes.

@@ -145,13 +145,13 @@ impl Tour<'_> {
         );
 
         let started = self.step("Giving up a move half-way (nomad migrate cancel)");
-        let back = turn_back::cancel(ui, stage, client).await?;
+        let back = turn_back::cancel(ui, client).await?;
         let copied = format!("{} of {}", spell::size(back.bytes_done), spell::size(back.bytes_total));
         let result = format!("{} stayed on {}; {copied} were copied to {}", back.shard, back.from, back.to);
         self.finish("cancel", result, started.elapsed());
 
         let started = self.step("Moving a shard, and taking that back (nomad migrate undo)");
-        let back = turn_back::undo(ui, stage, client).await?;
+        let back = turn_back::undo(ui, client).await?;
         let (took, pause) = (ms(back.took), ms(back.longest_pause));
         let result =
             format!("{} is on {} again after {took}; writes waited at most {pause}", back.shard, back.from);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::cmd::demo::stage::{Stage, shards};
+use crate::cmd::demo::stage::{self, shards};
 use crate::cmd::demo::wander::COPIED_PER_S;
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::Failure;
@@ -39,11 +39,11 @@ pub struct Back {
 }
 
 /// Moves a shard and gives that up when half of it is copied.
-pub async fn cancel(ui: &Ui, stage: &Stage, client: &Client) -> Result<Back, Failure> {
-    stage.set(client, "migration_bytes_per_s", COPIED_PER_S).await?;
+pub async fn cancel(ui: &Ui, client: &Client) -> Result<Back, Failure> {
+    stage::set(client, "migration_bytes_per_s", COPIED_PER_S).await?;
     // Else others would move to make up for it.
-    stage.set(client, "rebalance", "0").await?;
-    stage.set(client, "undo_window_ms", UNDO_WINDOW).await?;
+    stage::set(client, "rebalance", "0").await?;
+    stage::set(client, "undo_window_ms", UNDO_WINDOW).await?;
     let id = begin(client).await?;
     // What is not told in time is behind it: it can be given up until it is cut over.
     let half = |view: &MigrationView| match view.stage.as_str() {
@@ -62,9 +62,9 @@ pub async fn cancel(ui: &Ui, stage: &Stage, client: &Client) -> Result<Back, Fai
 }
 
 /// Moves a shard and takes it back once it is served from there.
-pub async fn undo(ui: &Ui, stage: &Stage, client: &Client) -> Result<Back, Failure> {
-    stage.set(client, "migration_bytes_per_s", "0").await?;
-    stage.set(client, "undo_window_ms", UNDO_WINDOW).await?;
+pub async fn undo(ui: &Ui, client: &Client) -> Result<Back, Failure> {
+    stage::set(client, "migration_bytes_per_s", "0").await?;
+    stage::set(client, "undo_window_ms", UNDO_WINDOW).await?;
     let id = begin(client).await?;
     let view = until(ui, client, id, |_| false).await?;
     let (shard, to) = (ShardId(view.shard), NodeId(view.target));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::cmd::demo::stage::Stage;
+use crate::cmd::demo::stage::{self, Stage};
 use crate::cmd::exit::Exit;
 use crate::cmd::fail::Failure;
 use crate::cmd::migrate::plan;
@@ -37,8 +37,8 @@ pub struct Wandered {
 
 /// A node joins; returns once it has its share and what moved has left nothing behind.
 pub async fn join(ui: &Ui, stage: &mut Stage, client: &Client) -> Result<Wandered, Failure> {
-    stage.set(client, "migration_bytes_per_s", COPIED_PER_S).await?;
-    stage.set(client, "undo_window_ms", UNDO_WINDOW).await?;
+    stage::set(client, "migration_bytes_per_s", COPIED_PER_S).await?;
+    stage::set(client, "undo_window_ms", UNDO_WINDOW).await?;
     let node = NodeId(stage.grow(client).await?);
     ui.note(&format!("  {node} has joined; shards go there by themselves"));
     let mut bars = Bars::start(ui);

@@ -1,5 +1,5 @@
 //! Moves of a shard between real processes, of which one is killed at each stage: whoever it is, the move comes to its end by
-//! itself, nothing is left over, and the same move then succeeds.
+//! itself, nothing is left over, and the same move, or the one back, then succeeds.
 //!
 //! The simulation does the same with every machine that has a part in it and with power that goes
 //! (`sim_migration::every_stage_survives_every_failure`); here processes, files and sockets are real. Who only watches is
@@ -19,7 +19,7 @@ use support::Cluster;
 use tokio::time::sleep;
 
 const SHARD: ShardId = ShardId(1);
-/// What moves, and how fast: the transfer takes some seconds.
+/// What moves, and how fast: the transfer takes a second or more.
 const VALUES: usize = 100;
 const VALUE_BYTES: usize = 100_000;
 const COPIED_PER_S: &str = "8MiB";
@@ -58,7 +58,7 @@ async fn every_stage_survives_every_kill() {
             ends.push(format!("{victim:?} in {stage}: {end}"));
         }
     }
-    // For whoever reads the output: that some went forward and some back.
+    // For whoever reads the output: which went forward and which back.
     println!("{}", ends.join("\n"));
     for n in 0..VALUES {
         assert_eq!(crashes.client.get(&key(n)).await.unwrap().unwrap().value, value(n), "{n}");
@@ -100,11 +100,8 @@ impl Crashes {
         let ended = self.wait(&what, id, |status| status.ended_at_ms != 0).await;
         assert!(matches!(ended.state.as_str(), "done" | "rolled_back"), "{what}: {ended:?}");
         self.is_clean(&what).await;
-        let (mut from, mut to) = (source, target);
-        if ended.state == "done" {
-            // The same move, the other way round.
-            (from, to) = (target, source);
-        }
+        // The same move; where it was made, the way back.
+        let (from, to) = if ended.state == "done" { (target, source) } else { (source, target) };
         let again = self.begin(from, to).await;
         let done = self.wait(&what, again, |status| status.ended_at_ms != 0).await;
         assert_eq!(done.state, "done", "{what}, and again: {done:?}");
